@@ -1,0 +1,52 @@
+# make demo: the whole road on a small archive; make test: the whole test suite.
+# Needs Python 3.11+, make and the package index; everything else is installed into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV = $(shell command -v uv || echo .tools/bin/uv)
+
+.PHONY: help demo test lint types format lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(INSTALLED) ## make a small archive and take it all the way to scores
+	$(BIN)/skinclf demo
+
+test: $(INSTALLED) ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## check types
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
+	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+clean: ## remove what make has installed
+	rm -rf $(VENV) .tools
+
+$(INSTALLED): requirements.lock pyproject.toml | $(UV)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"skinclf needs Python 3.11 or later; this is {sys.version}. Name another: make PYTHON=python3.12")'
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# uv installs the locked set in half a minute; where the machine has none, it is fetched here.
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet uv

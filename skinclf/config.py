@@ -1,0 +1,222 @@
+"""Every setting, its type and its default; TOML file plus `--set` → one checked value.
+
+conf/default.toml shows the same defaults with their units; a test keeps the two alike.
+Relative paths are taken from the folder in which the command runs.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from skinclf.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Paths = Annotated[
+    tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
+SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
+"""Spark's own default of spark.redaction.regex."""
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArchiveConfig(Section):
+    """The labelled archive that prepare reads."""
+
+    paths: Paths = ()
+    metadata: str = ""
+    max_file_bytes: PositiveInt = 64 * 2**20
+    max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
+
+
+class DatasetConfig(Section):
+    """Where the dataset is written and read, and how it is cut."""
+
+    path: Text = "dataset"
+    shards: PositiveInt = 16
+    overwrite: bool = False
+
+
+class SplitConfig(Section):
+    """How images are divided into train, val and test."""
+
+    by: Literal["lesion", "image"] = "lesion"
+    train: Fraction = 0.8
+    val: Fraction = 0.1
+    test: Fraction = 0.1
+    seed: int = 2020
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-9 or self.train == 0:
+            raise ValueError(
+                f"train, val and test are fractions of all images: train above 0 and a sum of 1 "
+                f"expected, got {self.train} + {self.val} + {self.test} = {total:g}"
+            )
+        return self
+
+
+class RunConfig(Section):
+    """Where a training run is written and read."""
+
+    path: Text = "runs/first"
+
+
+class TrainConfig(Section):
+    """How the network is trained."""
+
+    slots: PositiveInt = 1
+    local_mode: bool = True
+    threads_per_slot: NonNegativeInt = 0
+    epochs: PositiveInt = 25
+    global_batch: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-3
+    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
+    dropout: Fraction = 0.5
+    seed: int = 2020
+
+    @model_validator(mode="after")
+    def _local_mode_has_one_slot(self) -> Self:
+        if self.local_mode and self.slots != 1:
+            raise ValueError(
+                f"local_mode = true trains in the driver, where slots = 1 is expected, got "
+                f"{self.slots}; to train in {self.slots} Spark tasks set local_mode = false"
+            )
+        return self
+
+
+class EvaluateConfig(Section):
+    """Which split is evaluated."""
+
+    split: Literal["val", "test"] = "test"
+    batch_images: PositiveInt = 64
+
+
+class ScoreConfig(Section):
+    """What is scored, and where the scores go."""
+
+    paths: Paths = ()
+    path: Text = "scores"
+    overwrite: bool = False
+    batch_images: PositiveInt = 64
+
+
+class SparkConfig(Section):
+    """The session of `skinclf NAME`; under spark-submit only `conf` counts, and submit's own wins."""
+
+    master: Text = "local[*]"
+    driver_memory: Text = "4g"
+    conf: dict[str, str] = {}
+
+
+class Config(Section):
+    """All settings. Functions take the smallest section they need, not this tree."""
+
+    archive: ArchiveConfig = ArchiveConfig()
+    dataset: DatasetConfig = DatasetConfig()
+    split: SplitConfig = SplitConfig()
+    run: RunConfig = RunConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    score: ScoreConfig = ScoreConfig()
+    spark: SparkConfig = SparkConfig()
+
+
+def load_config(file: str | None, assignments: Sequence[str] = ()) -> Config:
+    """Read a TOML file (None: defaults alone) and apply `section.key=value` assignments.
+
+    Raises ConfigError with one line for each setting that is wrong, naming its key.
+    """
+    tree = _read(Path(file)) if file else {}
+    for assignment in assignments:
+        _assign(tree, assignment)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        where = " and ".join(filter(None, [file, "--set" if assignments else None]))
+        lines = [_explain(detail) for detail in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def to_toml(config: Config) -> str:
+    """The resolved settings as TOML that `load_config` reads back; secrets are left out."""
+    tree = config.model_dump(mode="json")
+    conf = tree["spark"]["conf"]
+    tree["spark"]["conf"] = {key: conf[key] for key in conf if not SECRET.search(key)}
+    return tomli_w.dumps(tree)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be read ({error.strerror}). "
+            f"--config expects a TOML file such as conf/default.toml"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> None:
+    """Put `section.key=value` into `tree`; a value that is not TOML is taken as text."""
+    name, equals, value = assignment.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(
+            f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
+        )
+    place = tree.setdefault(section, {})
+    if (section, key.partition(".")[0]) == ("spark", "conf"):
+        place, key = place.setdefault("conf", {}), key.removeprefix("conf.")
+        place[key] = value
+        return
+    try:
+        place[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[key] = value
+
+
+def _explain(detail: Any) -> str:
+    """One of pydantic's errors as `section.key: what happened, what to do`."""
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+        return f"{key}: there is no such setting; {advice}"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = "" if isinstance(detail["input"], dict | BaseModel) else f", got {detail['input']!r}"
+    return f"{key}: {message}{got}"
+
+
+def _known_keys(section: list[str]) -> list[str]:
+    fields = Config.model_fields
+    if not section:
+        return list(fields)
+    return list(type(fields[section[0]].default).model_fields)

@@ -1,0 +1,58 @@
+"""What can go wrong, as one tree: catch `SkinclfError` for all of it.
+
+Every message says what happened, where, what was expected, and the command or
+setting that mends it. `exit_status` is what a job's process ends with.
+"""
+
+
+class SkinclfError(Exception):
+    """Base of every error that skinclf raises on purpose."""
+
+    exit_status = 1
+
+
+class UsageError(SkinclfError):
+    """What the user asked for can't be done as asked; nothing was started."""
+
+    exit_status = 2
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, missing or has a value that can't be used."""
+
+
+class ArchiveError(UsageError):
+    """The image archive as a whole can't be read (single files become rejects instead)."""
+
+
+class MetadataError(UsageError):
+    """The metadata file can't be read or has not the columns of a known form."""
+
+
+class DatasetError(UsageError):
+    """A dataset folder is missing, unfinished, or not what its dataset.json says."""
+
+
+class RunError(UsageError):
+    """A run folder is missing, unfinished, or belongs to another training."""
+
+
+class JavaError(UsageError):
+    """No Java that Spark can run on."""
+
+
+class CheckError(SkinclfError):
+    """A job's closing check failed: rows were lost, doubled, or stand in two splits."""
+
+
+class TrainingError(SkinclfError):
+    """Training ended without a model."""
+
+
+class RejectedImage(SkinclfError):
+    """An input that can't become a tensor; `reason` is one of `schemas.REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
