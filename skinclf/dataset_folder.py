@@ -1,0 +1,125 @@
+"""The dataset on storage: names, dataset.json, and who may read what.
+
+    dataset/
+      dataset.json          written last; names everything below. No dataset.json = no dataset
+      tensors/split=train/shard=00/*.parquet
+      rejects/*.parquet
+      staging/              only while prepare runs
+"""
+
+from typing import Any, Self
+
+import pyarrow.parquet as pq
+from pyarrow import fs
+from pydantic import BaseModel, ValidationError
+
+from skinclf.config import SplitConfig
+from skinclf.errors import DatasetError
+from skinclf.labels import CODES
+from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
+from skinclf.storage import delete_folder, exists, join, locate, read_text, write_text
+
+FORMAT = 1
+MANIFEST = "dataset.json"
+TENSORS, REJECTS, STAGING = "tensors", "rejects", "staging"
+
+
+class TensorFile(BaseModel):
+    """One Parquet file of tensors; `path` is relative to the dataset."""
+
+    path: str
+    split: str
+    shard: int
+    rows: int
+
+
+class Dataset(BaseModel):
+    """What dataset.json says. `path` is where it was read from, and is not stored in it."""
+
+    format: int = FORMAT
+    skinclf: str
+    created: str  # UTC, ISO 8601
+    sources: list[str]  # archive.paths as given
+    metadata: str
+    classes: list[str] = list(CODES)
+    shape: tuple[int, int, int] = (HEIGHT, WIDTH, CHANNELS)
+    dtype: str = "uint8"
+    split: SplitConfig
+    shards: int
+    inputs: int
+    tensors: int
+    rejects: dict[str, int]  # by reason
+    counts: dict[str, dict[str, int]]  # split → diagnosis → images
+    files: list[TensorFile]
+    path: str = ""
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        """Read the dataset at `path`. Raises DatasetError: none, unfinished, or another format."""
+        manifest = join(path, MANIFEST)
+        try:
+            dataset = cls.model_validate_json(read_text(manifest))
+        except FileNotFoundError:
+            raise DatasetError(
+                f"{path}: no {MANIFEST}, so this is not a finished dataset. dataset.path names "
+                f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
+            ) from None
+        except (OSError, ValidationError) as error:
+            raise DatasetError(f"{manifest}: can't be read as a dataset: {error}") from None
+        if dataset.format != FORMAT or tuple(dataset.classes) != CODES:
+            raise DatasetError(
+                f"{manifest}: format {dataset.format} with classes {', '.join(dataset.classes)}; "
+                f"expected format {FORMAT} with {', '.join(CODES)}. Build it anew: skinclf prepare"
+            )
+        return dataset.model_copy(update={"path": path})
+
+    def write(self) -> None:
+        """Write dataset.json, which makes the folder a dataset."""
+        text = self.model_dump_json(indent=1, exclude={"path"})
+        write_text(join(self.path, MANIFEST), text + "\n")
+
+    def files_of(self, split: str) -> list[TensorFile]:
+        """The tensor files of a split, by shard."""
+        files = [file for file in self.files if file.split == split]
+        return sorted(files, key=lambda file: (file.shard, file.path))
+
+    def rows_of(self, split: str) -> list[int]:
+        """How many images each shard of a split holds; `shards` numbers."""
+        rows = [0] * self.shards
+        for file in self.files_of(split):
+            rows[file.shard] += file.rows
+        return rows
+
+
+def clear_for_writing(path: str, *, overwrite: bool) -> None:
+    """Remove what an earlier prepare left, finished (only with `overwrite`) or not.
+
+    Raises DatasetError where a finished dataset is in the way.
+    """
+    manifest = join(path, MANIFEST)
+    if exists(manifest):
+        if not overwrite:
+            raise DatasetError(
+                f"{path}: holds a finished dataset. Name another folder (dataset.path) or allow "
+                f"its replacement: --set dataset.overwrite=true"
+            )
+        file_system, inner = locate(manifest)
+        file_system.delete_file(inner)  # first: half a dataset must not look like one
+    for name in (TENSORS, REJECTS, STAGING):
+        delete_folder(join(path, name))
+
+
+def list_tensor_files(path: str) -> list[TensorFile]:
+    """The tensor files that lie below a dataset, with the row counts of their footers."""
+    file_system, root = locate(join(path, TENSORS))
+    found = file_system.get_file_info(fs.FileSelector(root, recursive=True))
+    names = sorted(info.path for info in found if info.path.endswith(".parquet"))
+    return [_tensor_file(file_system, name, root) for name in names]
+
+
+def _tensor_file(file_system: fs.FileSystem, name: str, root: str) -> TensorFile:
+    relative = name.removeprefix(root).lstrip("/")
+    keys: dict[str, Any] = dict(part.split("=") for part in relative.split("/")[:-1])
+    with file_system.open_input_file(name) as file:
+        rows = pq.read_metadata(file).num_rows
+    return TensorFile(path=f"{TENSORS}/{relative}", rows=rows, **keys)

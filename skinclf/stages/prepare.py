@@ -1,0 +1,110 @@
+"""Archive + metadata → dataset."""
+
+import logging
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+from rich.console import Console
+
+from skinclf import __version__
+from skinclf.archive import list_images
+from skinclf.config import ArchiveConfig, Config
+from skinclf.dataset_folder import STAGING, Dataset, clear_for_writing, list_tensor_files
+from skinclf.errors import CheckError, ConfigError
+from skinclf.storage import delete_folder, hadoop_path, join, uri
+from skinclf.tables import dataset as tables
+from skinclf.tables.images import decoded_images, listing_frame
+from skinclf.tables.matching import labelled_images, unused_metadata
+from skinclf.tables.metadata import one_row_an_image, read_metadata
+from skinclf.tables.progress import spark_progress
+from skinclf.tables.session import spark_session
+from skinclf.tables.splits import with_shard, with_split
+
+log = logging.getLogger(__name__)
+
+
+def prepare(config: Config, console: Console) -> Dataset:
+    """Build the dataset of `config` from its archive and return what dataset.json says.
+
+    Raises UsageError children for what can't be read or is in the way, and CheckError where the
+    closing checks fail; a dataset without dataset.json is no dataset.
+    """
+    if not config.archive.paths:
+        raise ConfigError(
+            "archive.paths: is empty; name the folders or zip files with the images, such as "
+            '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
+        )
+    clear_for_writing(config.dataset.path, overwrite=config.dataset.overwrite)
+    with spark_session("prepare", config.spark) as spark:
+        metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
+        images, listed = _stage_images(spark, config.archive, config.dataset.path, console)
+        labelled = labelled_images(images.drop("pixels"), metadata).cache()
+        unused = unused_metadata(metadata, images, uri(config.archive.metadata))
+        with spark_progress(spark, "write tensors", console):
+            _write(labelled, unused, images, config)
+        inputs = listed + unused.count()
+        dataset = _checked(spark, config, inputs)
+    dataset.write()
+    delete_folder(join(config.dataset.path, STAGING))
+    log.info(
+        "wrote %s tensors (%s rejects) of %s inputs to %s",
+        *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
+        dataset.path,
+    )
+    return dataset
+
+
+def _stage_images(
+    spark: SparkSession, archive: ArchiveConfig, path: str, console: Console
+) -> tuple[DataFrame, int]:
+    """Decode every file once and keep it on storage: (IMAGES, how many files were listed).
+
+    Which shard an image belongs to is known only when all rejects are, and decoding is nine
+    tenths of the work: it is done once, and no lost task makes it be done again.
+    """
+    listing = list_images(archive.paths, leave_out=[archive.metadata])
+    log.info("listed %s files", f"{listing.num_rows:,}")
+    staging = hadoop_path(join(path, STAGING))
+    with spark_progress(spark, "decode images", console):
+        frame = decoded_images(listing_frame(spark, listing), archive)
+        frame.write.option("compression", "lz4_raw").parquet(staging, mode="overwrite")
+    return spark.read.parquet(staging), listing.num_rows
+
+
+def _write(labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Config) -> None:
+    accepted = labelled.where("reason IS NULL")
+    placed = with_shard(
+        with_split(accepted, config.split), config.dataset.shards, config.split.seed
+    )
+    tables.write_tensors(placed, images, config.dataset.shards, config.dataset.path)
+    rejected = labelled.where("reason IS NOT NULL").select(*unused.columns)
+    tables.write_rejects(rejected.unionByName(unused), config.dataset.path)
+
+
+def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
+    """Read back what was written and describe it. Raises CheckError."""
+    path = config.dataset.path
+    files = list_tensor_files(path)
+    reasons = tables.reason_counts(tables.read_rejects(spark, path))
+    count = sum(file.rows for file in files)
+    tables.check_nothing_lost(inputs, count, sum(reasons.values()))
+    if count == 0:
+        told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        raise CheckError(f"{path}: none of {inputs} inputs became a tensor ({told})")
+    tensors = tables.read_tensors(spark, path, pixels=False)
+    if config.split.by == "lesion":
+        tables.check_lesions_apart(tensors)
+    return Dataset(
+        skinclf=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sources=list(config.archive.paths),
+        metadata=config.archive.metadata,
+        split=config.split,
+        shards=config.dataset.shards,
+        inputs=inputs,
+        tensors=count,
+        rejects=reasons,
+        counts=tables.class_counts(tensors),
+        files=files,
+        path=path,
+    )

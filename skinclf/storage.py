@@ -1,0 +1,70 @@
+"""Files by path or URI, through pyarrow.fs: local disks, s3, gs, hdfs alike."""
+
+import os
+from pathlib import Path
+
+from pyarrow import fs
+
+
+def uri(path: str) -> str:
+    """The absolute, %-encoded URI of a local path; a URI stays as it is."""
+    return path if "://" in path else Path(os.path.abspath(path)).as_uri()
+
+
+def hadoop_path(path: str) -> str:
+    """The form of a path or URI that Spark reads: local paths with file:, never %-encoded."""
+    if path.startswith("file:"):
+        path = locate(path)[1]
+    return path if "://" in path else f"file://{os.path.abspath(path)}"
+
+
+def locate(path: str) -> tuple[fs.FileSystem, str]:
+    """The file system that holds a path or URI, and the path within it."""
+    if "://" in path:
+        return fs.FileSystem.from_uri(path)
+    return fs.LocalFileSystem(), os.path.abspath(path)
+
+
+def join(folder: str, *names: str) -> str:
+    """A path below `folder`, which may be a URI."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder at `path`."""
+    file_system, inner = locate(path)
+    return bool(file_system.get_file_info(inner).type != fs.FileType.NotFound)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole content of a file; OSError where there is none."""
+    file_system, inner = locate(path)
+    with file_system.open_input_file(inner) as file:
+        return bytes(file.read())
+
+
+def read_text(path: str) -> str:
+    """The whole content of a UTF-8 file; OSError where there is none."""
+    return read_bytes(path).decode()
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it: readers see all of it or none."""
+    file_system, inner = locate(path)
+    file_system.create_dir(os.path.dirname(inner), recursive=True)
+    temporary = f"{inner}.tmp-{os.getpid()}"
+    with file_system.open_output_stream(temporary) as file:
+        file.write(content)
+    file_system.move(temporary, inner)
+
+
+def write_text(path: str, content: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, content.encode())
+
+
+def delete_folder(path: str) -> None:
+    """Delete a folder with all that is in it; nothing happens where there is none."""
+    file_system, inner = locate(path)
+    if file_system.get_file_info(inner).type == fs.FileType.Directory:
+        file_system.delete_dir(inner)

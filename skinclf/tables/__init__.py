@@ -1,0 +1,1 @@
+"""The Spark side: archives, tables and scores as DataFrames. Never imports tensorflow."""

@@ -1,0 +1,101 @@
+"""The dataset's tables: written by Spark, checked by reading them back."""
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from skinclf.dataset_folder import REJECTS, TENSORS
+from skinclf.errors import CheckError
+from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
+from skinclf.schemas import REJECTS as REJECTS_SCHEMA
+from skinclf.schemas import TENSORS as TENSORS_SCHEMA
+from skinclf.storage import hadoop_path, join
+from skinclf.tables.images import ROW
+from skinclf.tables.splits import SPLITS
+
+ROW_GROUP_BYTES = 16 * 2**20
+"""About 740 images: what a worker that streams a shard holds at a time."""
+
+
+def write_tensors(placed: DataFrame, images: DataFrame, shards: int, path: str) -> None:
+    """Write TENSORS under split=…/shard=…, one file each, rows in the order of `position`.
+
+    `placed` has every accepted image with `split`, `shard` and `position`, without pixels;
+    `images` has the pixels by `row`.
+    """
+    pixels = F.col("pixels").alias(
+        "pixels", metadata={"shape": [HEIGHT, WIDTH, CHANNELS], "dtype": "uint8"}
+    )
+    split_number = F.array_position(F.array(*map(F.lit, SPLITS)), F.col("split")) - 1
+    file_number = (split_number * shards + F.col("shard")).cast("int")
+    digits = max(2, len(str(shards - 1)))
+    (
+        placed.join(images.select(ROW.name, "pixels"), ROW.name)
+        .repartitionById(len(SPLITS) * shards, file_number)
+        .withColumn("shard", F.format_string(f"%0{digits}d", "shard"))
+        .sortWithinPartitions("split", "shard", "position")
+        .select(*(pixels if n == "pixels" else n for n in TENSORS_SCHEMA.names), "split", "shard")
+        .write.option("parquet.block.size", str(ROW_GROUP_BYTES))
+        .option("compression", "zstd")
+        .option("parquet.compression.codec.zstd.level", "1")
+        .partitionBy("split", "shard")
+        .parquet(hadoop_path(join(path, TENSORS)), mode="overwrite")
+    )
+
+
+def write_rejects(rejects: DataFrame, path: str) -> None:
+    """Write REJECTS as one Parquet file, sorted by source and image_id."""
+    (
+        rejects.select(*REJECTS_SCHEMA.names)
+        .coalesce(1)
+        .sortWithinPartitions("source", "image_id")
+        .write.parquet(hadoop_path(join(path, REJECTS)), mode="overwrite")
+    )
+
+
+def read_tensors(spark: SparkSession, path: str, *, pixels: bool = True) -> DataFrame:
+    """The tensors of a dataset with `split` and `shard`."""
+    tensors = spark.read.parquet(hadoop_path(join(path, TENSORS)))
+    return tensors if pixels else tensors.drop("pixels")
+
+
+def read_rejects(spark: SparkSession, path: str) -> DataFrame:
+    """The rejects of a dataset."""
+    return spark.read.parquet(hadoop_path(join(path, REJECTS)))
+
+
+def class_counts(tensors: DataFrame) -> dict[str, dict[str, int]]:
+    """split → diagnosis → images."""
+    counts: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
+    for row in tensors.groupBy("split", "dx").count().orderBy("dx").collect():
+        counts[row["split"]][row["dx"]] = row["count"]
+    return counts
+
+
+def reason_counts(rejects: DataFrame) -> dict[str, int]:
+    """reason → rejects, sorted by reason."""
+    return {
+        row["reason"]: row["count"]
+        for row in rejects.groupBy("reason").count().orderBy("reason").collect()
+    }
+
+
+def check_nothing_lost(inputs: int, tensors: int, rejects: int) -> None:
+    """Raise CheckError unless every input is a tensor or a reject."""
+    if inputs != tensors + rejects:
+        raise CheckError(
+            f"{inputs} inputs but {tensors} tensors + {rejects} rejects = {tensors + rejects}: "
+            f"rows were lost or doubled, so no dataset.json was written. Did the archive change "
+            f"while prepare ran? Run it again"
+        )
+
+
+def check_lesions_apart(tensors: DataFrame) -> None:
+    """Raise CheckError, naming some, where photographs of a lesion stand in two splits."""
+    apart = tensors.where("lesion_id IS NOT NULL").groupBy("lesion_id")
+    astray = apart.agg(F.count_distinct("split").alias("splits")).where("splits > 1")
+    offenders = [row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()]
+    if offenders:
+        raise CheckError(
+            f"lesions in more than one split: {', '.join(offenders)} …; the test set would show "
+            f"lesions that were trained on, so no dataset.json was written"
+        )

@@ -1,0 +1,71 @@
+"""The one place where a SparkSession is made."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from skinclf.config import SparkConfig
+from skinclf.errors import ConfigError
+from skinclf.tables.java import ensure_java
+
+log = logging.getLogger(__name__)
+
+LAPTOP = {
+    # For a session that this process starts itself; spark-submit's user decides for a cluster.
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",  # ours tells images, not tasks
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "8",
+}
+
+ALWAYS = {
+    # A listing row is a few bytes but its image megabytes: small batches bound the memory.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+}
+
+
+def under_spark_submit() -> bool:
+    """Whether spark-submit started this process and with it the choice of master is made."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+@contextmanager
+def spark_session(
+    name: str, config: SparkConfig, required: dict[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """A session for one job, stopped at its end; an application runs one at a time.
+
+    `required` are settings that the job can't do without: they win over the user's. Raises
+    ConfigError where Spark refuses the settings.
+    """
+    ensure_java()
+    builder = SparkSession.builder.appName(f"skinclf {name}")
+    settings = dict(config.conf)
+    # Python workers run in the very environment that the driver runs in, unless told otherwise.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if not under_spark_submit():
+        settings = LAPTOP | {"spark.driver.memory": config.driver_memory} | settings
+        builder = builder.master(config.master)
+    for key, value in (settings | (required or {})).items():
+        builder = builder.config(key, value)
+    try:
+        spark = builder.getOrCreate()
+    except (Py4JError, PySparkException) as error:
+        raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+    spark.sparkContext.setLogLevel(os.environ.get("SKINCLF_SPARK_LOG", "ERROR"))
+    for key, value in ALWAYS.items():
+        spark.conf.set(key, config.conf.get(key, value))
+    log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
+    try:
+        yield spark
+    finally:
+        spark.stop()
