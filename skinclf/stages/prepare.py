@@ -75,7 +75,8 @@ def _write(labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Co
     accepted = labelled.where("reason IS NULL")
     placed = with_shard(
         with_split(accepted, config.split), config.dataset.shards, config.split.seed
-    )
+    ).cache()
+    placed.count()  # now Spark knows that it is small: it goes to the pixels, not they to it
     tables.write_tensors(placed, images, config.dataset.shards, config.dataset.path)
     rejected = labelled.where("reason IS NOT NULL").select(*unused.columns)
     tables.write_rejects(rejected.unionByName(unused), config.dataset.path)

@@ -30,6 +30,8 @@ ALWAYS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
+    # Metadata of some 300,000 images still goes to the pixels rather than they to it.
+    "spark.sql.autoBroadcastJoinThreshold": "64m",
 }
 
 
