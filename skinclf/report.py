@@ -1,0 +1,36 @@
+"""Self-contained HTML pages: figures inside, one style, readable on screen and on paper."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from matplotlib.figure import Figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144)
+    return buffer.getvalue()
+
+
+def data_uri(image: bytes) -> str:
+    """The bytes of a PNG file as a URI that holds them."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def render_page(template: str, values: Mapping[str, Any]) -> str:
+    """Fill in one of skinclf/templates; a value that the page names and nobody gave is an error."""
+    environment = Environment(
+        loader=PackageLoader("skinclf"),
+        autoescape=select_autoescape(["html", "j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["count"] = lambda value: f"{value:,}"
+    return environment.get_template(template).render(values)
