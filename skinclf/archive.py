@@ -22,20 +22,34 @@ from skinclf.storage import locate, uri
 
 LISTING = pa.schema(
     [
-        ("source", pa.string()),  # URI of the file; a zip's member is archive.zip!/member.jpg
+        (
+            "source",
+            pa.string(),
+        ),  # URI of the file; a zip's member is archive.zip!/member.jpg
         ("image_id", pa.string()),  # the file's name without its ending
-        ("file", pa.string()),  # URI of the file to open: the image, or the zip that holds it
+        (
+            "file",
+            pa.string(),
+        ),  # URI of the file to open: the image, or the zip that holds it
         ("size", pa.int64()),  # bytes of the image file, unpacked
-        ("offset", pa.int64()),  # of the member's local header in the zip; null: a plain file
+        (
+            "offset",
+            pa.int64(),
+        ),  # of the member's local header in the zip; null: a plain file
         ("packed_size", pa.int64()),  # bytes in the zip
         ("method", pa.int32()),  # compression method of the zip format
         ("crc", pa.int64()),  # CRC-32 of the unpacked bytes
-        ("defect", pa.string()),  # why it can't be read at all; null for nearly every file
+        (
+            "defect",
+            pa.string(),
+        ),  # why it can't be read at all; null for nearly every file
     ]
 )
 """One row a file that is to become an image."""
 
-LOCAL_HEADER = struct.Struct("<4s22xHH")  # APPNOTE.TXT 4.3.7: signature … name and extra length
+LOCAL_HEADER = struct.Struct(
+    "<4s22xHH"
+)  # APPNOTE.TXT 4.3.7: signature … name and extra length
 EXTRA_GUESS = 64  # bytes: header, extra fields and data then usually come in one read
 
 
@@ -54,9 +68,15 @@ def list_images(paths: Iterable[str], leave_out: Sequence[str] = ()) -> pa.Table
     rows: list[dict[str, Any]] = []
     for file, info in files.items():
         if file not in skipped:
-            rows += _zip_rows(file) if file.lower().endswith(".zip") else [_file_row(file, info)]
+            rows += (
+                _zip_rows(file)
+                if file.lower().endswith(".zip")
+                else [_file_row(file, info)]
+            )
     if not rows:
-        raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
+        raise ArchiveError(
+            f"no files in {', '.join(paths) or 'archive.paths, which is empty'}"
+        )
     rows.sort(key=lambda row: (row["source"], row["offset"] or 0))
     return pa.Table.from_pylist(rows, schema=LISTING)
 
@@ -87,7 +107,8 @@ class ArchiveReader:
             raise RejectedImage("unreadable", entry["defect"])
         if entry["size"] > self._max_file_bytes:
             raise RejectedImage(
-                "too_large", f"{entry['size']} bytes, at most {self._max_file_bytes} taken"
+                "too_large",
+                f"{entry['size']} bytes, at most {self._max_file_bytes} taken",
             )
         try:
             file = self._open(entry["file"])
@@ -95,7 +116,9 @@ class ArchiveReader:
                 return bytes(file.read_at(entry["size"] + 1, 0))
             return _read_member(file, entry)
         except (OSError, zlib.error, struct.error) as error:
-            raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
+            raise RejectedImage(
+                "unreadable", f"{type(error).__name__}: {error}"
+            ) from None
 
     def _open(self, name: str) -> pa.NativeFile:
         if self._file is None or name != self._name:
@@ -120,7 +143,9 @@ def _files_below(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
     file_system, inner = locate(path)
     info = file_system.get_file_info(inner)
     if info.type == fs.FileType.NotFound:
-        raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of images")
+        raise ArchiveError(
+            f"{path}: no such file or folder; expected images, or a zip of images"
+        )
     root = uri(path).rstrip("/")
     if info.type == fs.FileType.File:
         yield root, info
@@ -128,7 +153,10 @@ def _files_below(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
     for below in file_system.get_file_info(fs.FileSelector(inner, recursive=True)):
         if below.type == fs.FileType.File:
             name = below.path.removeprefix(inner.rstrip("/")).lstrip("/")
-            yield (uri(below.path) if root.startswith("file://") else f"{root}/{name}"), below
+            yield (
+                (uri(below.path) if root.startswith("file://") else f"{root}/{name}"),
+                below,
+            )
 
 
 def _file_row(file: str, info: fs.FileInfo) -> dict[str, Any]:
@@ -144,7 +172,10 @@ def _zip_rows(file: str) -> list[dict[str, Any]]:
     """One row a member; a file that is no zip is one row with its defect."""
     file_system, inner = locate(file)
     try:
-        with file_system.open_input_file(inner) as opened, zipfile.ZipFile(opened) as archive:
+        with (
+            file_system.open_input_file(inner) as opened,
+            zipfile.ZipFile(opened) as archive,
+        ):
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         row = _file_row(file, fs.FileInfo(inner, size=0))
@@ -182,7 +213,9 @@ def _read_member(file: pa.NativeFile, entry: Mapping[str, Any]) -> bytes:
         packed += file.read_at(packed_size - len(packed), offset + start + len(packed))
     data = _unpack(packed, entry["method"], entry["size"])
     if len(data) != entry["size"] or zlib.crc32(data) != entry["crc"]:
-        raise RejectedImage("unreadable", "the zip member's size or CRC-32 does not fit its bytes")
+        raise RejectedImage(
+            "unreadable", "the zip member's size or CRC-32 does not fit its bytes"
+        )
     return data
 
 
@@ -192,4 +225,6 @@ def _unpack(packed: bytes, method: int, size: int) -> bytes:
         return packed
     if method == zipfile.ZIP_DEFLATED:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
-    raise RejectedImage("unreadable", f"zip compression method {method} is not stored or deflated")
+    raise RejectedImage(
+        "unreadable", f"zip compression method {method} is not stored or deflated"
+    )

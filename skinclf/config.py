@@ -29,7 +29,8 @@ from skinclf.errors import ConfigError
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Paths = Annotated[
-    tuple[Text, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+    tuple[Text, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
 ]
 
 SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
@@ -48,7 +49,9 @@ class ArchiveConfig(Section):
     paths: Paths = ()
     metadata: str = ""
     max_file_bytes: PositiveInt = 64 * 2**20
-    max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
+    max_pixels: PositiveInt = (
+        89_478_485  # Pillow's own limit against decompression bombs
+    )
 
 
 class DatasetConfig(Section):
@@ -94,7 +97,9 @@ class TrainConfig(Section):
     epochs: PositiveInt = 25
     global_batch: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-3
-    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
+    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = (
+        "categorical_crossentropy"
+    )
     dropout: Fraction = 0.5
     seed: int = 2020
 
@@ -207,11 +212,17 @@ def _explain(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
-        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+        advice = (
+            f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+        )
         return f"{key}: there is no such setting; {advice}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    got = "" if isinstance(detail["input"], dict | BaseModel) else f", got {detail['input']!r}"
+    got = (
+        ""
+        if isinstance(detail["input"], dict | BaseModel)
+        else f", got {detail['input']!r}"
+    )
     return f"{key}: {message}{got}"
 
 

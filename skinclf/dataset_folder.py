@@ -1,10 +1,11 @@
 """The dataset on storage: names, dataset.json, and who may read what.
 
-    dataset/
-      dataset.json          written last; names everything below. No dataset.json = no dataset
-      tensors/split=train/shard=00/*.parquet
-      rejects/*.parquet
-      staging/              only while prepare runs
+dataset/
+  dataset.json          written last; names everything below. No dataset.json = no dataset
+  tensors/split=train/shard=00/*.parquet
+  rejects/*.parquet
+  exploration/          figures and exploration.html, written by explore
+  staging/              only while prepare runs
 """
 
 from typing import Any, Self
@@ -17,11 +18,11 @@ from skinclf.config import SplitConfig
 from skinclf.errors import DatasetError
 from skinclf.labels import CODES
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
-from skinclf.storage import delete_folder, exists, join, locate, read_text, write_text
+from skinclf.storage import delete, exists, join, locate, read_text, write_text
 
 FORMAT = 1
 MANIFEST = "dataset.json"
-TENSORS, REJECTS, STAGING = "tensors", "rejects", "staging"
+TENSORS, REJECTS, STAGING, EXPLORATION = "tensors", "rejects", "staging", "exploration"
 
 
 class TensorFile(BaseModel):
@@ -65,7 +66,9 @@ class Dataset(BaseModel):
                 f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
             ) from None
         except (OSError, ValidationError) as error:
-            raise DatasetError(f"{manifest}: can't be read as a dataset: {error}") from None
+            raise DatasetError(
+                f"{manifest}: can't be read as a dataset: {error}"
+            ) from None
         if dataset.format != FORMAT or tuple(dataset.classes) != CODES:
             raise DatasetError(
                 f"{manifest}: format {dataset.format} with classes {', '.join(dataset.classes)}; "
@@ -103,10 +106,9 @@ def clear_for_writing(path: str, *, overwrite: bool) -> None:
                 f"{path}: holds a finished dataset. Name another folder (dataset.path) or allow "
                 f"its replacement: --set dataset.overwrite=true"
             )
-        file_system, inner = locate(manifest)
-        file_system.delete_file(inner)  # first: half a dataset must not look like one
-    for name in (TENSORS, REJECTS, STAGING):
-        delete_folder(join(path, name))
+        delete(manifest)  # first: half a dataset must not look like one
+    for name in (TENSORS, REJECTS, STAGING, EXPLORATION):
+        delete(join(path, name))
 
 
 def list_tensor_files(path: str) -> list[TensorFile]:

@@ -18,7 +18,15 @@ between prepare and score, since another filter moves pixels by one to two grey 
 DECODE_ERRORS = (
     # What Pillow's readers raise on damaged files: the documented ones (OSError with its child
     # UnidentifiedImageError, SyntaxError) and those that leak out of their header parsers.
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, MemoryError),
+    *(
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        MemoryError,
+    ),
     *(AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError),
     ZeroDivisionError,
 )
@@ -42,13 +50,16 @@ def decode_rgb(
         with Image.open(io.BytesIO(file)) as image:
             if image.width * image.height > max_pixels:
                 raise RejectedImage(
-                    "too_large", f"{image.width}x{image.height} pixels, at most {max_pixels} taken"
+                    "too_large",
+                    f"{image.width}x{image.height} pixels, at most {max_pixels} taken",
                 )
             return _to_array(image, height, width)
     except Image.DecompressionBombError as error:
         raise RejectedImage("too_large", str(error)) from None
     except UnidentifiedImageError:
-        raise RejectedImage("unreadable", "not an image format that Pillow knows") from None
+        raise RejectedImage(
+            "unreadable", "not an image format that Pillow knows"
+        ) from None
     except DECODE_ERRORS as error:
         detail = f"{type(error).__name__}: {error}"
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
@@ -57,7 +68,12 @@ def decode_rgb(
 
 def _to_array(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
     orientation = image.getexif().get(0x0112, 1)
-    turned = orientation in (5, 6, 7, 8)  # EXIF: the stored rows are the picture's columns
+    turned = orientation in (
+        5,
+        6,
+        7,
+        8,
+    )  # EXIF: the stored rows are the picture's columns
     target = (height, width) if turned else (width, height)
     image.draft("RGB", (2 * target[0], 2 * target[1]))
     rgb = _to_rgb(image).resize(target, FILTER)
@@ -70,7 +86,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey when it converts to RGB; the high byte is what is meant.
         samples = np.asarray(image, dtype=np.int64)
-        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -13,6 +13,7 @@ from spark_tensorflow_distributor import MirroredStrategyRunner
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
+from skinclf.learn import quietly
 
 REQUIRED_CONF = {
     # A Python worker that trained once has peers that are gone: never use it again.
@@ -24,7 +25,9 @@ REQUIRED_CONF = {
 }
 
 
-def launch_training(spark: SparkSession, dataset: Dataset, run: str, config: TrainConfig) -> None:
+def launch_training(
+    spark: SparkSession, dataset: Dataset, run: str, config: TrainConfig
+) -> None:
     """Train through MirroredStrategyRunner and return when model.keras is in the run folder.
 
     `local_mode`: one slot in this process; otherwise one barrier task a slot. Raises
@@ -45,12 +48,12 @@ def launch_training(spark: SparkSession, dataset: Dataset, run: str, config: Tra
             config=config,
         )
     except (Py4JError, PySparkException) as error:
-        raise TrainingError(f"training in Spark tasks failed: {_cause(str(error))}") from error
+        raise TrainingError(
+            f"training in Spark tasks failed: {_cause(str(error))}"
+        ) from error
 
 
 def _train_here(dataset: Dataset, run: str, config: TrainConfig) -> None:
-    from skinclf.learn import quietly
-
     with quietly():
         from skinclf.learn.cluster import Place
         from skinclf.learn.training import train
@@ -64,8 +67,6 @@ def _train_in_task(dataset: Dataset, run: str, config: TrainConfig) -> None:
     TensorFlow is imported before the ports are picked: the import takes many seconds, in which
     another process could take a port that was free.
     """
-    from skinclf.learn import quietly
-
     with quietly():
         from skinclf.learn.cluster import Place
         from skinclf.learn.training import train

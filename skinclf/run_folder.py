@@ -1,13 +1,13 @@
 """A training run on storage: names, and how each file is written and read.
 
-    runs/<name>/
-      config.toml           resolved, so that a run can be repeated
-      progress.json         where training stands, about once a second
-      history.jsonl         one line an epoch
-      figures/              accuracy and loss by epoch
-      labels.json           class order and preprocessing, for whoever loads the model
-      model.keras           written last; its SHA-256 is the model's name in scores
-      evaluation/           predictions, metrics.json, figures, report.html
+runs/<name>/
+  config.toml           resolved, so that a run can be repeated
+  progress.json         where training stands, about once a second
+  history.jsonl         one line an epoch
+  figures/              accuracy and loss by epoch
+  labels.json           class order and preprocessing, for whoever loads the model
+  model.keras           written last; its SHA-256 is the model's name in scores
+  evaluation/           predictions, metrics.json, figures, report.html
 """
 
 import hashlib
@@ -49,7 +49,9 @@ def start_run(path: str, config: str) -> None:
 
 def write_history(path: str, epochs: list[Epoch]) -> None:
     """Replace history.jsonl: short, and whole at each moment on every storage."""
-    write_text(join(path, HISTORY), "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    write_text(
+        join(path, HISTORY), "".join(json.dumps(epoch) + "\n" for epoch in epochs)
+    )
 
 
 def read_history(path: str) -> list[Epoch]:

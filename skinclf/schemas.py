@@ -33,9 +33,15 @@ TENSORS = pa.schema(
         ("sex", pa.string()),
         ("localization", pa.string()),
         ("dataset", pa.string()),
-        ("source", pa.string()),  # URI; a member of an archive is archive.zip!/member.jpg
+        (
+            "source",
+            pa.string(),
+        ),  # URI; a member of an archive is archive.zip!/member.jpg
         ("digest", pa.string()),  # SHA-256 of the file's bytes, hexadecimal
-        ("pixels", pa.binary()),  # PIXEL_BYTES of uint8, RGB, row-major height x width x channels
+        (
+            "pixels",
+            pa.binary(),
+        ),  # PIXEL_BYTES of uint8, RGB, row-major height x width x channels
     ]
 )
 """One row an image; stored under the partition columns `split` and `shard`."""
@@ -64,7 +70,9 @@ SCORES = pa.schema(
 )
 """One row an image that the model has seen."""
 
-TENSOR_METADATA = tuple(n for n in TENSORS.names if n not in {"source", "image_id", "pixels"})
+TENSOR_METADATA = tuple(
+    n for n in TENSORS.names if n not in {"source", "image_id", "pixels"}
+)
 """What a prediction carries over from its tensor: the truth and the patient groups."""
 
 PREDICTIONS = pa.schema([*SCORES, *(TENSORS.field(name) for name in TENSOR_METADATA)])

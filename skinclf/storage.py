@@ -63,8 +63,11 @@ def write_text(path: str, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def delete_folder(path: str) -> None:
-    """Delete a folder with all that is in it; nothing happens where there is none."""
+def delete(path: str) -> None:
+    """Delete a file, or a folder with all that is in it; nothing happens where there is none."""
     file_system, inner = locate(path)
-    if file_system.get_file_info(inner).type == fs.FileType.Directory:
+    kind = file_system.get_file_info(inner).type
+    if kind == fs.FileType.Directory:
         file_system.delete_dir(inner)
+    elif kind == fs.FileType.File:
+        file_system.delete_file(inner)

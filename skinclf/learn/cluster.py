@@ -37,6 +37,16 @@ class Place:
         return self.index == 0
 
 
+def limit_threads(threads: int) -> None:
+    """Compute on so many cores; 0 leaves TensorFlow's choice, one thread a core.
+
+    Once TensorFlow computes in this process its threads can't be changed: then they stay.
+    """
+    if threads and not eager_context.context()._initialized:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def make_strategy(place: Place) -> tf.distribute.Strategy:
     """The strategy of a worker; with several workers it returns when all have met.
 
@@ -45,9 +55,7 @@ def make_strategy(place: Place) -> tf.distribute.Strategy:
     """
     if place.addresses and eager_context.context_safe() is not None:
         eager_context._reset_context()
-    if place.threads and not eager_context.context()._initialized:
-        tf.config.threading.set_intra_op_parallelism_threads(place.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    limit_threads(place.threads)
     if not place.addresses:
         return tf.distribute.get_strategy()
     os.environ["TF_CONFIG"] = json.dumps(

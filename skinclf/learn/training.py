@@ -38,6 +38,7 @@ Sums = NDArray[np.float64]
 
 PIXELS = tf.TensorSpec((None, HEIGHT, WIDTH, CHANNELS), tf.uint8)
 LABELS = tf.TensorSpec((None,), tf.int32)
+SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
 WEIGHTS = tf.TensorSpec((None,), tf.float32)
 
 
@@ -45,11 +46,13 @@ WEIGHTS = tf.TensorSpec((None,), tf.float32)
 class Trainer:
     """What training changes and needs: the state that a checkpoint has to hold is in here."""
 
-    strategy: tf.distribute.Strategy
     model: keras.Sequential
     optimizer: keras.optimizers.Optimizer
     train_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
-    test_step: Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor]
+    test_step: Callable[
+        [NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor
+    ]
+    sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
 def train(dataset: Dataset, run: str, config: TrainConfig, place: Place) -> None:
@@ -104,15 +107,29 @@ def make_trainer(config: TrainConfig, place: Place) -> Trainer:
         losses = loss(tf.one_hot(labels, len(CODES)), probabilities)
         return batch_sums(losses, probabilities, labels, weights)
 
+    def add_up(local: tf.Tensor) -> tf.Tensor:
+        placed = tf.identity(
+            local
+        )  # on this replica's device, where the collective runs
+        return tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, placed
+        )
+
     @tf.function(input_signature=[PIXELS, LABELS])
     def train_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return strategy.run(learn, args=(pixels, labels))
 
     @tf.function(input_signature=[PIXELS, LABELS, WEIGHTS])
-    def test_step(pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def test_step(
+        pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
         return strategy.run(test, args=(pixels, labels, weights))
 
-    return Trainer(strategy, model, optimizer, train_step, test_step)
+    @tf.function(input_signature=[SUMS])
+    def sum_over_workers(local: tf.Tensor) -> tf.Tensor:
+        return strategy.run(add_up, args=(local,))
+
+    return Trainer(model, optimizer, train_step, test_step, sum_over_workers)
 
 
 def train_epoch(
@@ -135,7 +152,7 @@ def train_epoch(
         steps=steps,
         rows_a_shard=config.global_batch // dataset.shards,
     )
-    total: Sums = np.zeros(4 + len(CODES) ** 2)
+    total: Sums = np.zeros(SUMS.shape)
     told = 0.0
     for step, batch in enumerate(batches, start=1):
         total += trainer.train_step(batch.pixels, batch.labels).numpy()
@@ -146,13 +163,22 @@ def train_epoch(
             )
         if place.is_chief and time.monotonic() - told > PROGRESS_SECONDS:
             told = time.monotonic()
-            progress = {"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps}
+            progress = {
+                "epoch": epoch,
+                "epochs": config.epochs,
+                "step": step,
+                "steps": steps,
+            }
             run_folder.write_progress(run, progress | {"loss": total[0] / total[3]})
-    return sum_over_workers(trainer.strategy, total)
+    return trainer.sum_over_workers(total).numpy()
 
 
 def validate(
-    trainer: Trainer, shards: list[Images], steps: int, config: TrainConfig, place: Place
+    trainer: Trainer,
+    shards: list[Images],
+    steps: int,
+    config: TrainConfig,
+    place: Place,
 ) -> Sums:
     """The sums over all validation images of all workers, each counted once.
 
@@ -161,13 +187,13 @@ def validate(
     pixels = np.concatenate([shard.pixels for shard in shards])
     labels = np.concatenate([shard.labels for shard in shards])
     size = config.global_batch // place.workers
-    total: Sums = np.zeros(4 + len(CODES) ** 2)
+    total: Sums = np.zeros(SUMS.shape)
     for step in range(steps):
         rows = np.arange(step * size, (step + 1) * size)
         weights = (rows < len(labels)).astype(np.float32)
         rows = np.minimum(rows, len(labels) - 1)
         total += trainer.test_step(pixels[rows], labels[rows], weights).numpy()
-    return sum_over_workers(trainer.strategy, total)
+    return trainer.sum_over_workers(total).numpy()
 
 
 def batch_sums(
@@ -181,8 +207,12 @@ def batch_sums(
         tf.cast(rounded == tf.one_hot(labels, len(CODES)), tf.float32), axis=1
     )
     sums = [tf.reduce_sum(values * weights) for values in (losses, right, binary)]
-    confusion = tf.math.confusion_matrix(labels, answers, len(CODES), weights, tf.float32)
-    return tf.concat([tf.stack([*sums, tf.reduce_sum(weights)]), tf.reshape(confusion, [-1])], 0)
+    confusion = tf.math.confusion_matrix(
+        labels, answers, len(CODES), weights, tf.float32
+    )
+    return tf.concat(
+        [tf.stack([*sums, tf.reduce_sum(weights)]), tf.reshape(confusion, [-1])], 0
+    )
 
 
 def metrics_of(sums: Sums) -> dict[str, float]:
@@ -199,22 +229,6 @@ def metrics_of(sums: Sums) -> dict[str, float]:
         "binary_accuracy": float(binary / count),
         "balanced_accuracy": float(recalls.mean()),
     }
-
-
-def sum_over_workers(strategy: tf.distribute.Strategy, sums: Sums) -> Sums:
-    """Add up `sums` of all workers, in float64: each gets the same total. A collective."""
-
-    def add(local: tf.Tensor) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        placed = tf.identity(local)  # on this replica's device, where the collective runs
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
-
-    @tf.function
-    def add_up(local: tf.Tensor) -> tf.Tensor:
-        return strategy.run(add, args=(local,))
-
-    total: Sums = add_up(tf.constant(sums)).numpy()
-    return total
 
 
 def seed_dropout(model: keras.Sequential, seed: int, epoch: int, worker: int) -> None:

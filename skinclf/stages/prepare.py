@@ -9,9 +9,14 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.archive import list_images
 from skinclf.config import ArchiveConfig, Config
-from skinclf.dataset_folder import STAGING, Dataset, clear_for_writing, list_tensor_files
+from skinclf.dataset_folder import (
+    STAGING,
+    Dataset,
+    clear_for_writing,
+    list_tensor_files,
+)
 from skinclf.errors import CheckError, ConfigError
-from skinclf.storage import delete_folder, hadoop_path, join, uri
+from skinclf.storage import delete, hadoop_path, join, uri
 from skinclf.tables import dataset as tables
 from skinclf.tables.images import decoded_images, listing_frame
 from skinclf.tables.matching import labelled_images, unused_metadata
@@ -36,8 +41,12 @@ def prepare(config: Config, console: Console) -> Dataset:
         )
     clear_for_writing(config.dataset.path, overwrite=config.dataset.overwrite)
     with spark_session("prepare", config.spark) as spark:
-        metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
-        images, listed = _stage_images(spark, config.archive, config.dataset.path, console)
+        metadata = one_row_an_image(
+            read_metadata(spark, config.archive.metadata)
+        ).cache()
+        images, listed = _stage_images(
+            spark, config.archive, config.dataset.path, console
+        )
         labelled = labelled_images(images.drop("pixels"), metadata).cache()
         unused = unused_metadata(metadata, images, uri(config.archive.metadata))
         with spark_progress(spark, "write tensors", console):
@@ -45,10 +54,13 @@ def prepare(config: Config, console: Console) -> Dataset:
         inputs = listed + unused.count()
         dataset = _checked(spark, config, inputs)
     dataset.write()
-    delete_folder(join(config.dataset.path, STAGING))
+    delete(join(config.dataset.path, STAGING))
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
-        *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
+        *(
+            f"{n:,}"
+            for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)
+        ),
         dataset.path,
     )
     return dataset
@@ -71,7 +83,9 @@ def _stage_images(
     return spark.read.parquet(staging), listing.num_rows
 
 
-def _write(labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Config) -> None:
+def _write(
+    labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Config
+) -> None:
     accepted = labelled.where("reason IS NULL")
     placed = with_shard(
         with_split(accepted, config.split), config.dataset.shards, config.split.seed

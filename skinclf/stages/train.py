@@ -58,7 +58,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
     for metric in ("accuracy", "loss"):
         figure = history_figure(history, metric, f"{metric.capitalize()} by epoch")
         write_bytes(join(run, run_folder.FIGURES, f"{metric}.png"), png(figure))
-    log.info("wrote the model of %s epochs to %s", len(history), join(run, run_folder.MODEL))
+    log.info(
+        "wrote the model of %s epochs to %s", len(history), join(run, run_folder.MODEL)
+    )
     return history
 
 
@@ -69,7 +71,9 @@ def training_progress(run: str, epochs: int, console: Console) -> Iterator[None]
     Prints a line an epoch and, in a terminal, shows a bar of the steps.
     """
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(run, epochs, console, done), daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(run, epochs, console, done), daemon=True
+    )
     watcher.start()
     try:
         yield
@@ -100,7 +104,9 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
         TimeRemainingColumn(),
     )
     told = 0
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("starting workers", total=None, note="")
         finished = False
         while not finished:
@@ -112,7 +118,11 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
             now = run_folder.read_progress(run)
             if now and told < epochs:
                 steps = (now["epoch"] - 1) * now["steps"] + now["step"]
-                note = f"step {now['step']:.0f}/{now['steps']:.0f}  loss {now['loss']:.4f}"
+                note = (
+                    f"step {now['step']:.0f}/{now['steps']:.0f}  loss {now['loss']:.4f}"
+                )
                 what = f"epoch {now['epoch']:.0f}/{epochs}"
                 total = epochs * now["steps"]
-                bar.update(task, description=what, completed=steps, total=total, note=note)
+                bar.update(
+                    task, description=what, completed=steps, total=total, note=note
+                )

@@ -33,7 +33,11 @@ def write_tensors(placed: DataFrame, images: DataFrame, shards: int, path: str) 
         .repartitionById(len(SPLITS) * shards, file_number)
         .withColumn("shard", F.format_string(f"%0{digits}d", "shard"))
         .sortWithinPartitions("split", "shard", "position")
-        .select(*(pixels if n == "pixels" else n for n in TENSORS_SCHEMA.names), "split", "shard")
+        .select(
+            *(pixels if n == "pixels" else n for n in TENSORS_SCHEMA.names),
+            "split",
+            "shard",
+        )
         .write.option("parquet.block.size", str(ROW_GROUP_BYTES))
         .option("compression", "zstd")
         .option("parquet.compression.codec.zstd.level", "1")
@@ -93,7 +97,9 @@ def check_lesions_apart(tensors: DataFrame) -> None:
     """Raise CheckError, naming some, where photographs of a lesion stand in two splits."""
     apart = tensors.where("lesion_id IS NOT NULL").groupBy("lesion_id")
     astray = apart.agg(F.count_distinct("split").alias("splits")).where("splits > 1")
-    offenders = [row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()]
+    offenders = [
+        row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()
+    ]
     if offenders:
         raise CheckError(
             f"lesions in more than one split: {', '.join(offenders)} …; the test set would show "

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 15
@@ -21,7 +27,9 @@ def spark_progress(spark: SparkSession, title: str, console: Console) -> Iterato
     group = f"skinclf {title} {time.monotonic_ns()}"
     spark.sparkContext.setJobGroup(group, title)
     show = _show_bar if console.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(spark, group, title, console, done), daemon=True)
+    thread = threading.Thread(
+        target=show, args=(spark, group, title, console, done), daemon=True
+    )
     thread.start()
     try:
         yield
@@ -48,8 +56,15 @@ def task_counts(spark: SparkSession, group: str) -> tuple[int, int]:
 def _show_bar(
     spark: SparkSession, group: str, title: str, console: Console, done: threading.Event
 ) -> None:
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("tasks"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tasks"),
+    )
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True
+    ) as progress:
         bar = progress.add_task(title, total=None)
         while not done.wait(POLL_SECONDS):
             finished, total = task_counts(spark, group)

@@ -62,7 +62,9 @@ def spark_session(
     try:
         spark = builder.getOrCreate()
     except (Py4JError, PySparkException) as error:
-        raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+        raise ConfigError(
+            f"Spark did not start with [spark] of the config: {error}"
+        ) from error
     spark.sparkContext.setLogLevel(os.environ.get("SKINCLF_SPARK_LOG", "ERROR"))
     for key, value in ALWAYS.items():
         spark.conf.set(key, config.conf.get(key, value))

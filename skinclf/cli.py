@@ -1,0 +1,206 @@
+"""The `skinclf` command; jobs/NAME.py are the same commands for spark-submit."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from skinclf.config import Config, load_config
+from skinclf.errors import SkinclfError
+
+app = typer.Typer(
+    name="skinclf",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Train, evaluate and run a skin lesion classifier on a Spark cluster of ordinary CPUs.",
+)
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="TOML file; see conf/default.toml."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."
+    ),
+]
+
+terminal = Console(stderr=True, soft_wrap=True)
+"""Progress and log lines; results go to stdout."""
+
+
+class TerminalHandler(logging.Handler):
+    """Log lines through rich, so that they stand above a progress bar and not inside it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        terminal.print(self.format(record), markup=False, highlight=False)
+
+
+@app.command()
+def prepare(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Read an archive and its metadata, and write the dataset to train on.
+
+    **Inputs:** `archive.paths` (folders, zip files, single images) and `archive.metadata`
+    (HAM10000's CSV).
+
+    **Output:** `dataset.path` with tensors, rejects and, last of all, dataset.json.
+
+    **Example:** `skinclf prepare --config conf/default.toml
+    --set archive.paths='["part_1.zip","part_2.zip"]' --set archive.metadata=HAM10000_metadata.csv`
+    """
+    settings = _load(config, assignments)
+    from skinclf.stages.prepare import prepare
+
+    dataset = prepare(settings, terminal)
+    rows = [
+        (split, *(f"{counts.get(code, 0):,}" for code in dataset.classes), f"{total:,}")
+        for split, counts in dataset.counts.items()
+        for total in [sum(counts.values())]
+    ]
+    _print_table("images", ("split", *dataset.classes, "all"), rows)
+    if dataset.rejects:
+        _print_table("rejects", ("reason", "inputs"), dataset.rejects.items())
+
+
+@app.command()
+def train(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Train the paper's network on the dataset, through MirroredStrategyRunner.
+
+    **Input:** `dataset.path`.
+
+    **Output:** `run.path` with config.toml, history.jsonl, figures and model.keras.
+
+    **Examples:** one slot in this process: `skinclf train --set run.path=runs/first`. Four Spark
+    tasks: `spark-submit --master spark://HOST:7077 jobs/train.py --set train.local_mode=false
+    --set train.slots=4`
+    """
+    settings = _load(config, assignments)
+    from skinclf.stages.train import train
+
+    train(settings, terminal)
+
+
+@app.command()
+def explore(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Draw what the dataset holds: the paper's figures 6.1 to 6.6.
+
+    **Input:** `dataset.path`.
+
+    **Output:** `dataset.path`/exploration with six PNG files and exploration.html.
+
+    **Example:** `skinclf explore --set dataset.path=dataset`
+    """
+    settings = _load(config, assignments)
+    from skinclf.stages.explore import explore
+
+    print(explore(settings, terminal))
+
+
+@app.command()
+def evaluate(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Predict the test split with a trained model and tell honestly how good it is.
+
+    **Inputs:** `dataset.path` and `run.path`.
+
+    **Output:** `run.path`/evaluation with predictions, metrics, the confusion matrix and a
+    report (HTML).
+
+    **Example:** `skinclf evaluate --set dataset.path=dataset --set run.path=runs/first`
+    """
+    settings = _load(config, assignments)
+    from skinclf.stages.evaluate import evaluate
+
+    metrics, report = evaluate(settings, terminal)
+    _print_table(
+        f"{metrics['images']:,} images of split {settings.evaluate.split}",
+        ("", "model", "always nv"),
+        [
+            (name.replace("_", " "), f"{value:.4f}", f"{metrics['baseline'][name]:.4f}")
+            for name, value in metrics["model"].items()
+        ],
+    )
+    print(report)
+
+
+@app.command()
+def score(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Score every image of an archive with a trained model; no metadata is needed.
+
+    **Inputs:** `score.paths` (folders, zip files, single images; `archive.paths` where empty)
+    and `run.path`.
+
+    **Output:** `score.path` with scores, rejects (Parquet) and, last of all, summary.json.
+
+    **Example:** `skinclf score --set score.paths='["new.zip"]' --set run.path=runs/first`
+    """
+    settings = _load(config, assignments)
+    from skinclf.stages.score import score
+
+    summary = score(settings, terminal)
+    _print_table("predicted", ("class", "images"), summary.predicted.items())
+    if summary.rejects:
+        _print_table("rejects", ("reason", "files"), summary.rejects.items())
+
+
+@app.command()
+def demo(
+    folder: Annotated[str, typer.Option(help="Where everything is written.")] = "demo",
+    images: Annotated[
+        int, typer.Option(min=100, help="How many images to draw.")
+    ] = 900,
+) -> None:
+    """Draw a small archive and take it all the way: prepare, explore, train, evaluate, score.
+
+    **Output:** the archive, the dataset, the run and the scores below `--folder`, which is
+    emptied first if an earlier demo made it.
+
+    **Example:** `skinclf demo --folder /tmp/demo`
+    """
+    _load(None, None)
+    from skinclf.stages.demo import demo
+
+    result = demo(folder, images, terminal)
+    _print_table("skinclf demo", ("", "", "always nv"), result.rows())
+    print(f"report: {result.report}")
+
+
+def main(job: str | None = None) -> None:
+    """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
+
+    Ends the process: 0 all went well, 2 wrong settings or paths, 1 anything else.
+    """
+    arguments = sys.argv[1:] if job is None else [job, *sys.argv[1:]]
+    name = "skinclf" if job is None else "spark-submit"
+    try:
+        app(arguments, prog_name=name)
+    except SkinclfError as error:
+        terminal.print(
+            f"error: {error}", style="bold red", markup=False, highlight=False
+        )
+        sys.exit(error.exit_status)
+
+
+def _load(config: str | None, assignments: list[str] | None) -> Config:
+    """Settings of this command, with logging set up for it."""
+    logger = logging.getLogger("skinclf")
+    if not logger.handlers:
+        handler = TerminalHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    return load_config(config, assignments or ())
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: object) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:  # type: ignore[attr-defined]
+        table.add_row(*map(str, row))
+    Console().print(table)

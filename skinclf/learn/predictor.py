@@ -1,0 +1,66 @@
+"""A saved model → a function from pixels to probabilities, loaded once per process."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.errors import RunError
+from skinclf.learn import quietly
+from skinclf.run_folder import model_digest, read_model
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(n, 75, 100, 3) uint8 RGB → (n, 7) float32 probabilities in the order of labels.CODES."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Where a model lies and which one it must be: small enough to go to every Spark task."""
+
+    run: str
+    digest: str
+
+    @classmethod
+    def of_run(cls, run: str) -> "Predictor":
+        """The model of a finished run. Raises RunError where there is none."""
+        return cls(run, model_digest(read_model(run)))
+
+    def load(self, threads: int) -> Predict:
+        """The model in this process, read on the first call only, computing on `threads` cores."""
+        return _load(self, threads)
+
+
+@lru_cache(maxsize=1)  # at module level: it survives from one Spark task to the next
+def _load(predictor: Predictor, threads: int) -> Predict:
+    with quietly():
+        import keras
+        import tensorflow as tf
+
+        from skinclf.learn.cluster import limit_threads
+
+        limit_threads(threads)
+        tf.constant(0)  # looks for devices, with a note on each one missing
+
+    content = read_model(predictor.run)
+    if model_digest(content) != predictor.digest:
+        raise RunError(
+            f"{predictor.run}: the model was replaced while the job ran; start it again"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        file.write_bytes(content)
+        model = keras.models.load_model(file, compile=False, safe_mode=True)
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
+    forward = tf.function(
+        lambda pixels: model(pixels, training=False), input_signature=signature
+    )
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities: NDArray[np.float32] = forward(pixels).numpy()
+        return probabilities
+
+    return predict

@@ -1,0 +1,110 @@
+"""Labels and probabilities → figures of merit. scikit-learn where it has them."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+
+from skinclf.labels import CODES, MAJORITY, label_of
+
+Labels = NDArray[np.int32]
+Probabilities = NDArray[np.float32]
+
+
+def evaluate(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
+    """Everything that metrics.json holds; labels (n,) 0–6, probabilities (n, 7).
+
+    `model` beside `baseline`, the answer nv to everything: figures that look good in a
+    collection of which two thirds are nv mean something only beside it.
+    """
+    always = np.zeros_like(probabilities)
+    always[:, label_of(MAJORITY)] = 1
+    answers = probabilities.argmax(axis=1)
+    return {
+        "images": len(labels),
+        "model": summary(labels, probabilities),
+        "baseline": summary(labels, always),
+        "classes": per_class(labels, answers),
+        "confusion": confusion(labels, answers).tolist(),
+    }
+
+
+def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Top-1, binary and balanced accuracy, and the two losses, of one set of answers."""
+    answers = probabilities.argmax(axis=1)
+    return {
+        "accuracy": float((answers == labels).mean()),
+        "binary_accuracy": binary_accuracy(labels, probabilities),
+        "balanced_accuracy": balanced_accuracy(labels, answers),
+        "binary_crossentropy": binary_crossentropy(labels, probabilities),
+        "categorical_crossentropy": float(
+            log_loss(labels, _normalised(probabilities), labels=range(len(CODES)))
+        ),
+    }
+
+
+def binary_accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """The share of the 7 outputs that are right when each is rounded at 0.5.
+
+    What Keras calls accuracy under `binary_crossentropy`, and what the paper's 93.93 % are: a
+    wrong answer still has five of its seven outputs right.
+    """
+    rounded = probabilities > 0.5
+    return float((rounded == _one_hot(labels)).mean())
+
+
+def balanced_accuracy(labels: Labels, answers: NDArray[np.int64]) -> float:
+    """The mean sensitivity of the classes that occur (ISIC 2018 task 3's main figure)."""
+    counts = confusion(labels, answers)
+    present = counts.sum(axis=1) > 0
+    return float((counts.diagonal()[present] / counts.sum(axis=1)[present]).mean())
+
+
+def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
+    """The paper's loss: the mean over 7 outputs, clipped at 1e-7 as Keras does."""
+    p = probabilities.astype(np.float64).clip(1e-7, 1 - 1e-7)
+    truth = _one_hot(labels)
+    return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
+
+
+def per_class(
+    labels: Labels, answers: NDArray[np.int64]
+) -> dict[str, dict[str, float | None]]:
+    """Sensitivity, precision, F1 and images of each class; None where nothing defines it."""
+    precision, sensitivity, f1, images = precision_recall_fscore_support(
+        labels, answers, labels=range(len(CODES)), zero_division=np.nan
+    )
+    return {
+        code: {
+            "sensitivity": _number(sensitivity[label]),
+            "precision": _number(precision[label]),
+            "f1": _number(f1[label]),
+            "images": int(images[label]),
+        }
+        for label, code in enumerate(CODES)
+    }
+
+
+def confusion(labels: Labels, answers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(7, 7) counts: rows the truth, columns the answer."""
+    matrix: NDArray[np.int64] = confusion_matrix(
+        labels, answers, labels=range(len(CODES))
+    )
+    return matrix
+
+
+def _one_hot(labels: Labels) -> NDArray[np.bool_]:
+    return labels[:, None] == np.arange(len(CODES))
+
+
+def _normalised(probabilities: Probabilities) -> NDArray[np.float64]:
+    """float64 rows that sum to 1 exactly, clipped at 1e-7 as Keras does, for scikit-learn."""
+    clipped = probabilities.astype(np.float64).clip(1e-7, 1)
+    rows: NDArray[np.float64] = clipped / clipped.sum(axis=1, keepdims=True)
+    return rows
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,103 @@
+"""The whole road on a small archive of our own drawing."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from skinclf.config import Config
+from skinclf.dataset_folder import Dataset
+from skinclf.demo import METADATA, ZIPS, make_archive
+from skinclf.errors import UsageError
+from skinclf.stages.evaluate import evaluate
+from skinclf.stages.explore import explore
+from skinclf.stages.prepare import prepare
+from skinclf.stages.score import Summary, score
+from skinclf.stages.train import train
+
+MARK = ".skinclf-demo"
+"""A file that says that the folder is a demo's and may be emptied."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the five stages gave."""
+
+    dataset: Dataset
+    metrics: dict[str, Any]
+    scores: Summary
+    report: str
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The closing table: name, value, the same of always answering nv."""
+        model, baseline = self.metrics["model"], self.metrics["baseline"]
+        counts = {
+            "inputs": self.dataset.inputs,
+            "tensors": self.dataset.tensors,
+            "rejects": sum(self.dataset.rejects.values()),
+        }
+        figures = ("accuracy", "balanced_accuracy", "binary_accuracy")
+        return [
+            *((name, f"{count:,}", "") for name, count in counts.items()),
+            *(
+                (n.replace("_", " "), f"{model[n]:.3f}", f"{baseline[n]:.3f}")
+                for n in figures
+            ),
+            ("images scored", f"{self.scores.scored:,}", ""),
+        ]
+
+
+def demo(folder: str, images: int, console: Console) -> DemoResult:
+    """Make an archive of `images` in `folder` and run all five stages on it.
+
+    Raises UsageError where the folder holds something that no demo made.
+    """
+    root = Path(folder)
+    _empty(root)
+    make_archive(root / "archive", images)
+    log.info("drew an archive of %s images in %s", images, root / "archive")
+    config = demo_config(root)
+    dataset = prepare(config, console)
+    explore(config, console)
+    train(config, console)
+    metrics, report = evaluate(config, console)
+    scores = score(config, console)
+    return DemoResult(dataset, metrics, scores, report)
+
+
+def demo_config(root: Path) -> Config:
+    """Two training slots as Spark tasks, and as many epochs as learning needs to show."""
+    archive = root / "archive"
+    return Config.model_validate(
+        {
+            "archive": {
+                "paths": [str(archive / name) for name in ZIPS],
+                "metadata": str(archive / METADATA),
+            },
+            "dataset": {"path": str(root / "dataset"), "shards": 4},
+            "run": {"path": str(root / "run")},
+            "train": {
+                "slots": 2,
+                "local_mode": False,
+                "epochs": 12,
+                "global_batch": 32,
+            },
+            "score": {"path": str(root / "scores")},
+            "spark": {"master": "local[2]"},
+        }
+    )
+
+
+def _empty(root: Path) -> None:
+    if root.exists() and any(root.iterdir()) and not (root / MARK).exists():
+        raise UsageError(
+            f"{root}: is not empty, and no demo made it. Name another folder: --folder NAME"
+        )
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    (root / MARK).touch()

@@ -1,0 +1,79 @@
+"""Dataset → the paper's figures 6.1–6.6, as PNG files and one page."""
+
+import logging
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from skinclf import __version__
+from skinclf.config import Config
+from skinclf.dataset_folder import EXPLORATION, Dataset
+from skinclf.figures import bar_figure, histogram_figure, samples_figure
+from skinclf.labels import CODES
+from skinclf.report import png, render_page
+from skinclf.storage import join, write_bytes, write_text
+from skinclf.tables.dataset import read_tensors
+from skinclf.tables.exploration import AGE_YEARS, Exploration, explore_tensors
+from skinclf.tables.progress import spark_progress
+from skinclf.tables.session import spark_session
+
+log = logging.getLogger(__name__)
+
+
+def explore(config: Config, console: Console) -> str:
+    """Draw what the dataset of `config` holds; returns the path of the HTML page.
+
+    Raises DatasetError where there is no dataset.
+    """
+    dataset = Dataset.read(config.dataset.path)
+    with (
+        spark_session("explore", config.spark) as spark,
+        spark_progress(spark, "explore", console),
+    ):
+        exploration = explore_tensors(read_tensors(spark, dataset.path))
+    pictures = []
+    for name, figure in exploration_figures(exploration).items():
+        picture = png(figure)
+        write_bytes(join(dataset.path, EXPLORATION, f"{name}.png"), picture)
+        pictures.append({"title": name.replace("-", " "), "png": picture})
+    page = render_page(
+        "exploration.html.j2",
+        {
+            "title": "What the dataset holds",
+            "version": __version__,
+            "images": exploration.images,
+            "lesions": exploration.lesions,
+            "inputs": dataset.inputs,
+            "rejects": sum(dataset.rejects.values()),
+            "split_by": dataset.split.by,
+            "codes": CODES,
+            "splits": dataset.counts,
+            "figures": pictures,
+        },
+    )
+    path = join(dataset.path, EXPLORATION, "exploration.html")
+    write_text(path, page)
+    log.info(
+        "drew %s figures of %s images in %s", len(pictures), exploration.images, path
+    )
+    return path
+
+
+def exploration_figures(exploration: Exploration) -> dict[str, Figure]:
+    """File name → figure, in the order of the paper's figures 6.1–6.6."""
+    ages = exploration.ages
+    age_title = f"Ages ({exploration.unknown_ages:,} unknown)"
+    return {
+        "6-1-classes": bar_figure("Diagnoses", exploration.classes, "dx"),
+        "6-2-dx-types": bar_figure(
+            "How the diagnosis was made", exploration.dx_types, "dx_type"
+        ),
+        "6-3-localizations": bar_figure(
+            "Where on the body", exploration.localizations, "localization"
+        ),
+        "6-4-ages": histogram_figure(
+            age_title, list(ages), list(ages.values()), AGE_YEARS, "age in years"
+        ),
+        "6-5-sexes": bar_figure("Sex", exploration.sexes, "sex"),
+        "6-6-samples": samples_figure("One image of each class", exploration.samples),
+    }
