@@ -1,4 +1,4 @@
-"""spark-submit jobs/evaluate.py --config FILE [--set section.key=value …]: see `skinclf evaluate --help`."""
+"""The job `evaluate` for spark-submit: `spark-submit jobs/evaluate.py --help` tells the rest."""
 
 from skinclf.cli import main
 

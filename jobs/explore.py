@@ -1,4 +1,4 @@
-"""spark-submit jobs/explore.py --config FILE [--set section.key=value …]: see `skinclf explore --help`."""
+"""The job `explore` for spark-submit: `spark-submit jobs/explore.py --help` tells the rest."""
 
 from skinclf.cli import main
 

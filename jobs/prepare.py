@@ -1,4 +1,4 @@
-"""spark-submit jobs/prepare.py --config FILE [--set section.key=value …]: see `skinclf prepare --help`."""
+"""The job `prepare` for spark-submit: `spark-submit jobs/prepare.py --help` tells the rest."""
 
 from skinclf.cli import main
 

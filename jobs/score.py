@@ -1,4 +1,4 @@
-"""spark-submit jobs/score.py --config FILE [--set section.key=value …]: see `skinclf score --help`."""
+"""The job `score` for spark-submit: `spark-submit jobs/score.py --help` tells the rest."""
 
 from skinclf.cli import main
 

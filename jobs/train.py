@@ -1,4 +1,4 @@
-"""spark-submit jobs/train.py --config FILE [--set section.key=value …]: see `skinclf train --help`."""
+"""The job `train` for spark-submit: `spark-submit jobs/train.py --help` tells the rest."""
 
 from skinclf.cli import main
 

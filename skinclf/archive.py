@@ -47,9 +47,7 @@ LISTING = pa.schema(
 )
 """One row a file that is to become an image."""
 
-LOCAL_HEADER = struct.Struct(
-    "<4s22xHH"
-)  # APPNOTE.TXT 4.3.7: signature … name and extra length
+LOCAL_HEADER = struct.Struct("<4s22xHH")  # APPNOTE.TXT 4.3.7: signature … name and extra length
 EXTRA_GUESS = 64  # bytes: header, extra fields and data then usually come in one read
 
 
@@ -68,21 +66,15 @@ def list_images(paths: Iterable[str], leave_out: Sequence[str] = ()) -> pa.Table
     rows: list[dict[str, Any]] = []
     for file, info in files.items():
         if file not in skipped:
-            rows += (
-                _zip_rows(file)
-                if file.lower().endswith(".zip")
-                else [_file_row(file, info)]
-            )
+            rows += _zip_rows(file) if file.lower().endswith(".zip") else [_file_row(file, info)]
     if not rows:
-        raise ArchiveError(
-            f"no files in {', '.join(paths) or 'archive.paths, which is empty'}"
-        )
+        raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
     rows.sort(key=lambda row: (row["source"], row["offset"] or 0))
     return pa.Table.from_pylist(rows, schema=LISTING)
 
 
 class ArchiveReader:
-    """Reads listed files one after the other; keeps the zip that it read last open."""
+    """Reads listed files one after the other; keeps the file that it read last open."""
 
     def __init__(self, max_file_bytes: int) -> None:
         self._max_file_bytes = max_file_bytes
@@ -116,9 +108,7 @@ class ArchiveReader:
                 return bytes(file.read_at(entry["size"] + 1, 0))
             return _read_member(file, entry)
         except (OSError, zlib.error, struct.error) as error:
-            raise RejectedImage(
-                "unreadable", f"{type(error).__name__}: {error}"
-            ) from None
+            raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
 
     def _open(self, name: str) -> pa.NativeFile:
         if self._file is None or name != self._name:
@@ -143,9 +133,7 @@ def _files_below(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
     file_system, inner = locate(path)
     info = file_system.get_file_info(inner)
     if info.type == fs.FileType.NotFound:
-        raise ArchiveError(
-            f"{path}: no such file or folder; expected images, or a zip of images"
-        )
+        raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of images")
     root = uri(path).rstrip("/")
     if info.type == fs.FileType.File:
         yield root, info
@@ -213,9 +201,7 @@ def _read_member(file: pa.NativeFile, entry: Mapping[str, Any]) -> bytes:
         packed += file.read_at(packed_size - len(packed), offset + start + len(packed))
     data = _unpack(packed, entry["method"], entry["size"])
     if len(data) != entry["size"] or zlib.crc32(data) != entry["crc"]:
-        raise RejectedImage(
-            "unreadable", "the zip member's size or CRC-32 does not fit its bytes"
-        )
+        raise RejectedImage("unreadable", "the zip member's size or CRC-32 does not fit its bytes")
     return data
 
 
@@ -225,6 +211,4 @@ def _unpack(packed: bytes, method: int, size: int) -> bytes:
         return packed
     if method == zipfile.ZIP_DEFLATED:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
-    raise RejectedImage(
-        "unreadable", f"zip compression method {method} is not stored or deflated"
-    )
+    raise RejectedImage("unreadable", f"zip compression method {method} is not stored or deflated")

@@ -26,9 +26,7 @@ ConfigFile = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."
-    ),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
 ]
 
 terminal = Console(stderr=True, soft_wrap=True)
@@ -39,6 +37,7 @@ class TerminalHandler(logging.Handler):
     """Log lines through rich, so that they stand above a progress bar and not inside it."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
         terminal.print(self.format(record), markup=False, highlight=False)
 
 
@@ -151,9 +150,7 @@ def score(config: ConfigFile = None, assignments: Assignments = None) -> None:
 @app.command()
 def demo(
     folder: Annotated[str, typer.Option(help="Where everything is written.")] = "demo",
-    images: Annotated[
-        int, typer.Option(min=100, help="How many images to draw.")
-    ] = 900,
+    images: Annotated[int, typer.Option(min=100, help="How many images to draw.")] = 900,
 ) -> None:
     """Draw a small archive and take it all the way: prepare, explore, train, evaluate, score.
 
@@ -180,9 +177,7 @@ def main(job: str | None = None) -> None:
     try:
         app(arguments, prog_name=name)
     except SkinclfError as error:
-        terminal.print(
-            f"error: {error}", style="bold red", markup=False, highlight=False
-        )
+        terminal.print(f"error: {error}", style="bold red", markup=False, highlight=False)
         sys.exit(error.exit_status)
 
 

@@ -49,9 +49,7 @@ class ArchiveConfig(Section):
     paths: Paths = ()
     metadata: str = ""
     max_file_bytes: PositiveInt = 64 * 2**20
-    max_pixels: PositiveInt = (
-        89_478_485  # Pillow's own limit against decompression bombs
-    )
+    max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
 
 
 class DatasetConfig(Section):
@@ -97,9 +95,7 @@ class TrainConfig(Section):
     epochs: PositiveInt = 25
     global_batch: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-3
-    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = (
-        "categorical_crossentropy"
-    )
+    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     dropout: Fraction = 0.5
     seed: int = 2020
 
@@ -130,7 +126,7 @@ class ScoreConfig(Section):
 
 
 class SparkConfig(Section):
-    """The session of `skinclf NAME`; under spark-submit only `conf` counts, and submit's own wins."""
+    """The session of `skinclf NAME`; under spark-submit, submit's own master and memory count."""
 
     master: Text = "local[*]"
     driver_memory: Text = "4g"
@@ -164,6 +160,13 @@ def load_config(file: str | None, assignments: Sequence[str] = ()) -> Config:
         where = " and ".join(filter(None, [file, "--set" if assignments else None]))
         lines = [_explain(detail) for detail in error.errors(include_url=False)]
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def shipped_config(name: str) -> str:
+    """The path of one of our conf/ files: in the wheel beside the code, else in the checkout."""
+    package = Path(__file__).parent
+    places = (package / "conf" / name, package.parent / "conf" / name)
+    return str(next(place for place in places if place.exists()))
 
 
 def to_toml(config: Config) -> str:
@@ -212,17 +215,11 @@ def _explain(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
-        advice = (
-            f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        )
+        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         return f"{key}: there is no such setting; {advice}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    got = (
-        ""
-        if isinstance(detail["input"], dict | BaseModel)
-        else f", got {detail['input']!r}"
-    )
+    got = "" if isinstance(detail["input"], dict | BaseModel) else f", got {detail['input']!r}"
     return f"{key}: {message}{got}"
 
 

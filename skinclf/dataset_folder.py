@@ -66,9 +66,7 @@ class Dataset(BaseModel):
                 f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
             ) from None
         except (OSError, ValidationError) as error:
-            raise DatasetError(
-                f"{manifest}: can't be read as a dataset: {error}"
-            ) from None
+            raise DatasetError(f"{manifest}: can't be read as a dataset: {error}") from None
         if dataset.format != FORMAT or tuple(dataset.classes) != CODES:
             raise DatasetError(
                 f"{manifest}: format {dataset.format} with classes {', '.join(dataset.classes)}; "

@@ -79,9 +79,7 @@ def make_archive(folder: Path, images: int, seed: int = SEED) -> None:
     with ProcessPoolExecutor() as pool:
         codes, lesions = [row["dx"] for row in rows], [row["lesion_id"] for row in rows]
         files = list(pool.map(jpeg_of, codes, lesions, range(len(rows)), chunksize=32))
-    members = {
-        f"{row['image_id']}.jpg": file for row, file in zip(rows, files, strict=True)
-    }
+    members = {f"{row['image_id']}.jpg": file for row, file in zip(rows, files, strict=True)}
     _break_some(rows, members)
     names = list(members)
     for part, zip_name in enumerate(ZIPS):
@@ -106,9 +104,7 @@ def metadata_rows(images: int, seed: int) -> Iterator[dict[str, str]]:
             "dx": code,
             "dx_type": str(random.choice(DX_TYPES)),
             "age": "" if random.random() < 0.03 else f"{random.integers(4, 17) * 5}.0",
-            "sex": str(
-                random.choice(["male", "female", "unknown"], p=[0.54, 0.44, 0.02])
-            ),
+            "sex": str(random.choice(["male", "female", "unknown"], p=[0.54, 0.44, 0.02])),
             "localization": str(random.choice(LOCALIZATIONS)),
         }
         for _ in range(2 if random.random() < 0.33 else 1):

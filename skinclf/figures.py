@@ -15,9 +15,7 @@ BLUE, ORANGE, GREY = "#3b6ea5", "#d9822b", "#6b7280"
 
 def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
     """Horizontal bars with their numbers, in the order given."""
-    figure = Figure(
-        figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained"
-    )
+    figure = Figure(figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="images", ylabel=axis)
     bars = axes.barh(list(counts), list(counts.values()), color=BLUE)
     axes.bar_label(bars, [f"{n:,}" for n in counts.values()], padding=3, color=GREY)
@@ -50,14 +48,10 @@ def samples_figure(title: str, samples: Mapping[str, NDArray[np.uint8]]) -> Figu
     return figure
 
 
-def history_figure(
-    history: Sequence[Mapping[str, float]], metric: str, title: str
-) -> Figure:
+def history_figure(history: Sequence[Mapping[str, float]], metric: str, title: str) -> Figure:
     """A metric by epoch, on the training and the validation split."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.add_subplot(
-        title=title, xlabel="epoch", ylabel=metric.replace("_", " ")
-    )
+    axes = figure.add_subplot(title=title, xlabel="epoch", ylabel=metric.replace("_", " "))
     for key, label, color in (
         (metric, "training", BLUE),
         (f"val_{metric}", "validation", ORANGE),
@@ -89,9 +83,7 @@ def confusion_figure(confusion: NDArray[np.int64], title: str) -> Figure:
     for (row, column), count in np.ndenumerate(confusion):
         dark = shares[row, column] > 0.5
         color = "white" if dark else "black"
-        axes.text(
-            column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9
-        )
+        axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9)
     return figure
 
 

@@ -57,9 +57,7 @@ def decode_rgb(
     except Image.DecompressionBombError as error:
         raise RejectedImage("too_large", str(error)) from None
     except UnidentifiedImageError:
-        raise RejectedImage(
-            "unreadable", "not an image format that Pillow knows"
-        ) from None
+        raise RejectedImage("unreadable", "not an image format that Pillow knows") from None
     except DECODE_ERRORS as error:
         detail = f"{type(error).__name__}: {error}"
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
@@ -86,9 +84,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey when it converts to RGB; the high byte is what is meant.
         samples = np.asarray(image, dtype=np.int64)
-        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

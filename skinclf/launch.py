@@ -25,9 +25,7 @@ REQUIRED_CONF = {
 }
 
 
-def launch_training(
-    spark: SparkSession, dataset: Dataset, run: str, config: TrainConfig
-) -> None:
+def launch_training(spark: SparkSession, dataset: Dataset, run: str, config: TrainConfig) -> None:
     """Train through MirroredStrategyRunner and return when model.keras is in the run folder.
 
     `local_mode`: one slot in this process; otherwise one barrier task a slot. Raises
@@ -48,9 +46,7 @@ def launch_training(
             config=config,
         )
     except (Py4JError, PySparkException) as error:
-        raise TrainingError(
-            f"training in Spark tasks failed: {_cause(str(error))}"
-        ) from error
+        raise TrainingError(f"training in Spark tasks failed: {_cause(str(error))}") from error
 
 
 def _train_here(dataset: Dataset, run: str, config: TrainConfig) -> None:

@@ -69,9 +69,7 @@ def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
     return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
 
 
-def per_class(
-    labels: Labels, answers: NDArray[np.int64]
-) -> dict[str, dict[str, float | None]]:
+def per_class(labels: Labels, answers: NDArray[np.int64]) -> dict[str, dict[str, float | None]]:
     """Sensitivity, precision, F1 and images of each class; None where nothing defines it."""
     precision, sensitivity, f1, images = precision_recall_fscore_support(
         labels, answers, labels=range(len(CODES)), zero_division=np.nan
@@ -89,9 +87,7 @@ def per_class(
 
 def confusion(labels: Labels, answers: NDArray[np.int64]) -> NDArray[np.int64]:
     """(7, 7) counts: rows the truth, columns the answer."""
-    matrix: NDArray[np.int64] = confusion_matrix(
-        labels, answers, labels=range(len(CODES))
-    )
+    matrix: NDArray[np.int64] = confusion_matrix(labels, answers, labels=range(len(CODES)))
     return matrix
 
 

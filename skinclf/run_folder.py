@@ -49,9 +49,7 @@ def start_run(path: str, config: str) -> None:
 
 def write_history(path: str, epochs: list[Epoch]) -> None:
     """Replace history.jsonl: short, and whole at each moment on every storage."""
-    write_text(
-        join(path, HISTORY), "".join(json.dumps(epoch) + "\n" for epoch in epochs)
-    )
+    write_text(join(path, HISTORY), "".join(json.dumps(epoch) + "\n" for epoch in epochs))
 
 
 def read_history(path: str) -> list[Epoch]:

@@ -70,9 +70,7 @@ SCORES = pa.schema(
 )
 """One row an image that the model has seen."""
 
-TENSOR_METADATA = tuple(
-    n for n in TENSORS.names if n not in {"source", "image_id", "pixels"}
-)
+TENSOR_METADATA = tuple(n for n in TENSORS.names if n not in {"source", "image_id", "pixels"})
 """What a prediction carries over from its tensor: the truth and the patient groups."""
 
 PREDICTIONS = pa.schema([*SCORES, *(TENSORS.field(name) for name in TENSOR_METADATA)])

@@ -80,9 +80,7 @@ def read_shard(dataset: Dataset, split: str, shard: int) -> Images:
         if file.shard == shard
     ]
     if not tables:
-        return Images(
-            np.empty((0, HEIGHT, WIDTH, CHANNELS), np.uint8), np.empty(0, np.int32)
-        )
+        return Images(np.empty((0, HEIGHT, WIDTH, CHANNELS), np.uint8), np.empty(0, np.int32))
     table = pa.concat_tables(tables)
     pixels = [pixel_array(chunk) for chunk in table["pixels"].chunks]
     return Images(np.concatenate(pixels), table["label"].to_numpy().astype(np.int32))
@@ -91,13 +89,9 @@ def read_shard(dataset: Dataset, split: str, shard: int) -> Images:
 def pixel_array(column: pa.BinaryArray) -> NDArray[np.uint8]:
     """A `pixels` column as (n, 75, 100, 3) uint8, without a copy. Raises DatasetError."""
     _, offsets_buffer, data = column.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int32)[column.offset :][
-        : len(column) + 1
-    ]
+    offsets = np.frombuffer(offsets_buffer, np.int32)[column.offset :][: len(column) + 1]
     if column.null_count or not (np.diff(offsets) == PIXEL_BYTES).all():
-        raise DatasetError(
-            f"pixels: expected {PIXEL_BYTES} bytes in each row; prepare anew"
-        )
+        raise DatasetError(f"pixels: expected {PIXEL_BYTES} bytes in each row; prepare anew")
     flat = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
     return flat.reshape(-1, HEIGHT, WIDTH, CHANNELS)
 
@@ -121,11 +115,7 @@ def _read_file(path: str, rows: int) -> pa.Table:
         with file_system.open_input_file(inner) as file:
             table = pq.read_table(file, columns=["label", "pixels"])
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(
-            f"{path}: can't be read: {error}. Build the dataset anew"
-        ) from None
+        raise DatasetError(f"{path}: can't be read: {error}. Build the dataset anew") from None
     if table.num_rows != rows:
-        raise DatasetError(
-            f"{path}: {table.num_rows} rows, dataset.json says {rows}; prepare anew"
-        )
+        raise DatasetError(f"{path}: {table.num_rows} rows, dataset.json says {rows}; prepare anew")
     return table

@@ -47,17 +47,13 @@ def _load(predictor: Predictor, threads: int) -> Predict:
 
     content = read_model(predictor.run)
     if model_digest(content) != predictor.digest:
-        raise RunError(
-            f"{predictor.run}: the model was replaced while the job ran; start it again"
-        )
+        raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         file.write_bytes(content)
         model = keras.models.load_model(file, compile=False, safe_mode=True)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
-    forward = tf.function(
-        lambda pixels: model(pixels, training=False), input_signature=signature
-    )
+    forward = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         probabilities: NDArray[np.float32] = forward(pixels).numpy()

@@ -49,9 +49,7 @@ class Trainer:
     model: keras.Sequential
     optimizer: keras.optimizers.Optimizer
     train_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
-    test_step: Callable[
-        [NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor
-    ]
+    test_step: Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor]
     sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
@@ -108,21 +106,15 @@ def make_trainer(config: TrainConfig, place: Place) -> Trainer:
         return batch_sums(losses, probabilities, labels, weights)
 
     def add_up(local: tf.Tensor) -> tf.Tensor:
-        placed = tf.identity(
-            local
-        )  # on this replica's device, where the collective runs
-        return tf.distribute.get_replica_context().all_reduce(
-            tf.distribute.ReduceOp.SUM, placed
-        )
+        placed = tf.identity(local)  # on this replica's device, where the collective runs
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
     @tf.function(input_signature=[PIXELS, LABELS])
     def train_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return strategy.run(learn, args=(pixels, labels))
 
     @tf.function(input_signature=[PIXELS, LABELS, WEIGHTS])
-    def test_step(
-        pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-    ) -> tf.Tensor:
+    def test_step(pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return strategy.run(test, args=(pixels, labels, weights))
 
     @tf.function(input_signature=[SUMS])
@@ -203,16 +195,10 @@ def batch_sums(
     answers = tf.argmax(probabilities, axis=1, output_type=tf.int32)
     right = tf.cast(answers == labels, tf.float32)
     rounded = tf.cast(probabilities > 0.5, tf.float32)
-    binary = tf.reduce_mean(
-        tf.cast(rounded == tf.one_hot(labels, len(CODES)), tf.float32), axis=1
-    )
+    binary = tf.reduce_mean(tf.cast(rounded == tf.one_hot(labels, len(CODES)), tf.float32), axis=1)
     sums = [tf.reduce_sum(values * weights) for values in (losses, right, binary)]
-    confusion = tf.math.confusion_matrix(
-        labels, answers, len(CODES), weights, tf.float32
-    )
-    return tf.concat(
-        [tf.stack([*sums, tf.reduce_sum(weights)]), tf.reshape(confusion, [-1])], 0
-    )
+    confusion = tf.math.confusion_matrix(labels, answers, len(CODES), weights, tf.float32)
+    return tf.concat([tf.stack([*sums, tf.reduce_sum(weights)]), tf.reshape(confusion, [-1])], 0)
 
 
 def metrics_of(sums: Sums) -> dict[str, float]:

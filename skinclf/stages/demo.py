@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from skinclf.config import Config
+from skinclf.config import Config, load_config, shipped_config
 from skinclf.dataset_folder import Dataset
 from skinclf.demo import METADATA, ZIPS, make_archive
 from skinclf.errors import UsageError
@@ -44,10 +44,7 @@ class DemoResult:
         figures = ("accuracy", "balanced_accuracy", "binary_accuracy")
         return [
             *((name, f"{count:,}", "") for name, count in counts.items()),
-            *(
-                (n.replace("_", " "), f"{model[n]:.3f}", f"{baseline[n]:.3f}")
-                for n in figures
-            ),
+            *((n.replace("_", " "), f"{model[n]:.3f}", f"{baseline[n]:.3f}") for n in figures),
             ("images scored", f"{self.scores.scored:,}", ""),
         ]
 
@@ -71,25 +68,18 @@ def demo(folder: str, images: int, console: Console) -> DemoResult:
 
 
 def demo_config(root: Path) -> Config:
-    """Two training slots as Spark tasks, and as many epochs as learning needs to show."""
+    """conf/demo.toml with its paths below `root`."""
     archive = root / "archive"
-    return Config.model_validate(
-        {
-            "archive": {
-                "paths": [str(archive / name) for name in ZIPS],
-                "metadata": str(archive / METADATA),
-            },
-            "dataset": {"path": str(root / "dataset"), "shards": 4},
-            "run": {"path": str(root / "run")},
-            "train": {
-                "slots": 2,
-                "local_mode": False,
-                "epochs": 12,
-                "global_batch": 32,
-            },
-            "score": {"path": str(root / "scores")},
-            "spark": {"master": "local[2]"},
-        }
+    zips = ", ".join(f'"{archive / name}"' for name in ZIPS)
+    return load_config(
+        shipped_config("demo.toml"),
+        [
+            f"archive.paths=[{zips}]",
+            f"archive.metadata={archive / METADATA}",
+            f"dataset.path={root / 'dataset'}",
+            f"run.path={root / 'run'}",
+            f"score.path={root / 'scores'}",
+        ],
     )
 
 

@@ -43,9 +43,9 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
         spark_progress(spark, "predict", console),
     ):
         tensors = read_tensors(spark, dataset.path).where(f"split = '{split}'")
-        predicted_tensors(
-            tensors, predictor, config.evaluate.batch_images
-        ).write.parquet(hadoop_path(predictions), mode="overwrite")
+        predicted_tensors(tensors, predictor, config.evaluate.batch_images).write.parquet(
+            hadoop_path(predictions), mode="overwrite"
+        )
     labels, probabilities = _read_predictions(predictions)
     expected = sum(dataset.rows_of(split))
     if len(labels) != expected or expected == 0:
@@ -54,13 +54,9 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
             f"in {dataset.path}"
         )
     metrics = figures_of_merit(labels, probabilities)
-    write_text(
-        join(folder, f"metrics-{split}.json"), json.dumps(metrics, indent=1) + "\n"
-    )
+    write_text(join(folder, f"metrics-{split}.json"), json.dumps(metrics, indent=1) + "\n")
     report = _write_report(metrics, dataset, predictor, split, folder)
-    log.info(
-        "evaluated %s images of split %s; report: %s", f"{len(labels):,}", split, report
-    )
+    log.info("evaluated %s images of split %s; report: %s", f"{len(labels):,}", split, report)
     return metrics, report
 
 
@@ -81,17 +77,11 @@ def _write_report(
     split: str,
     folder: str,
 ) -> str:
-    confusion = png(
-        confusion_figure(np.array(metrics["confusion"]), f"Confusion, {split} split")
-    )
+    confusion = png(confusion_figure(np.array(metrics["confusion"]), f"Confusion, {split} split"))
     write_bytes(join(folder, f"confusion-{split}.png"), confusion)
     history = run_folder.read_history(predictor.run)
     curves = [
-        png(
-            history_figure(
-                history, metric, f"{metric.replace('_', ' ').capitalize()} by epoch"
-            )
-        )
+        png(history_figure(history, metric, f"{metric.replace('_', ' ').capitalize()} by epoch"))
         for metric in ("accuracy", "loss")
         if history
     ]

@@ -53,9 +53,7 @@ def explore(config: Config, console: Console) -> str:
     )
     path = join(dataset.path, EXPLORATION, "exploration.html")
     write_text(path, page)
-    log.info(
-        "drew %s figures of %s images in %s", len(pictures), exploration.images, path
-    )
+    log.info("drew %s figures of %s images in %s", len(pictures), exploration.images, path)
     return path
 
 
@@ -65,9 +63,7 @@ def exploration_figures(exploration: Exploration) -> dict[str, Figure]:
     age_title = f"Ages ({exploration.unknown_ages:,} unknown)"
     return {
         "6-1-classes": bar_figure("Diagnoses", exploration.classes, "dx"),
-        "6-2-dx-types": bar_figure(
-            "How the diagnosis was made", exploration.dx_types, "dx_type"
-        ),
+        "6-2-dx-types": bar_figure("How the diagnosis was made", exploration.dx_types, "dx_type"),
         "6-3-localizations": bar_figure(
             "Where on the body", exploration.localizations, "localization"
         ),

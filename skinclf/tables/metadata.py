@@ -22,9 +22,7 @@ def read_metadata(spark: SparkSession, path: str) -> DataFrame:
             "archive.metadata is empty: name the CSV with the columns lesion_id, image_id and dx"
         )
     if not exists(path):
-        raise MetadataError(
-            f"{path}: no such file; archive.metadata names HAM10000's metadata CSV"
-        )
+        raise MetadataError(f"{path}: no such file; archive.metadata names HAM10000's metadata CSV")
     file = spark.read.csv(hadoop_path(path), header=True, escape='"')
     missing = [name for name in REQUIRED if name not in file.columns]
     if missing:

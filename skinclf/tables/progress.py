@@ -27,9 +27,7 @@ def spark_progress(spark: SparkSession, title: str, console: Console) -> Iterato
     group = f"skinclf {title} {time.monotonic_ns()}"
     spark.sparkContext.setJobGroup(group, title)
     show = _show_bar if console.is_terminal else _show_lines
-    thread = threading.Thread(
-        target=show, args=(spark, group, title, console, done), daemon=True
-    )
+    thread = threading.Thread(target=show, args=(spark, group, title, console, done), daemon=True)
     thread.start()
     try:
         yield
@@ -62,9 +60,7 @@ def _show_bar(
         MofNCompleteColumn(),
         TextColumn("tasks"),
     )
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True
-    ) as progress:
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         bar = progress.add_task(title, total=None)
         while not done.wait(POLL_SECONDS):
             finished, total = task_counts(spark, group)

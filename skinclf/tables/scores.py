@@ -33,7 +33,9 @@ OUTCOMES = pa.schema([*SCORES, REJECTS.field("reason"), REJECTS.field("detail")]
 class Factory(Protocol):
     """What a task needs of a model: its name, and the function once it is loaded."""
 
-    digest: str
+    @property
+    def digest(self) -> str:
+        """The model's SHA-256."""
 
     def load(self, threads: int) -> Predict:
         """(n, 75, 100, 3) uint8 → (n, 7) float32, computing on `threads` cores."""
@@ -59,9 +61,7 @@ def scored_files(
     return listing.mapInArrow(score, from_arrow_schema(OUTCOMES))
 
 
-def predicted_tensors(
-    tensors: DataFrame, factory: Factory, batch_images: int
-) -> DataFrame:
+def predicted_tensors(tensors: DataFrame, factory: Factory, batch_images: int) -> DataFrame:
     """Predict TENSORS → PREDICTIONS, the truth beside each answer."""
     columns = [*PREDICTIONS.names[:2], *TENSOR_METADATA, "pixels"]
 
@@ -74,37 +74,27 @@ def predicted_tensors(
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
                 yield _batch(known | answers, PREDICTIONS)
 
-    return tensors.select(*columns).mapInArrow(
-        predict_batches, from_arrow_schema(PREDICTIONS)
-    )
+    return tensors.select(*columns).mapInArrow(predict_batches, from_arrow_schema(PREDICTIONS))
 
 
-def score_columns(
-    probabilities: NDArray[np.float32], model: str
-) -> dict[str, pa.Array]:
+def score_columns(probabilities: NDArray[np.float32], model: str) -> dict[str, pa.Array]:
     """The columns of SCORES that come from the model; probabilities: (n, 7)."""
     columns: dict[str, pa.Array] = {
         probability_column(code): pa.array(probabilities[:, label])
         for label, code in enumerate(CODES)
     }
-    columns["predicted"] = pa.array(
-        [CODES[label] for label in probabilities.argmax(axis=1)]
-    )
+    columns["predicted"] = pa.array([CODES[label] for label in probabilities.argmax(axis=1)])
     columns["model"] = pa.array([model] * len(probabilities))
     return columns
 
 
-def _outcomes(
-    rows: list[dict[str, Any]], predict: Predict, model: str
-) -> pa.RecordBatch:
+def _outcomes(rows: list[dict[str, Any]], predict: Predict, model: str) -> pa.RecordBatch:
     """Decoded rows (of tables.images) → one batch of OUTCOMES; rejects have no probabilities."""
     scored = [row for row in rows if "pixels" in row]
     rejected = [row for row in rows if "pixels" not in row]
     answers: dict[str, pa.Array] = {}
     if scored:
-        answers = score_columns(
-            predict(_stack([row["pixels"] for row in scored])), model
-        )
+        answers = score_columns(predict(_stack([row["pixels"] for row in scored])), model)
     ordered = scored + rejected
     columns = {
         name: pa.array([row.get(name) for row in ordered], pa.string())
@@ -113,16 +103,12 @@ def _outcomes(
     for field in SCORES:
         if field.name not in columns:
             known = answers.get(field.name, pa.nulls(0, field.type))
-            columns[field.name] = pa.concat_arrays(
-                [known, pa.nulls(len(rejected), field.type)]
-            )
+            columns[field.name] = pa.concat_arrays([known, pa.nulls(len(rejected), field.type)])
     return _batch(columns, OUTCOMES)
 
 
 def _batch(columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [columns[name] for name in schema.names], schema=schema
-    )
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _stack(pixels: Iterable[Any]) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -16,10 +17,13 @@ from skinclf.tables.java import ensure_java
 
 log = logging.getLogger(__name__)
 
+LOGGING = Path(__file__).with_name("log4j2.properties")
+
 LAPTOP = {
     # For a session that this process starts itself; spark-submit's user decides for a cluster.
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",  # ours tells images, not tasks
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGING.as_uri()}",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "8",
@@ -55,6 +59,7 @@ def spark_session(
     # Python workers run in the very environment that the driver runs in, unless told otherwise.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not under_spark_submit():
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
         settings = LAPTOP | {"spark.driver.memory": config.driver_memory} | settings
         builder = builder.master(config.master)
     for key, value in (settings | (required or {})).items():
@@ -62,10 +67,7 @@ def spark_session(
     try:
         spark = builder.getOrCreate()
     except (Py4JError, PySparkException) as error:
-        raise ConfigError(
-            f"Spark did not start with [spark] of the config: {error}"
-        ) from error
-    spark.sparkContext.setLogLevel(os.environ.get("SKINCLF_SPARK_LOG", "ERROR"))
+        raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
     for key, value in ALWAYS.items():
         spark.conf.set(key, config.conf.get(key, value))
     log.info("Spark %s on %s", spark.version, spark.sparkContext.master)

@@ -22,9 +22,7 @@ def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
     )
     in_class = Window.partitionBy("class")
     before = in_class.orderBy(F.xxhash64(F.lit(config.seed), "group"), "group")
-    until = F.sum("n").over(
-        before.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    )
+    until = F.sum("n").over(before.rowsBetween(Window.unboundedPreceding, Window.currentRow))
     middle = (until - F.col("n") / 2) / F.sum("n").over(in_class)
     split = (
         F.when(middle < config.train, SPLITS[0])
@@ -40,9 +38,7 @@ def with_shard(images: DataFrame, shards: int, seed: int) -> DataFrame:
 
     Drawn by hash of image_id; `position` orders a shard's rows the same on every storage.
     """
-    order = Window.partitionBy("split").orderBy(
-        F.xxhash64(F.lit(seed), "image_id"), "image_id"
-    )
+    order = Window.partitionBy("split").orderBy(F.xxhash64(F.lit(seed), "image_id"), "image_id")
     rank = F.row_number().over(order) - 1
     return (
         images.withColumn("rank", rank)
