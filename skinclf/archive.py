@@ -47,6 +47,12 @@ LISTING = pa.schema(
 )
 """One row a file that is to become an image."""
 
+READ_ERRORS = (
+    # What reading a damaged or vanished archive raises, in pyarrow, zipfile, zlib and struct.
+    *(OSError, pa.ArrowInvalid, zipfile.BadZipFile, NotImplementedError),
+    *(zlib.error, struct.error, UnicodeDecodeError),
+)
+
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # APPNOTE.TXT 4.3.7: signature … name and extra length
 EXTRA_GUESS = 64  # bytes: header, extra fields and data then usually come in one read
 
@@ -107,7 +113,7 @@ class ArchiveReader:
             if entry["offset"] is None:
                 return bytes(file.read_at(entry["size"] + 1, 0))
             return _read_member(file, entry)
-        except (OSError, zlib.error, struct.error) as error:
+        except READ_ERRORS as error:
             raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
 
     def _open(self, name: str) -> pa.NativeFile:
@@ -165,7 +171,7 @@ def _zip_rows(file: str) -> list[dict[str, Any]]:
             zipfile.ZipFile(opened) as archive,
         ):
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except READ_ERRORS as error:
         row = _file_row(file, fs.FileInfo(inner, size=0))
         return [row | {"defect": f"not a readable zip file: {error}"}]
     return [_member_row(file, member) for member in members]

@@ -167,6 +167,17 @@ def demo(
     print(f"report: {result.report}")
 
 
+@app.command()
+def java_home() -> None:
+    """Print the JAVA_HOME that Spark can run on, for spark-submit on a machine without Java.
+
+    **Example:** `JAVA_HOME=$(skinclf java-home) spark-submit jobs/prepare.py`
+    """
+    from skinclf.tables.java import java_home
+
+    print(java_home())
+
+
 def main(job: str | None = None) -> None:
     """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
 

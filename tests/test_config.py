@@ -1,0 +1,81 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from skinclf.config import Config, load_config, to_toml
+from skinclf.errors import ConfigError
+from tests.conftest import REPOSITORY
+
+CONF = REPOSITORY / "conf"
+
+
+def message_of(file: str | None, *assignments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, assignments)
+    return str(caught.value)
+
+
+def test_default_toml_shows_every_setting_with_its_default() -> None:
+    assert tomllib.loads((CONF / "default.toml").read_text()) == Config().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.toml")), ids=lambda file: file.name)
+def test_every_shipped_config_is_valid(file: Path) -> None:
+    load_config(str(file))
+
+
+def test_assignments_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[train]\nepochs = 3\nseed = 4\n")
+    config = load_config(str(file), ["train.epochs=7", "dataset.path=/a b"])
+    assert (config.train.epochs, config.train.seed, config.dataset.path) == (7, 4, "/a b")
+
+
+def test_one_path_may_stand_without_brackets() -> None:
+    assert load_config(None, ["archive.paths=a.zip"]).archive.paths == ("a.zip",)
+    assert load_config(None, ['archive.paths=["a", "b"]']).archive.paths == ("a", "b")
+
+
+def test_spark_properties_keep_their_dots() -> None:
+    config = load_config(None, ["spark.conf.spark.local.dir=/scratch"])
+    assert config.spark.conf == {"spark.local.dir": "/scratch"}
+
+
+def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path) -> None:
+    config = load_config(None, ["train.epochs=3", "spark.conf.spark.a=1", "spark.conf.my.token=x"])
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(config))
+    assert "token" not in file.read_text()
+    again = load_config(str(file))
+    assert again.train == config.train
+    assert again.spark.conf == {"spark.a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "parts"),
+    [
+        ("train.epoch=3", ["train.epoch:", "no such setting", "did you mean epochs?"]),
+        ("trian.epochs=3", ["trian:", "did you mean train?"]),
+        ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
+        ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
+        ("train.epochs=0", ["train.epochs:", "greater than 0"]),
+        ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
+        ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),
+        ("train.slots=2", ["train:", "local_mode = false"]),
+        ("epochs=3", ["section.key=value"]),
+        ("train=3", ["section.key=value"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: list[str]) -> None:
+    message = message_of(None, assignment)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    assert "nowhere.toml" in message_of("nowhere.toml")
+    file = tmp_path / "broken.toml"
+    file.write_text("[train\n")
+    assert "broken.toml: not valid TOML" in message_of(str(file))
