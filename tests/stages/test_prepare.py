@@ -1,0 +1,225 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from skinclf.config import Config, load_config
+from skinclf.dataset_folder import Dataset
+from skinclf.errors import CheckError, DatasetError
+from skinclf.image import decode_rgb
+from skinclf.schemas import REJECTS, TENSORS
+from skinclf.stages.prepare import prepare
+from tests.conftest import encoded, jpeg, write_zip
+
+HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+QUIET = Console(quiet=True)
+
+
+def metadata_line(number: int, *, dx: str = "nv", lesion: int | None = None) -> str:
+    lesion = number // 2 if lesion is None else lesion
+    return f"HAM_{lesion:04},ISIC_{number:04},{dx},histo,45.0,female,back\n"
+
+
+def config_for(folder: Path, *assignments: str, archive: str = "archive") -> Config:
+    return load_config(
+        None,
+        [
+            f"archive.paths={folder / archive}",
+            f"archive.metadata={folder / 'metadata.csv'}",
+            f"dataset.path={folder / 'dataset'}",
+            "dataset.shards=4",
+            "spark.master=local[2]",
+            *assignments,
+        ],
+    )
+
+
+def stored(path: str, name: str) -> list[dict]:
+    return pq.read_table(f"{path}/{name}").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def odd_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+    """120 sound photographs and one of every trouble, in a folder and in a zip."""
+    folder = tmp_path_factory.mktemp("odd")
+    archive = folder / "archive"
+    archive.mkdir()
+    sound = {f"ISIC_{n:04}.jpg": jpeg((n, 100, 250 - n)) for n in range(120)}
+    broken = {
+        "ISIC_0200.jpg": sound["ISIC_0001.jpg"][:200],
+        "ISIC_0201.jpg": b"",
+        "ISIC_0202.jpg": b"not an image at all",
+        "ISIC_0203.png": bomb(),
+        "ISIC_0204.jpg": jpeg(),  # no metadata row
+        "ISIC_0205.jpg": jpeg(),  # unknown dx
+        "again/ISIC_0000.jpg": jpeg(),  # the id of a sound one
+        "ISIC_0207.jpg": jpeg(),  # two rows that contradict each other
+        "notes.txt": b"taken with a DermLite",
+        "member.jpg": b"A" * 1000,  # damaged below
+    }
+    odd = {
+        "ISIC_0300.jpg": encoded(np.full((60, 80), 90, np.uint8), "JPEG"),  # grey
+        "ISIC_0301.png": encoded(np.full((60, 80), 0x5A00, np.uint16), "PNG"),  # 16 bits
+        "ISIC_0302.jpg": cmyk(),
+    }
+    members = list((sound | broken).items())
+    zipped = write_zip(archive / "part_1.zip", dict(members[40:]))
+    zipped.write_bytes(zipped.read_bytes().replace(b"A" * 1000, b"A" * 999 + b"B"))
+    for name, content in [*members[:40], *odd.items()]:
+        (archive / name).write_bytes(content)
+    rows = [metadata_line(n) for n in [*range(120), 200, 201, 202, 203, 300, 301, 302]]
+    rows += [metadata_line(205, dx="wart"), metadata_line(207), metadata_line(207, dx="mel")]
+    rows += [metadata_line(400), metadata_line(5)]  # no image; a row that stands twice
+    (folder / "metadata.csv").write_text(HEADER + "".join(rows))
+    return folder, prepare(config_for(folder), QUIET)
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def cmyk() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("CMYK", (80, 60), (0, 255, 255, 0)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_every_trouble_is_a_reject_with_its_reason(odd_archive: tuple[Path, Dataset]) -> None:
+    _, dataset = odd_archive
+    reasons = {
+        (row["image_id"], row["source"].rsplit("/", 1)[-1]): row["reason"]
+        for row in stored(dataset.path, "rejects")
+    }
+    assert reasons == {
+        ("ISIC_0200", "ISIC_0200.jpg"): "truncated",
+        ("ISIC_0201", "ISIC_0201.jpg"): "empty",
+        ("ISIC_0202", "ISIC_0202.jpg"): "unreadable",
+        ("ISIC_0203", "ISIC_0203.png"): "too_large",
+        ("ISIC_0204", "ISIC_0204.jpg"): "no_metadata",
+        ("ISIC_0205", "ISIC_0205.jpg"): "unknown_dx",
+        ("ISIC_0000", "ISIC_0000.jpg"): "duplicate_id",
+        ("ISIC_0207", "ISIC_0207.jpg"): "conflicting_metadata",
+        ("notes", "notes.txt"): "unreadable",
+        ("member", "member.jpg"): "unreadable",
+        ("ISIC_0400", "metadata.csv"): "no_image",
+        ("ISIC_0005", "metadata.csv"): "duplicate_id",
+        ("ISIC_0207", "metadata.csv"): "duplicate_id",
+    }
+
+
+def test_inputs_are_tensors_and_rejects(odd_archive: tuple[Path, Dataset]) -> None:
+    _, dataset = odd_archive
+    assert dataset.tensors == 123
+    assert sum(dataset.rejects.values()) == 13
+    assert dataset.inputs == 136  # 133 files, a row without image, two repeated rows
+    assert sum(file.rows for file in dataset.files) == 123
+
+
+def test_tensors_are_what_the_decoder_gives(odd_archive: tuple[Path, Dataset]) -> None:
+    _, dataset = odd_archive
+    rows = {row["image_id"]: row for row in stored(dataset.path, "tensors")}
+    assert len(rows) == 123
+    row = rows["ISIC_0007"]
+    assert row["pixels"] == decode_rgb(jpeg((7, 100, 243)), max_pixels=10**6).tobytes()
+    assert (row["lesion_id"], row["dx"], row["label"], row["age"]) == ("HAM_0003", "nv", 5, 45.0)
+    assert len(row["digest"]) == 64
+    assert set(rows["ISIC_0300"]["pixels"]) == {90}
+    assert set(rows["ISIC_0301"]["pixels"]) == {0x5A}
+    assert rows["ISIC_0302"]["pixels"][0] > 240
+
+
+def test_files_have_the_declared_schema_and_say_what_pixels_are(
+    odd_archive: tuple[Path, Dataset],
+) -> None:
+    _, dataset = odd_archive
+    schema = pq.read_schema(f"{dataset.path}/{dataset.files[0].path}")
+    assert schema.names == TENSORS.names
+    assert schema.types == TENSORS.types
+    row_metadata = json.loads(schema.metadata[b"org.apache.spark.sql.parquet.row.metadata"])
+    pixels = next(field for field in row_metadata["fields"] if field["name"] == "pixels")
+    assert pixels["metadata"] == {"shape": [75, 100, 3], "dtype": "uint8"}
+    rejects = pq.read_table(f"{dataset.path}/rejects").schema
+    assert (rejects.names, rejects.types) == (REJECTS.names, REJECTS.types)
+
+
+def test_training_shards_are_equal(odd_archive: tuple[Path, Dataset]) -> None:
+    _, dataset = odd_archive
+    rows = dataset.rows_of("train")
+    assert len(rows) == 4
+    assert max(rows) - min(rows) <= 1
+    assert {file.path.split("/")[2] for file in dataset.files_of("train")} == {
+        *("shard=00", "shard=01", "shard=02", "shard=03")
+    }
+
+
+def test_the_same_archive_gives_the_same_rows_in_the_same_order(
+    odd_archive: tuple[Path, Dataset],
+) -> None:
+    folder, dataset = odd_archive
+    again = prepare(config_for(folder, f"dataset.path={folder / 'again'}"), QUIET)
+
+    def rows_by_file(one: Dataset) -> list[tuple[str, int, list[str]]]:
+        return [
+            (
+                file.split,
+                file.shard,
+                pq.read_table(f"{one.path}/{file.path}")["image_id"].to_pylist(),
+            )
+            for split in ("train", "val", "test")
+            for file in one.files_of(split)
+        ]
+
+    assert rows_by_file(again) == rows_by_file(dataset)
+
+
+def test_a_finished_dataset_is_not_written_over_unless_allowed(
+    odd_archive: tuple[Path, Dataset],
+) -> None:
+    folder, dataset = odd_archive
+    with pytest.raises(DatasetError, match=r"dataset\.overwrite=true"):
+        prepare(config_for(folder), QUIET)
+    assert Dataset.read(dataset.path) == dataset
+
+
+def test_nothing_but_the_dataset_is_left(odd_archive: tuple[Path, Dataset]) -> None:
+    _, dataset = odd_archive
+    names = {path.name for path in Path(dataset.path).iterdir()}
+    assert names == {"dataset.json", "tensors", "rejects"}
+
+
+def test_an_archive_without_one_good_image_ends_with_the_reasons(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
+    with pytest.raises(CheckError, match=r"none of 1 inputs became a tensor \(1 unreadable\)"):
+        prepare(config_for(tmp_path), QUIET)
+    with pytest.raises(DatasetError, match=r"no dataset\.json"):
+        Dataset.read(str(tmp_path / "dataset"))
+
+
+def test_ham10000_as_published(ham10000: Path, tmp_path: Path) -> None:
+    config = load_config(
+        None,
+        [
+            f"archive.paths={ham10000 / 'HAM10000_images_part_*.zip'}",
+            f"archive.metadata={ham10000 / 'HAM10000_metadata.csv'}",
+            f"dataset.path={tmp_path / 'dataset'}",
+        ],
+    )
+    dataset = prepare(config, QUIET)
+    counts = {
+        code: sum(dataset.counts[s][code] for s in dataset.counts) for code in dataset.classes
+    }
+    assert (dataset.inputs, dataset.tensors, dataset.rejects) == (10_015, 10_015, {})
+    assert counts == {
+        **{"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115},
+        **{"mel": 1113, "nv": 6705, "vasc": 142},
+    }
+    assert abs(sum(dataset.rows_of("train")) - 8012) < 10
