@@ -163,7 +163,7 @@ def demo(
     from skinclf.stages.demo import demo
 
     result = demo(folder, images, terminal)
-    _print_table("skinclf demo", ("", "", "always nv"), result.rows())
+    _print_table("skinclf demo", ("", "result", "always nv"), result.rows())
     print(f"report: {result.report}")
 
 

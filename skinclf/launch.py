@@ -13,7 +13,7 @@ from spark_tensorflow_distributor import MirroredStrategyRunner
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
-from skinclf.learn import quietly
+from skinclf.learn import import_tensorflow
 
 REQUIRED_CONF = {
     # A Python worker that trained once has peers that are gone: never use it again.
@@ -50,9 +50,9 @@ def launch_training(spark: SparkSession, dataset: Dataset, run: str, config: Tra
 
 
 def _train_here(dataset: Dataset, run: str, config: TrainConfig) -> None:
-    with quietly():
-        from skinclf.learn.cluster import Place
-        from skinclf.learn.training import train
+    import_tensorflow()
+    from skinclf.learn.cluster import Place
+    from skinclf.learn.training import train
 
     train(dataset, run, config, Place(threads=config.threads_per_slot))
 
@@ -63,9 +63,9 @@ def _train_in_task(dataset: Dataset, run: str, config: TrainConfig) -> None:
     TensorFlow is imported before the ports are picked: the import takes many seconds, in which
     another process could take a port that was free.
     """
-    with quietly():
-        from skinclf.learn.cluster import Place
-        from skinclf.learn.training import train
+    import_tensorflow()
+    from skinclf.learn.cluster import Place
+    from skinclf.learn.training import train
 
     task = BarrierTaskContext.get()
     host = task.getTaskInfos()[task.partitionId()].address.rpartition(":")[0]

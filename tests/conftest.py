@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
+from rich.console import Console
 
-from skinclf.config import SparkConfig
+from skinclf.config import Config, SparkConfig, load_config
+from skinclf.demo import METADATA, ZIPS, make_archive
+from skinclf.stages.prepare import prepare
+from skinclf.stages.train import train
 from skinclf.tables.session import spark_session
 
 REPOSITORY = Path(__file__).parent.parent
@@ -58,3 +62,37 @@ def write_zip(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_S
         for name, content in members.items():
             archive.writestr(name, content)
     return path
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a drawn archive of 160 images and the dataset of it, in four shards."""
+    folder = tmp_path_factory.mktemp("road")
+    make_archive(folder / "archive", 160)
+    prepare(road_config(folder), Console(quiet=True))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(road: Path) -> Path:
+    """The road with a run of two epochs, trained by one slot in this process."""
+    train(road_config(road), Console(quiet=True))
+    return road
+
+
+def road_config(folder: Path, *assignments: str) -> Config:
+    return load_config(None, [*road_assignments(folder), *assignments])
+
+
+def road_assignments(folder: Path) -> list[str]:
+    archive = folder / "archive"
+    return [
+        f'archive.paths=["{archive / ZIPS[0]}","{archive / ZIPS[1]}"]',
+        f"archive.metadata={archive / METADATA}",
+        f"dataset.path={folder / 'dataset'}",
+        "dataset.shards=4",
+        f"run.path={folder / 'run'}",
+        f"score.path={folder / 'scores'}",
+        *("train.epochs=2", "train.global_batch=32", "train.dropout=0"),
+        *("spark.master=local[2]", "spark.driver_memory=1g"),
+    ]

@@ -1,26 +1,24 @@
 """The network and its training: TensorFlow and Keras. Never imports pyspark."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-# Read once, when Keras is first imported, in whichever process that is.
-os.environ["KERAS_BACKEND"] = "tensorflow"  # the user's keras.json may name another
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Import TensorFlow inside: its notes on missing GPUs would bury our own lines.
+def import_tensorflow() -> None:
+    """Import TensorFlow as this software needs it; to be called before anything imports it.
 
-    They are written by C++ before any log level is read, so stderr itself is turned away.
+    It tells of every GPU that is not there in C++, before any log level is read: stderr itself
+    is turned away meanwhile, or our own lines would drown. Errors are raised all the same.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # later ones do read it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what comes later does read it
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the user's keras.json may name another
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
     try:
-        yield
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)

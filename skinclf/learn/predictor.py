@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.errors import RunError
-from skinclf.learn import quietly
+from skinclf.learn import import_tensorflow
 from skinclf.run_folder import model_digest, read_model
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -36,15 +36,13 @@ class Predictor:
 
 @lru_cache(maxsize=1)  # at module level: it survives from one Spark task to the next
 def _load(predictor: Predictor, threads: int) -> Predict:
-    with quietly():
-        import keras
-        import tensorflow as tf
+    import_tensorflow()
+    import keras
+    import tensorflow as tf
 
-        from skinclf.learn.cluster import limit_threads
+    from skinclf.learn.cluster import limit_threads
 
-        limit_threads(threads)
-        tf.constant(0)  # looks for devices, with a note on each one missing
-
+    limit_threads(threads)
     content = read_model(predictor.run)
     if model_digest(content) != predictor.digest:
         raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")

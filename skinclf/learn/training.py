@@ -222,8 +222,10 @@ def seed_dropout(model: keras.Sequential, seed: int, epoch: int, worker: int) ->
 
     Workers drop different units, and an epoch's masks are the same after a resume.
     """
-    state = np.random.SeedSequence([seed, epoch, worker]).generate_state(1) % 2**31
-    model.get_layer("dropout").seed_generator.state.assign([int(state[0]), 0])
+    layer = model.get_layer("dropout")
+    if layer.rate > 0:  # without dropout Keras makes no generator
+        state = np.random.SeedSequence([seed, epoch, worker]).generate_state(1) % 2**31
+        layer.seed_generator.state.assign([int(state[0]), 0])
 
 
 def model_bytes(model: keras.Sequential, config: TrainConfig) -> bytes:

@@ -219,7 +219,12 @@ def test_ham10000_as_published(ham10000: Path, tmp_path: Path) -> None:
     }
     assert (dataset.inputs, dataset.tensors, dataset.rejects) == (10_015, 10_015, {})
     assert counts == {
-        **{"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115},
-        **{"mel": 1113, "nv": 6705, "vasc": 142},
+        "akiec": 327,
+        "bcc": 514,
+        "bkl": 1099,
+        "df": 115,
+        "mel": 1113,
+        "nv": 6705,
+        "vasc": 142,
     }
     assert abs(sum(dataset.rows_of("train")) - 8012) < 10

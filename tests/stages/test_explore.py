@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from skinclf.schemas import PIXEL_BYTES
+from skinclf.stages.explore import exploration_figures
+from skinclf.tables.exploration import explore_tensors
+
+
+def test_images_are_counted_by_category(spark: SparkSession) -> None:
+    rows = [
+        ("I1", "L1", "nv", "histo", 45.0, "male", "back", bytes([1]) * PIXEL_BYTES),
+        ("I2", "L1", "nv", "histo", 49.0, "male", "back", bytes([2]) * PIXEL_BYTES),
+        ("I3", "L2", "mel", None, None, "female", None, bytes([3]) * PIXEL_BYTES),
+    ]
+    tensors = spark.createDataFrame(
+        rows,
+        "image_id string, lesion_id string, dx string, dx_type string, age float, sex string, "
+        "localization string, pixels binary",
+    )
+    exploration = explore_tensors(tensors)
+    assert (exploration.images, exploration.lesions) == (3, 2)
+    assert exploration.classes == {"mel": 1, "nv": 2}
+    assert exploration.dx_types == {"histo": 2, "unknown": 1}
+    assert exploration.localizations == {"back": 2, "unknown": 1}
+    assert (exploration.ages, exploration.unknown_ages) == ({45: 2}, 1)
+    assert exploration.sexes == {"male": 2, "female": 1}
+    assert {code: int(p.max()) for code, p in exploration.samples.items()} == {"mel": 3, "nv": 1}
+    figures = exploration_figures(exploration)
+    assert [name[:3] for name in figures] == ["6-1", "6-2", "6-3", "6-4", "6-5", "6-6"]
+    bars = figures["6-1-classes"].axes[0].patches
+    assert [bar.get_width() for bar in bars] == [1, 2]
+    assert np.array_equal(
+        figures["6-6-samples"].axes[0].images[0].get_array(), exploration.samples["mel"]
+    )
+
+
+def test_the_page_holds_its_six_figures(road: Path) -> None:
+    """Written by the job, which the tests of jobs/ run too; here its content is read."""
+    from rich.console import Console
+
+    from skinclf.stages.explore import explore
+    from tests.conftest import road_config
+
+    page = Path(explore(road_config(road), Console(quiet=True)))
+    assert page.read_text().count("data:image/png;base64,") == 6
+    assert len(list(page.parent.glob("*.png"))) == 6

@@ -1,0 +1,95 @@
+import io
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+from skinclf.errors import ConfigError, RunError, TrainingError
+from skinclf.learn.network import PARAMETERS
+from skinclf.run_folder import read_history
+from skinclf.stages.train import train
+from tests.conftest import road_config
+
+QUIET = Console(quiet=True)
+
+
+def weights(run: Path) -> np.ndarray:
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+
+def test_one_slot_in_the_driver_leaves_a_whole_run_folder(trained: Path) -> None:
+    run = trained / "run"
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"config.toml", "history.jsonl", "labels.json", "model.keras", "figures"}
+    assert {path.name for path in (run / "figures").iterdir()} == {"accuracy.png", "loss.png"}
+    labels = json.loads((run / "labels.json").read_text())
+    assert labels["classes"] == ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    assert labels["input"]["shape"] == [75, 100, 3]
+    assert len(weights(run)) == PARAMETERS
+
+
+def test_the_history_has_one_line_an_epoch(trained: Path) -> None:
+    history = read_history(str(trained / "run"))
+    assert [row["epoch"] for row in history] == [1, 2]
+    for row in history:
+        assert 0 <= row["val_balanced_accuracy"] <= 1
+        assert row["val_accuracy"] <= row["val_binary_accuracy"] <= 1
+        assert row["images_per_second"] > 0
+    assert history[1]["loss"] < history[0]["loss"]
+
+
+def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> None:
+    """The same global batches, so the same sums of gradients but for the order of adding.
+
+    float32 rounds these sums to some 1e-7 of their size. Adam divides by that size, so where a
+    gradient is all but zero rounding can turn a step of 1e-3 round: in 8 steps by at most 16e-3,
+    in a few weights out of 788,551 (seen: 0.8e-3 at most, standard deviation 6e-6).
+    """
+    run = trained / "run-2"
+    printed = io.StringIO()
+    config = road_config(trained, f"run.path={run}", "train.slots=2", "train.local_mode=false")
+    history = train(config, Console(file=printed, soft_wrap=True))
+    alone = read_history(str(trained / "run"))
+    for ours, theirs in zip(history, alone, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-3)
+    difference = weights(run) - weights(trained / "run")
+    assert difference.std() < 5e-5
+    assert np.abs(difference).max() < 8 * 2 * 1e-3
+    lines = [line for line in printed.getvalue().splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+    assert "images/s" in lines[0]
+    assert "val_accuracy" in lines[0]
+
+
+def test_a_finished_run_is_not_trained_over(trained: Path) -> None:
+    with pytest.raises(RunError, match="this run is finished"):
+        train(road_config(trained), QUIET)
+
+
+def test_slots_that_do_not_divide_are_refused_before_anything_is_written(road: Path) -> None:
+    run = road / "run-3"
+    config = road_config(
+        road, f"run.path={run}", "train.slots=3", "train.local_mode=false", "train.global_batch=36"
+    )
+    with pytest.raises(ConfigError, match="expected one of 1, 2, 4"):
+        train(config, QUIET)
+    assert not run.exists()
+
+
+def test_a_loss_that_is_no_number_ends_training_with_its_cause(road: Path) -> None:
+    run = road / "run-nan"
+    config = road_config(
+        road,
+        f"run.path={run}",
+        "train.learning_rate=1e30",
+        "train.slots=2",
+        "train.local_mode=false",
+    )
+    with pytest.raises(TrainingError, match=r"epoch \d, step \d: the loss is no longer a finite"):
+        train(config, QUIET)
+    assert not (run / "model.keras").exists()

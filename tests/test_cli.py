@@ -1,0 +1,67 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+JOBS = ("prepare", "explore", "train", "evaluate", "score")
+
+
+def skinclf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["skinclf", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_tells_inputs_outputs_and_an_example(job: str) -> None:
+    done = skinclf(job, "--help")
+    assert done.returncode == 0
+    assert "Input" in done.stdout
+    assert "Output" in done.stdout
+    assert f"skinclf {job}" in done.stdout
+    assert (REPOSITORY / "jobs" / f"{job}.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["train", "--set", "train.epoch=3"],
+            "train.epoch: there is no such setting; did you mean",
+        ),
+        (["train", "--set", "train.epochs=many"], "train.epochs: input should be a valid integer"),
+        (["train", "--config", "nowhere.toml"], "nowhere.toml: can't be read"),
+        (["train", "--set", "dataset.path=nowhere"], "nowhere: no dataset.json"),
+        (["explore", "--set", "dataset.path=nowhere"], "nowhere: no dataset.json"),
+        (["prepare"], "archive.paths: is empty"),
+        (["score", "--set", "run.path=nowhere"], "nowhere: no finished model here"),
+        (
+            [
+                "prepare",
+                "--set",
+                "archive.paths=nowhere.zip",
+                "--set",
+                "archive.metadata=/dev/null",
+            ],
+            "nowhere.zip: no such file",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_message_and_exit_status_2(
+    arguments: list[str], told: str, tmp_path: Path
+) -> None:
+    if "dataset.path=nowhere" not in arguments:
+        arguments = [*arguments, "--set", f"dataset.path={tmp_path}"]
+    done = skinclf(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    done = skinclf("demo", "--folder", str(tmp_path))
+    assert done.returncode == 2
+    assert "is not empty, and no demo made it" in done.stderr
+    assert (tmp_path / "thesis.tex").exists()

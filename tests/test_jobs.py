@@ -1,0 +1,55 @@
+"""All five jobs by spark-submit, on one machine and on a cluster of two executors."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from skinclf.demo import make_archive
+from tests.conftest import REPOSITORY, road_assignments
+
+JOBS = {
+    "prepare": "dataset/dataset.json",
+    "explore": "dataset/exploration/exploration.html",
+    "train": "run/model.keras",
+    "evaluate": "run/evaluation/report-test.html",
+    "score": "scores/summary.json",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,2048]"])
+def test_the_five_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
+    make_archive(tmp_path / "archive", 160)
+    settings = [*road_assignments(tmp_path), "train.slots=2", "train.local_mode=false"]
+    for job, result in JOBS.items():
+        done = subprocess.run(
+            [
+                *("spark-submit", "--master", master, "--driver-memory", "1g"),
+                *("--properties-file", str(REPOSITORY / "conf" / "spark-defaults.conf")),
+                str(REPOSITORY / "jobs" / f"{job}.py"),
+                *(word for setting in settings for word in ("--set", setting)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr[-5000:]
+        assert (tmp_path / result).exists()
+        if job == "train":
+            assert "epoch   2/2" in done.stderr
+
+
+def test_a_wrong_setting_ends_spark_submit_with_status_2(tmp_path: Path) -> None:
+    command = ["spark-submit", "--master", "local[1]", str(REPOSITORY / "jobs" / "train.py")]
+    done = subprocess.run(
+        [*command, "--set", "train.epoch=3"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "train.epoch: there is no such setting; did you mean epochs?" in done.stderr
+    assert "Traceback" not in done.stderr
