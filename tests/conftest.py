@@ -1,4 +1,6 @@
 import io
+import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,9 @@ from skinclf.demo import METADATA, ZIPS, make_archive
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
 from skinclf.tables.session import spark_session
+
+# `skinclf` and `spark-submit` are those of the environment that runs the tests.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 REPOSITORY = Path(__file__).parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"

@@ -35,10 +35,10 @@ def test_the_five_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
             check=False,
             cwd=tmp_path,
         )
-        assert done.returncode == 0, done.stderr[-5000:]
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
         assert (tmp_path / result).exists()
         if job == "train":
-            assert "epoch   2/2" in done.stderr
+            assert "epoch   2/2" in done.stdout  # where spark-submit sends all of Python's output
 
 
 def test_a_wrong_setting_ends_spark_submit_with_status_2(tmp_path: Path) -> None:
@@ -51,5 +51,5 @@ def test_a_wrong_setting_ends_spark_submit_with_status_2(tmp_path: Path) -> None
         cwd=tmp_path,
     )
     assert done.returncode == 2
-    assert "train.epoch: there is no such setting; did you mean epochs?" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "train.epoch: there is no such setting; did you mean epochs?" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

@@ -3,12 +3,13 @@
 import logging
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from skinclf import __version__
 from skinclf.archive import list_images
-from skinclf.config import ArchiveConfig, Config
+from skinclf.config import Config
 from skinclf.dataset_folder import (
     STAGING,
     Dataset,
@@ -20,7 +21,7 @@ from skinclf.storage import delete, hadoop_path, join, uri
 from skinclf.tables import dataset as tables
 from skinclf.tables.images import decoded_images, listing_frame
 from skinclf.tables.matching import labelled_images, unused_metadata
-from skinclf.tables.metadata import one_row_an_image, read_metadata
+from skinclf.tables.metadata import check_metadata_file, one_row_an_image, read_metadata
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.session import spark_session
 from skinclf.tables.splits import with_shard, with_split
@@ -39,15 +40,18 @@ def prepare(config: Config, console: Console) -> Dataset:
             "archive.paths: is empty; name the folders or zip files with the images, such as "
             '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
         )
+    check_metadata_file(config.archive.metadata)
+    listing = list_images(config.archive.paths, leave_out=[config.archive.metadata])
+    log.info("listed %s files", f"{listing.num_rows:,}")
     clear_for_writing(config.dataset.path, overwrite=config.dataset.overwrite)
     with spark_session("prepare", config.spark) as spark:
         metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
-        images, listed = _stage_images(spark, config.archive, config.dataset.path, console)
+        images = _stage_images(spark, listing, config, console)
         labelled = labelled_images(images.drop("pixels"), metadata).cache()
         unused = unused_metadata(metadata, images, uri(config.archive.metadata))
         with spark_progress(spark, "write tensors", console):
             _write(labelled, unused, images, config)
-        inputs = listed + unused.count()
+        inputs = listing.num_rows + unused.count()
         dataset = _checked(spark, config, inputs)
     dataset.write()
     delete(join(config.dataset.path, STAGING))
@@ -60,20 +64,18 @@ def prepare(config: Config, console: Console) -> Dataset:
 
 
 def _stage_images(
-    spark: SparkSession, archive: ArchiveConfig, path: str, console: Console
-) -> tuple[DataFrame, int]:
-    """Decode every file once and keep it on storage: (IMAGES, how many files were listed).
+    spark: SparkSession, listing: pa.Table, config: Config, console: Console
+) -> DataFrame:
+    """Decode every listed file once and keep it on storage, as IMAGES.
 
     Which shard an image belongs to is known only when all rejects are, and decoding is nine
     tenths of the work: it is done once, and no lost task makes it be done again.
     """
-    listing = list_images(archive.paths, leave_out=[archive.metadata])
-    log.info("listed %s files", f"{listing.num_rows:,}")
-    staging = hadoop_path(join(path, STAGING))
+    staging = hadoop_path(join(config.dataset.path, STAGING))
     with spark_progress(spark, "decode images", console):
-        frame = decoded_images(listing_frame(spark, listing), archive)
+        frame = decoded_images(listing_frame(spark, listing), config.archive)
         frame.write.option("compression", "lz4_raw").parquet(staging, mode="overwrite")
-    return spark.read.parquet(staging), listing.num_rows
+    return spark.read.parquet(staging)
 
 
 def _write(labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Config) -> None:

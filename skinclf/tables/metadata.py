@@ -11,18 +11,22 @@ OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
 """Kaggle's copy of the file lacks `dataset`; Dataverse's has it."""
 
 
-def read_metadata(spark: SparkSession, path: str) -> DataFrame:
-    """Read HAM10000_metadata.csv in Kaggle's or Dataverse's form; all columns but age as text.
-
-    Columns are found by name, in any order; others are ignored. Empty fields are null, and so
-    is an age that is no number. Raises MetadataError: no such file, or no such columns.
-    """
+def check_metadata_file(path: str) -> None:
+    """Raise MetadataError where there is no such file; needs no Spark."""
     if not path:
         raise MetadataError(
             "archive.metadata is empty: name the CSV with the columns lesion_id, image_id and dx"
         )
     if not exists(path):
         raise MetadataError(f"{path}: no such file; archive.metadata names HAM10000's metadata CSV")
+
+
+def read_metadata(spark: SparkSession, path: str) -> DataFrame:
+    """Read HAM10000_metadata.csv in Kaggle's or Dataverse's form; all columns but age as text.
+
+    Columns are found by name, in any order; others are ignored. Empty fields are null, and so
+    is an age that is no number. Raises MetadataError where columns are missing.
+    """
     file = spark.read.csv(hadoop_path(path), header=True, escape='"')
     missing = [name for name in REQUIRED if name not in file.columns]
     if missing:

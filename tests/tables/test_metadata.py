@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from skinclf.errors import MetadataError
-from skinclf.tables.metadata import one_row_an_image, read_metadata
+from skinclf.tables.metadata import check_metadata_file, one_row_an_image, read_metadata
 
 KAGGLE = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 
@@ -53,9 +53,11 @@ def test_missing_columns_are_named_with_the_known_form(spark: SparkSession, tmp_
         read_metadata(spark, path)
 
 
-def test_a_missing_file_is_named(spark: SparkSession) -> None:
+def test_a_missing_file_is_named() -> None:
     with pytest.raises(MetadataError, match=r"nowhere\.csv: no such file"):
-        read_metadata(spark, "nowhere.csv")
+        check_metadata_file("nowhere.csv")
+    with pytest.raises(MetadataError, match=r"archive\.metadata is empty"):
+        check_metadata_file("")
 
 
 def test_rows_of_one_image_are_one_row_alike_or_conflicting(spark: SparkSession) -> None:
