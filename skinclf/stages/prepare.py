@@ -74,7 +74,8 @@ def _stage_images(
     staging = hadoop_path(join(config.dataset.path, STAGING))
     with spark_progress(spark, "decode images", console):
         frame = decoded_images(listing_frame(spark, listing), config.archive)
-        frame.write.option("compression", "lz4_raw").parquet(staging, mode="overwrite")
+        plain = frame.write.option("compression", "none")  # it lives for a minute
+        plain.option("parquet.enable.dictionary", "false").parquet(staging, mode="overwrite")
     return spark.read.parquet(staging)
 
 

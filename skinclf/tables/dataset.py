@@ -39,6 +39,7 @@ def write_tensors(placed: DataFrame, images: DataFrame, shards: int, path: str) 
             "shard",
         )
         .write.option("parquet.block.size", str(ROW_GROUP_BYTES))
+        .option("parquet.enable.dictionary#pixels", "false")  # no two images are alike
         .option("compression", "zstd")
         .option("parquet.compression.codec.zstd.level", "1")
         .partitionBy("split", "shard")
