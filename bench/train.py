@@ -83,7 +83,7 @@ def our_epoch(
     pixels: np.ndarray, labels: np.ndarray, arguments: argparse.Namespace
 ) -> Callable[[int], object]:
     from skinclf.learn.cluster import Place
-    from skinclf.learn.training import make_trainer, train_epoch
+    from skinclf.learn.training import Job, make_trainer, train_epoch
 
     config = TrainConfig(global_batch=arguments.batch)
     place = Place(threads=arguments.threads)
@@ -104,8 +104,8 @@ def our_epoch(
         ],
     )
     trainer = make_trainer(config, place)
-    run_folder = tempfile.mkdtemp(prefix="skinclf-bench-")
-    return lambda epoch: train_epoch(trainer, shards, dataset, run_folder, config, place, epoch)
+    job = Job(dataset, tempfile.mkdtemp(prefix="skinclf-bench-"), config, place)
+    return lambda epoch: train_epoch(trainer, shards, job, epoch)
 
 
 def fit_epoch(

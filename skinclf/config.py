@@ -98,6 +98,8 @@ class TrainConfig(Section):
     loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     dropout: Fraction = 0.5
     seed: int = 2020
+    keep_checkpoints: PositiveInt = 2
+    best_metric: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
 
     @model_validator(mode="after")
     def _local_mode_has_one_slot(self) -> Self:
@@ -107,6 +109,14 @@ class TrainConfig(Section):
                 f"{self.slots}; to train in {self.slots} Spark tasks set local_mode = false"
             )
         return self
+
+
+class SuperviseConfig(Section):
+    """How the driver watches over a training in Spark tasks."""
+
+    max_restarts: NonNegativeInt = 3
+    start_seconds: PositiveInt = 600
+    stall_seconds: PositiveInt = 300
 
 
 class EvaluateConfig(Section):
@@ -141,6 +151,7 @@ class Config(Section):
     split: SplitConfig = SplitConfig()
     run: RunConfig = RunConfig()
     train: TrainConfig = TrainConfig()
+    supervise: SuperviseConfig = SuperviseConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()
@@ -151,15 +162,15 @@ def load_config(file: str | None, assignments: Sequence[str] = ()) -> Config:
 
     Raises ConfigError with one line for each setting that is wrong, naming its key.
     """
-    tree = _read(Path(file)) if file else {}
+    tree = _parse(_read(file), file) if file else {}
     for assignment in assignments:
         _assign(tree, assignment)
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        where = " and ".join(filter(None, [file, "--set" if assignments else None]))
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+    return _validate(tree, " and ".join(filter(None, [file, "--set" if assignments else None])))
+
+
+def parse_config(text: str, where: str) -> Config:
+    """The settings in a TOML text that came from `where`. Raises ConfigError."""
+    return _validate(_parse(text, where), where)
 
 
 def shipped_config(name: str) -> str:
@@ -177,16 +188,29 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps(tree)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(file: str) -> str:
     try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
+        return Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path}: can't be read ({error.strerror}). "
+            f"{file}: can't be read ({error}). "
             f"--config expects a TOML file such as conf/default.toml"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}") from None
+
+
+def _validate(tree: dict[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> None:

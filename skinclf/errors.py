@@ -49,6 +49,10 @@ class TrainingError(SkinclfError):
     """Training ended without a model."""
 
 
+class WorkersLost(TrainingError):
+    """An attempt to train broke off for a reason outside the training: trying again may help."""
+
+
 class RejectedImage(SkinclfError):
     """An input that can't become a tensor; `reason` is one of `schemas.REASONS`."""
 

@@ -36,6 +36,13 @@ def exists(path: str) -> bool:
     return bool(file_system.get_file_info(inner).type != fs.FileType.NotFound)
 
 
+def list_names(folder: str) -> list[str]:
+    """The names of the files in a folder; none where there is no folder."""
+    file_system, inner = locate(folder)
+    selector = fs.FileSelector(inner, allow_not_found=True)
+    return sorted(info.base_name for info in file_system.get_file_info(selector))
+
+
 def read_bytes(path: str) -> bytes:
     """The whole content of a file; OSError where there is none."""
     file_system, inner = locate(path)

@@ -27,9 +27,11 @@ from skinclf.learn.batches import (
     steps_an_epoch,
     training_batches,
 )
+from skinclf.learn.checkpoints import read_checkpoint, restore, take_checkpoint
 from skinclf.learn.cluster import Place, make_strategy
 from skinclf.learn.network import build_network
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
+from skinclf.storage import read_bytes
 
 PROGRESS_SECONDS = 1.0
 
@@ -39,7 +41,21 @@ Sums = NDArray[np.float64]
 PIXELS = tf.TensorSpec((None, HEIGHT, WIDTH, CHANNELS), tf.uint8)
 LABELS = tf.TensorSpec((None,), tf.int32)
 SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
-WEIGHTS = tf.TensorSpec((None,), tf.float32)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train on, where to write, how, and as which worker."""
+
+    dataset: Dataset
+    run: str
+    config: TrainConfig
+    place: Place
+
+    @property
+    def own_shards(self) -> list[int]:
+        """The shards that this worker reads."""
+        return own_shards(self.dataset.shards, self.place.workers, self.place.index)
 
 
 @dataclass
@@ -49,35 +65,41 @@ class Trainer:
     model: keras.Sequential
     optimizer: keras.optimizers.Optimizer
     train_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
-    test_step: Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor]
+    test_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
     sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
-def train(dataset: Dataset, run: str, config: TrainConfig, place: Place) -> None:
-    """Train as one worker of `place` and, as its chief, write the run folder's model.
+def train(job: Job, resume: int) -> None:
+    """Train as one worker and, as the chief, write the run folder's checkpoints and model.
 
-    All workers call this with the same arguments but `place.index`, and each returns when all
-    have finished. Raises TrainingError where the loss is no longer a number.
+    All workers call this alike but for `job.place.index`, and each returns when all have
+    finished. `resume` is the epoch whose checkpoint to go on from, 0 for none. Raises
+    TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
     """
-    trainer = make_trainer(config, place)
-    own = own_shards(dataset.shards, place.workers, place.index)
-    train_shards = {n: read_shard(dataset, "train", n) for n in own}
-    val_shards = [read_shard(dataset, "val", n) for n in own]
-    val_steps = _val_steps(dataset, config, place)
+    train_shards = {n: read_shard(job.dataset, "train", n) for n in job.own_shards}
+    val_shards = [read_shard(job.dataset, "val", n) for n in job.own_shards]
+    trainer = make_trainer(job.config, job.place)
     history: list[run_folder.Epoch] = []
-    for epoch in range(1, config.epochs + 1):
+    if resume:
+        checkpoint = read_checkpoint(read_bytes(run_folder.checkpoint_path(job.run, resume)))
+        restore(checkpoint, trainer.model, trainer.optimizer)
+        history = checkpoint.history
+    for epoch in range(len(history) + 1, job.config.epochs + 1):
         started = time.monotonic()
-        sums = train_epoch(trainer, train_shards, dataset, run, config, place, epoch)
+        sums = train_epoch(trainer, train_shards, job, epoch)
         seconds = time.monotonic() - started
-        val_sums = validate(trainer, val_shards, val_steps, config, place)
         row = {"epoch": epoch} | metrics_of(sums)
-        row |= {f"val_{name}": value for name, value in metrics_of(val_sums).items()}
+        val_metrics = metrics_of(validate(trainer, val_shards, job))
+        row |= {f"val_{name}": value for name, value in val_metrics.items()}
         row |= {"seconds": seconds, "images_per_second": float(sums[3]) / seconds}
         history.append(row)
-        if place.is_chief:
-            run_folder.write_history(run, history)
-    if place.is_chief:
-        run_folder.write_model(run, model_bytes(trainer.model, config))
+        if job.place.is_chief:
+            content = take_checkpoint(history, trainer.model, trainer.optimizer)
+            run_folder.write_checkpoint(job.run, content, history, job.config)
+            run_folder.write_history(job.run, history)
+    if job.place.is_chief:
+        run_folder.write_history(job.run, history)
+        run_folder.write_model(job.run, model_bytes(trainer.model, job.config))
 
 
 def make_trainer(config: TrainConfig, place: Place) -> Trainer:
@@ -98,12 +120,12 @@ def make_trainer(config: TrainConfig, place: Place) -> Trainer:
             objective = tf.reduce_sum(losses) / config.global_batch
         gradients = tape.gradient(objective, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
-        return batch_sums(losses, probabilities, labels, tf.ones_like(losses))
+        return batch_sums(losses, probabilities, labels)
 
-    def test(pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def test(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         probabilities = model(pixels, training=False)
         losses = loss(tf.one_hot(labels, len(CODES)), probabilities)
-        return batch_sums(losses, probabilities, labels, weights)
+        return batch_sums(losses, probabilities, labels)
 
     def add_up(local: tf.Tensor) -> tf.Tensor:
         placed = tf.identity(local)  # on this replica's device, where the collective runs
@@ -113,9 +135,9 @@ def make_trainer(config: TrainConfig, place: Place) -> Trainer:
     def train_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return strategy.run(learn, args=(pixels, labels))
 
-    @tf.function(input_signature=[PIXELS, LABELS, WEIGHTS])
-    def test_step(pixels: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        return strategy.run(test, args=(pixels, labels, weights))
+    @tf.function(input_signature=[PIXELS, LABELS])
+    def test_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return strategy.run(test, args=(pixels, labels))
 
     @tf.function(input_signature=[SUMS])
     def sum_over_workers(local: tf.Tensor) -> tf.Tensor:
@@ -124,25 +146,17 @@ def make_trainer(config: TrainConfig, place: Place) -> Trainer:
     return Trainer(model, optimizer, train_step, test_step, sum_over_workers)
 
 
-def train_epoch(
-    trainer: Trainer,
-    shards: dict[int, Images],
-    dataset: Dataset,
-    run: str,
-    config: TrainConfig,
-    place: Place,
-    epoch: int,
-) -> Sums:
+def train_epoch(trainer: Trainer, shards: dict[int, Images], job: Job, epoch: int) -> Sums:
     """Take every step of one epoch and return the sums over all workers."""
-    rows = dataset.rows_of("train")
-    steps = steps_an_epoch(rows, config.global_batch)
-    seed_dropout(trainer.model, config.seed, epoch, place.index)
+    config = job.config
+    steps = steps_an_epoch(job.dataset.rows_of("train"), config.global_batch)
+    seed_dropout(trainer.model, config.seed, epoch, job.place.index)
     batches = training_batches(
         shards,
         seed=config.seed,
         epoch=epoch,
         steps=steps,
-        rows_a_shard=config.global_batch // dataset.shards,
+        rows_a_shard=config.global_batch // job.dataset.shards,
     )
     total: Sums = np.zeros(SUMS.shape)
     told = 0.0
@@ -153,52 +167,41 @@ def train_epoch(
                 f"epoch {epoch}, step {step}: the loss is no longer a finite number; "
                 f"a lower train.learning_rate than {config.learning_rate} may help"
             )
-        if place.is_chief and time.monotonic() - told > PROGRESS_SECONDS:
+        if job.place.is_chief and time.monotonic() - told > PROGRESS_SECONDS:
             told = time.monotonic()
-            progress = {
-                "epoch": epoch,
-                "epochs": config.epochs,
-                "step": step,
-                "steps": steps,
-            }
-            run_folder.write_progress(run, progress | {"loss": total[0] / total[3]})
+            progress = {"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps}
+            run_folder.write_progress(job.run, progress | {"loss": total[0] / total[3]})
     return trainer.sum_over_workers(total).numpy()
 
 
-def validate(
-    trainer: Trainer,
-    shards: list[Images],
-    steps: int,
-    config: TrainConfig,
-    place: Place,
-) -> Sums:
+def validate(trainer: Trainer, shards: list[Images], job: Job) -> Sums:
     """The sums over all validation images of all workers, each counted once.
 
-    Every worker takes `steps` steps: a shorter one fills up with images of weight 0.
+    Only the sum at the end is a collective, so workers may have different numbers of images.
     """
     pixels = np.concatenate([shard.pixels for shard in shards])
     labels = np.concatenate([shard.labels for shard in shards])
-    size = config.global_batch // place.workers
+    size = job.config.global_batch // job.place.workers
     total: Sums = np.zeros(SUMS.shape)
-    for step in range(steps):
-        rows = np.arange(step * size, (step + 1) * size)
-        weights = (rows < len(labels)).astype(np.float32)
-        rows = np.minimum(rows, len(labels) - 1)
-        total += trainer.test_step(pixels[rows], labels[rows], weights).numpy()
+    for start in range(0, len(labels), size):
+        rows = slice(start, start + size)
+        total += trainer.test_step(pixels[rows], labels[rows]).numpy()
     return trainer.sum_over_workers(total).numpy()
 
 
-def batch_sums(
-    losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor
-) -> tf.Tensor:
-    """One batch's `Sums` as float32. losses, labels, weights: (n,); probabilities: (n, 7)."""
+def batch_sums(losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """One batch's `Sums`, float64. losses, labels: (n,); probabilities: (n, 7)."""
     answers = tf.argmax(probabilities, axis=1, output_type=tf.int32)
-    right = tf.cast(answers == labels, tf.float32)
-    rounded = tf.cast(probabilities > 0.5, tf.float32)
-    binary = tf.reduce_mean(tf.cast(rounded == tf.one_hot(labels, len(CODES)), tf.float32), axis=1)
-    sums = [tf.reduce_sum(values * weights) for values in (losses, right, binary)]
-    confusion = tf.math.confusion_matrix(labels, answers, len(CODES), weights, tf.float32)
-    return tf.concat([tf.stack([*sums, tf.reduce_sum(weights)]), tf.reshape(confusion, [-1])], 0)
+    truth = tf.one_hot(labels, len(CODES), on_value=True, off_value=False)
+    binary = tf.reduce_mean(tf.cast((probabilities > 0.5) == truth, tf.float64), axis=1)
+    sums = [
+        tf.reduce_sum(tf.cast(losses, tf.float64)),
+        tf.reduce_sum(tf.cast(answers == labels, tf.float64)),
+        tf.reduce_sum(binary),
+        tf.cast(tf.size(labels), tf.float64),
+    ]
+    confusion = tf.math.confusion_matrix(labels, answers, len(CODES), dtype=tf.float64)
+    return tf.concat([tf.stack(sums), tf.reshape(confusion, [-1])], 0)
 
 
 def metrics_of(sums: Sums) -> dict[str, float]:
@@ -236,13 +239,3 @@ def model_bytes(model: keras.Sequential, config: TrainConfig) -> bytes:
         file = Path(folder) / "model.keras"
         plain.save(file)
         return file.read_bytes()
-
-
-def _val_steps(dataset: Dataset, config: TrainConfig, place: Place) -> int:
-    """Enough steps for the worker with the most validation images."""
-    rows = dataset.rows_of("val")
-    most = max(
-        sum(rows[n] for n in own_shards(dataset.shards, place.workers, index))
-        for index in range(place.workers)
-    )
-    return -(-most // (config.global_batch // place.workers))

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from skinclf import run_folder
-from skinclf.config import Config, to_toml
+from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.figures import history_figure
-from skinclf.launch import REQUIRED_CONF, launch_training
+from skinclf.launch import REQUIRED_CONF, train_until_done
 from skinclf.learn.batches import check_divides, steps_an_epoch
 from skinclf.report import png
 from skinclf.run_folder import Epoch
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 def train(config: Config, console: Console) -> list[Epoch]:
     """Train the network on the dataset of `config` and return the history of its epochs.
 
+    An unfinished run goes on from its last checkpoint; a finished one is left as it is.
     Whatever can be wrong with the settings is refused before Spark starts: DatasetError,
     RunError, ConfigError. Raises TrainingError where training ends without a model.
     """
@@ -35,7 +36,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
     run = config.run.path
-    run_folder.start_run(run, to_toml(config))
+    if run_folder.open_run(run, config, dataset):
+        log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
+        return run_folder.read_history(run)
     log.info(
         "training on %s images: %s epochs of %s steps, global batch %s, %s",
         f"{sum(dataset.rows_of('train')):,}",
@@ -48,7 +51,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
         spark_session("train", config.spark, REQUIRED_CONF) as spark,
         training_progress(run, config.train.epochs, console),
     ):
-        launch_training(spark, dataset, run, config.train)
+        train_until_done(spark, dataset, run, config.train, config.supervise)
     history = run_folder.read_history(run)
     if len(history) != config.train.epochs:
         raise TrainingError(
@@ -99,7 +102,7 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    told = 0
+    told = len(run_folder.read_history(run))  # of earlier attempts, told when they ran
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:

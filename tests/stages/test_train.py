@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -66,9 +67,30 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> N
     assert "val_accuracy" in lines[0]
 
 
-def test_a_finished_run_is_not_trained_over(trained: Path) -> None:
-    with pytest.raises(RunError, match="this run is finished"):
-        train(road_config(trained), QUIET)
+def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
+    before = (trained / "run" / "model.keras").stat().st_mtime_ns
+    assert len(train(road_config(trained), QUIET)) == 2
+    assert (trained / "run" / "model.keras").stat().st_mtime_ns == before
+
+
+def test_another_config_than_the_run_s_own_is_refused_by_its_keys(trained: Path) -> None:
+    with pytest.raises(RunError, match=r"train\.epochs = 3 but 2 in the run"):
+        train(road_config(trained, "train.epochs=3"), QUIET)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trained: Path) -> None:
+    """With dropout, too: its masks are a function of (seed, epoch, worker)."""
+    settings = ("train.dropout=0.5", "train.epochs=3", "train.keep_checkpoints=3")
+    whole, broken = trained / "run-whole", trained / "run-broken"
+    train(road_config(trained, f"run.path={whole}", *settings), QUIET)
+    shutil.copytree(whole, broken)
+    (broken / "model.keras").unlink()
+    (broken / "checkpoints" / "epoch-0003.npz").unlink()
+    history = train(road_config(trained, f"run.path={broken}", *settings), QUIET)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert np.array_equal(weights(broken), weights(whole))
+    kept = {path.name for path in (trained / "run" / "checkpoints").iterdir()}
+    assert kept == {"epoch-0001.npz", "epoch-0002.npz"}
 
 
 def test_slots_that_do_not_divide_are_refused_before_anything_is_written(road: Path) -> None:
