@@ -18,7 +18,7 @@ from skinclf.config import SplitConfig
 from skinclf.errors import DatasetError
 from skinclf.labels import CODES
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
-from skinclf.storage import delete, exists, join, locate, read_text, write_text
+from skinclf.storage import absolute, delete, exists, join, locate, read_text, write_text
 
 FORMAT = 1
 MANIFEST = "dataset.json"
@@ -72,7 +72,7 @@ class Dataset(BaseModel):
                 f"{manifest}: format {dataset.format} with classes {', '.join(dataset.classes)}; "
                 f"expected format {FORMAT} with {', '.join(CODES)}. Build it anew: skinclf prepare"
             )
-        return dataset.model_copy(update={"path": path})
+        return dataset.model_copy(update={"path": absolute(path)})
 
     def write(self) -> None:
         """Write dataset.json, which makes the folder a dataset."""

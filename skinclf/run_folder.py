@@ -25,6 +25,7 @@ from skinclf.errors import RunError
 from skinclf.labels import CODES, NAMES
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.storage import (
+    absolute,
     delete,
     exists,
     join,
@@ -63,7 +64,7 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
         for key, ours in config.train.model_dump().items()
         if ours != theirs[key]
     ]
-    if Dataset.read(path) != dataset.model_copy(update={"path": path}):
+    if Dataset.read(path) != dataset.model_copy(update={"path": absolute(path)}):
         differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
     if differing:
         raise RunError(

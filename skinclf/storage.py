@@ -6,23 +6,28 @@ from pathlib import Path
 from pyarrow import fs
 
 
+def absolute(path: str) -> str:
+    """A local path made absolute, so that an executor means the same by it; URIs stay."""
+    return path if "://" in path else os.path.abspath(path)
+
+
 def uri(path: str) -> str:
     """The absolute, %-encoded URI of a local path; a URI stays as it is."""
-    return path if "://" in path else Path(os.path.abspath(path)).as_uri()
+    return path if "://" in path else Path(absolute(path)).as_uri()
 
 
 def hadoop_path(path: str) -> str:
     """The form of a path or URI that Spark reads: local paths with file:, never %-encoded."""
     if path.startswith("file:"):
         path = locate(path)[1]
-    return path if "://" in path else f"file://{os.path.abspath(path)}"
+    return path if "://" in path else f"file://{absolute(path)}"
 
 
 def locate(path: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a path or URI, and the path within it."""
     if "://" in path:
         return fs.FileSystem.from_uri(path)
-    return fs.LocalFileSystem(), os.path.abspath(path)
+    return fs.LocalFileSystem(), absolute(path)
 
 
 def join(folder: str, *names: str) -> str:

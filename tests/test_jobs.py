@@ -21,7 +21,8 @@ JOBS = {
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,2048]"])
 def test_the_five_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 160)
-    settings = [*road_assignments(tmp_path), "train.slots=2", "train.local_mode=false"]
+    # Relative paths: an executor, which runs in another folder, has to mean the same by them.
+    settings = [*road_assignments(Path()), "train.slots=2", "train.local_mode=false"]
     for job, result in JOBS.items():
         done = subprocess.run(
             [

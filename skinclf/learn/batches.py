@@ -5,7 +5,7 @@ k, k+W, …, so which images stand in a global batch does not depend on W, and e
 takes the same whole number of steps. Imports no TensorFlow.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,15 @@ def pixel_array(column: pa.BinaryArray) -> NDArray[np.uint8]:
     return flat.reshape(-1, HEIGHT, WIDTH, CHANNELS)
 
 
+def concatenated(parts: Iterable[Images]) -> Images:
+    """Images one after the other, as one."""
+    parts = list(parts)
+    return Images(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+
+
 def training_batches(
     shards: dict[int, Images], *, seed: int, epoch: int, steps: int, rows_a_shard: int
 ) -> Iterator[Images]:
@@ -103,9 +112,9 @@ def training_batches(
     orders = {n: shard_order(seed, epoch, n, len(shards[n])) for n in shards}
     for step in range(steps):
         rows = slice(step * rows_a_shard, (step + 1) * rows_a_shard)
-        yield Images(
-            np.concatenate([shards[n].pixels[orders[n][rows]] for n in shards]),
-            np.concatenate([shards[n].labels[orders[n][rows]] for n in shards]),
+        picked = {n: orders[n][rows] for n in shards}
+        yield concatenated(
+            Images(shards[n].pixels[picked[n]], shards[n].labels[picked[n]]) for n in shards
         )
 
 

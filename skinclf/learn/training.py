@@ -22,6 +22,7 @@ from skinclf.errors import TrainingError
 from skinclf.labels import CODES
 from skinclf.learn.batches import (
     Images,
+    concatenated,
     own_shards,
     read_shard,
     steps_an_epoch,
@@ -77,19 +78,21 @@ def train(job: Job, resume: int) -> None:
     TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
     """
     train_shards = {n: read_shard(job.dataset, "train", n) for n in job.own_shards}
-    val_shards = [read_shard(job.dataset, "val", n) for n in job.own_shards]
+    val_images = concatenated(read_shard(job.dataset, "val", n) for n in job.own_shards)
     trainer = make_trainer(job.config, job.place)
     history: list[run_folder.Epoch] = []
     if resume:
         checkpoint = read_checkpoint(read_bytes(run_folder.checkpoint_path(job.run, resume)))
         restore(checkpoint, trainer.model, trainer.optimizer)
         history = checkpoint.history
+        if job.place.is_chief:
+            run_folder.write_history(job.run, history)  # it may be a line behind the checkpoint
     for epoch in range(len(history) + 1, job.config.epochs + 1):
         started = time.monotonic()
         sums = train_epoch(trainer, train_shards, job, epoch)
         seconds = time.monotonic() - started
         row = {"epoch": epoch} | metrics_of(sums)
-        val_metrics = metrics_of(validate(trainer, val_shards, job))
+        val_metrics = metrics_of(validate(trainer, val_images, job))
         row |= {f"val_{name}": value for name, value in val_metrics.items()}
         row |= {"seconds": seconds, "images_per_second": float(sums[3]) / seconds}
         history.append(row)
@@ -98,7 +101,6 @@ def train(job: Job, resume: int) -> None:
             run_folder.write_checkpoint(job.run, content, history, job.config)
             run_folder.write_history(job.run, history)
     if job.place.is_chief:
-        run_folder.write_history(job.run, history)
         run_folder.write_model(job.run, model_bytes(trainer.model, job.config))
 
 
@@ -174,18 +176,16 @@ def train_epoch(trainer: Trainer, shards: dict[int, Images], job: Job, epoch: in
     return trainer.sum_over_workers(total).numpy()
 
 
-def validate(trainer: Trainer, shards: list[Images], job: Job) -> Sums:
+def validate(trainer: Trainer, images: Images, job: Job) -> Sums:
     """The sums over all validation images of all workers, each counted once.
 
     Only the sum at the end is a collective, so workers may have different numbers of images.
     """
-    pixels = np.concatenate([shard.pixels for shard in shards])
-    labels = np.concatenate([shard.labels for shard in shards])
     size = job.config.global_batch // job.place.workers
     total: Sums = np.zeros(SUMS.shape)
-    for start in range(0, len(labels), size):
+    for start in range(0, len(images), size):
         rows = slice(start, start + size)
-        total += trainer.test_step(pixels[rows], labels[rows]).numpy()
+        total += trainer.test_step(images.pixels[rows], images.labels[rows]).numpy()
     return trainer.sum_over_workers(total).numpy()
 
 
@@ -205,13 +205,16 @@ def batch_sums(losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor) -
 
 
 def metrics_of(sums: Sums) -> dict[str, float]:
-    """`Sums` → loss, accuracy, binary and balanced accuracy (mean recall of classes present)."""
+    """`Sums` → loss, accuracy, binary and balanced accuracy (mean recall of classes present).
+
+    Empty where no image was seen.
+    """
     loss, right, binary, count = sums[:4]
+    if count == 0:
+        return {}
     confusion = sums[4:].reshape(len(CODES), len(CODES))
     present = confusion.sum(axis=1) > 0
     recalls = confusion.diagonal()[present] / confusion.sum(axis=1)[present]
-    if count == 0:
-        return {}
     return {
         "loss": float(loss / count),
         "accuracy": float(right / count),

@@ -19,7 +19,7 @@ from skinclf.learn.predictor import Predictor
 from skinclf.metrics import Labels, Probabilities
 from skinclf.metrics import evaluate as figures_of_merit
 from skinclf.report import png, render_page
-from skinclf.storage import hadoop_path, join, locate, write_bytes, write_text
+from skinclf.storage import absolute, hadoop_path, join, locate, write_bytes, write_text
 from skinclf.tables.dataset import read_tensors
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
@@ -34,7 +34,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     Raises DatasetError or RunError for what is missing, CheckError where an image got lost.
     """
     dataset = Dataset.read(config.dataset.path)
-    predictor = Predictor.of_run(config.run.path)
+    predictor = Predictor.of_run(absolute(config.run.path))
     folder = join(config.run.path, run_folder.EVALUATION)
     split = config.evaluate.split
     predictions = join(folder, f"predictions-{split}")

@@ -17,7 +17,7 @@ from skinclf.dataset_folder import (
     list_tensor_files,
 )
 from skinclf.errors import CheckError, ConfigError
-from skinclf.storage import delete, hadoop_path, join, uri
+from skinclf.storage import absolute, delete, hadoop_path, join, uri
 from skinclf.tables import dataset as tables
 from skinclf.tables.images import decoded_images, listing_frame
 from skinclf.tables.matching import labelled_images, unused_metadata
@@ -115,5 +115,5 @@ def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
         rejects=reasons,
         counts=tables.class_counts(tensors),
         files=files,
-        path=path,
+        path=absolute(path),
     )

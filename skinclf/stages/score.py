@@ -13,7 +13,7 @@ from skinclf.errors import CheckError, ConfigError, UsageError
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor
 from skinclf.schemas import REJECTS, SCORES
-from skinclf.storage import delete, exists, hadoop_path, join, write_text
+from skinclf.storage import absolute, delete, exists, hadoop_path, join, write_text
 from skinclf.tables.dataset import reason_counts, write_rejects
 from skinclf.tables.images import listing_frame
 from skinclf.tables.progress import spark_progress
@@ -44,7 +44,7 @@ def score(config: Config, console: Console) -> Summary:
     Writes `scores/`, `rejects/` and, last, summary.json below `score.path`. Raises UsageError
     children for what is missing or in the way, CheckError where a file got lost.
     """
-    predictor = Predictor.of_run(config.run.path)
+    predictor = Predictor.of_run(absolute(config.run.path))
     paths = config.score.paths or config.archive.paths
     if not paths:
         raise ConfigError("score.paths: is empty; name the folders or zip files to score")

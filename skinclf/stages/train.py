@@ -17,7 +17,7 @@ from skinclf.launch import REQUIRED_CONF, train_until_done
 from skinclf.learn.batches import check_divides, steps_an_epoch
 from skinclf.report import png
 from skinclf.run_folder import Epoch
-from skinclf.storage import join, write_bytes
+from skinclf.storage import absolute, join, write_bytes
 from skinclf.tables.session import spark_session
 
 POLL_SECONDS = 0.5
@@ -35,7 +35,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
-    run = config.run.path
+    run = absolute(config.run.path)
     if run_folder.open_run(run, config, dataset):
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
         return run_folder.read_history(run)
