@@ -17,8 +17,9 @@ from pydantic import BaseModel, ValidationError
 from skinclf.config import SplitConfig
 from skinclf.errors import DatasetError
 from skinclf.labels import CODES
+from skinclf.output_folder import OutputFolder
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
-from skinclf.storage import absolute, delete, exists, join, locate, read_text, write_text
+from skinclf.storage import absolute, join, locate, read_text
 
 FORMAT = 1
 MANIFEST = "dataset.json"
@@ -74,10 +75,9 @@ class Dataset(BaseModel):
             )
         return dataset.model_copy(update={"path": absolute(path)})
 
-    def write(self) -> None:
-        """Write dataset.json, which makes the folder a dataset."""
-        text = self.model_dump_json(indent=1, exclude={"path"})
-        write_text(join(self.path, MANIFEST), text + "\n")
+    def to_json(self) -> str:
+        """The text of dataset.json."""
+        return self.model_dump_json(indent=1, exclude={"path"}) + "\n"
 
     def files_of(self, split: str) -> list[TensorFile]:
         """The tensor files of a split, by shard."""
@@ -92,21 +92,9 @@ class Dataset(BaseModel):
         return rows
 
 
-def clear_for_writing(path: str, *, overwrite: bool) -> None:
-    """Remove what an earlier prepare left, finished (only with `overwrite`) or not.
-
-    Raises DatasetError where a finished dataset is in the way.
-    """
-    manifest = join(path, MANIFEST)
-    if exists(manifest):
-        if not overwrite:
-            raise DatasetError(
-                f"{path}: holds a finished dataset. Name another folder (dataset.path) or allow "
-                f"its replacement: --set dataset.overwrite=true"
-            )
-        delete(manifest)  # first: half a dataset must not look like one
-    for name in (TENSORS, REJECTS, STAGING, EXPLORATION):
-        delete(join(path, name))
+def output_folder(path: str) -> OutputFolder:
+    """The folder that prepare writes a dataset to."""
+    return OutputFolder(path, "dataset", MANIFEST, (TENSORS, REJECTS, STAGING, EXPLORATION))
 
 
 def list_tensor_files(path: str) -> list[TensorFile]:

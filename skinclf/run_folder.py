@@ -54,7 +54,7 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
     """
     stored = join(path, CONFIG)
     if not exists(stored):
-        write_text(join(path, MANIFEST), dataset.model_dump_json(indent=1, exclude={"path"}))
+        write_text(join(path, MANIFEST), dataset.to_json())
         write_history(path, [])
         write_text(stored, to_toml(config))
         return False

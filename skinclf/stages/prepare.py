@@ -11,10 +11,11 @@ from skinclf import __version__
 from skinclf.archive import list_images
 from skinclf.config import Config
 from skinclf.dataset_folder import (
+    REJECTS,
     STAGING,
     Dataset,
-    clear_for_writing,
     list_tensor_files,
+    output_folder,
 )
 from skinclf.errors import CheckError, ConfigError
 from skinclf.storage import absolute, delete, hadoop_path, join, uri
@@ -43,7 +44,8 @@ def prepare(config: Config, console: Console) -> Dataset:
     check_metadata_file(config.archive.metadata)
     listing = list_images(config.archive.paths, leave_out=[config.archive.metadata])
     log.info("listed %s files", f"{listing.num_rows:,}")
-    clear_for_writing(config.dataset.path, overwrite=config.dataset.overwrite)
+    folder = output_folder(config.dataset.path)
+    folder.begin(overwrite=config.dataset.overwrite)
     with spark_session("prepare", config.spark) as spark:
         metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
         images = _stage_images(spark, listing, config, console)
@@ -53,8 +55,8 @@ def prepare(config: Config, console: Console) -> Dataset:
             _write(labelled, unused, images, config)
         inputs = listing.num_rows + unused.count()
         dataset = _checked(spark, config, inputs)
-    dataset.write()
     delete(join(config.dataset.path, STAGING))
+    folder.finish(dataset.to_json())
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
         *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
@@ -87,14 +89,14 @@ def _write(labelled: DataFrame, unused: DataFrame, images: DataFrame, config: Co
     placed.count()  # now Spark knows that it is small: it goes to the pixels, not they to it
     tables.write_tensors(placed, images, config.dataset.shards, config.dataset.path)
     rejected = labelled.where("reason IS NOT NULL").select(*unused.columns)
-    tables.write_rejects(rejected.unionByName(unused), config.dataset.path)
+    tables.write_rejects(rejected.unionByName(unused), join(config.dataset.path, REJECTS))
 
 
 def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
     """Read back what was written and describe it. Raises CheckError."""
     path = config.dataset.path
     files = list_tensor_files(path)
-    reasons = tables.reason_counts(tables.read_rejects(spark, path))
+    reasons = tables.reason_counts(spark, join(path, REJECTS))
     count = sum(file.rows for file in files)
     tables.check_nothing_lost(inputs, count, sum(reasons.values()))
     if count == 0:

@@ -9,11 +9,12 @@ from rich.console import Console
 
 from skinclf.archive import list_images
 from skinclf.config import Config
-from skinclf.errors import CheckError, ConfigError, UsageError
+from skinclf.errors import CheckError, ConfigError
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor
+from skinclf.output_folder import OutputFolder
 from skinclf.schemas import REJECTS, SCORES
-from skinclf.storage import absolute, delete, exists, hadoop_path, join, write_text
+from skinclf.storage import absolute, delete, hadoop_path, join
 from skinclf.tables.dataset import reason_counts, write_rejects
 from skinclf.tables.images import listing_frame
 from skinclf.tables.progress import spark_progress
@@ -22,6 +23,8 @@ from skinclf.tables.session import spark_session
 
 SUMMARY = "summary.json"
 """Written last: scores without it are not finished."""
+
+SCORED, REJECTED, STAGING = "scores", "rejects", "staging"
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +52,12 @@ def score(config: Config, console: Console) -> Summary:
     if not paths:
         raise ConfigError("score.paths: is empty; name the folders or zip files to score")
     path = config.score.path
-    if exists(join(path, SUMMARY)) and not config.score.overwrite:
-        raise UsageError(
-            f"{path}: holds finished scores. Name another folder (score.path) or allow their "
-            f"replacement: --set score.overwrite=true"
-        )
-    for name in (SUMMARY, "scores", "rejects", "staging"):
-        delete(join(path, name))
     listing = list_images(paths, leave_out=[config.archive.metadata])
     log.info("listed %s files", f"{listing.num_rows:,}")
+    folder = OutputFolder(path, "score", SUMMARY, (SCORED, REJECTED, STAGING))
+    folder.begin(overwrite=config.score.overwrite)
     with spark_session("score", config.spark) as spark:
-        staging = hadoop_path(join(path, "staging"))
+        staging = hadoop_path(join(path, STAGING))
         with spark_progress(spark, "score", console):
             scored_files(
                 listing_frame(spark, listing),
@@ -69,8 +67,8 @@ def score(config: Config, console: Console) -> Summary:
             ).write.parquet(staging, mode="overwrite")
         outcomes = spark.read.parquet(staging)
         summary = _divide(outcomes, path, predictor.digest, listing.num_rows)
-    write_text(join(path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
-    delete(join(path, "staging"))
+    delete(join(path, STAGING))
+    folder.finish(json.dumps(asdict(summary), indent=1) + "\n")
     log.info(
         "scored %s images (%s rejects) to %s",
         f"{summary.scored:,}",
@@ -83,13 +81,13 @@ def score(config: Config, console: Console) -> Summary:
 def _divide(outcomes: DataFrame, path: str, model: str, inputs: int) -> Summary:
     """Write scores and rejects apart, read them back and check that nothing is missing."""
     spark = outcomes.sparkSession
-    scores, rejects = join(path, "scores"), join(path, "rejects")
+    scores, rejects = join(path, SCORED), join(path, REJECTED)
     scored = outcomes.where("reason IS NULL").select(*SCORES.names)
     scored.write.parquet(hadoop_path(scores), mode="overwrite")
-    write_rejects(outcomes.where("reason IS NOT NULL").select(*REJECTS.names), path)
+    write_rejects(outcomes.where("reason IS NOT NULL").select(*REJECTS.names), rejects)
     rows = spark.read.parquet(hadoop_path(scores)).groupBy("predicted").count().collect()
     counts = {row["predicted"]: row["count"] for row in rows}
-    reasons = reason_counts(spark.read.parquet(hadoop_path(rejects)))
+    reasons = reason_counts(spark, rejects)
     count = sum(counts.values())
     if count + sum(reasons.values()) != inputs:
         raise CheckError(

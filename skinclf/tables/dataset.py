@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from skinclf.dataset_folder import REJECTS, TENSORS
+from skinclf.dataset_folder import TENSORS
 from skinclf.errors import CheckError
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.schemas import REJECTS as REJECTS_SCHEMA
@@ -47,13 +47,13 @@ def write_tensors(placed: DataFrame, images: DataFrame, shards: int, path: str) 
     )
 
 
-def write_rejects(rejects: DataFrame, path: str) -> None:
-    """Write REJECTS as one Parquet file, sorted by source and image_id."""
+def write_rejects(rejects: DataFrame, folder: str) -> None:
+    """Write REJECTS to a folder as one Parquet file, sorted by source and image_id."""
     (
         rejects.select(*REJECTS_SCHEMA.names)
         .coalesce(1)
         .sortWithinPartitions("source", "image_id")
-        .write.parquet(hadoop_path(join(path, REJECTS)), mode="overwrite")
+        .write.parquet(hadoop_path(folder), mode="overwrite")
     )
 
 
@@ -61,11 +61,6 @@ def read_tensors(spark: SparkSession, path: str, *, pixels: bool = True) -> Data
     """The tensors of a dataset with `split` and `shard`."""
     tensors = spark.read.parquet(hadoop_path(join(path, TENSORS)))
     return tensors if pixels else tensors.drop("pixels")
-
-
-def read_rejects(spark: SparkSession, path: str) -> DataFrame:
-    """The rejects of a dataset."""
-    return spark.read.parquet(hadoop_path(join(path, REJECTS)))
 
 
 def class_counts(tensors: DataFrame) -> dict[str, dict[str, int]]:
@@ -76,12 +71,10 @@ def class_counts(tensors: DataFrame) -> dict[str, dict[str, int]]:
     return counts
 
 
-def reason_counts(rejects: DataFrame) -> dict[str, int]:
-    """reason → rejects, sorted by reason."""
-    return {
-        row["reason"]: row["count"]
-        for row in rejects.groupBy("reason").count().orderBy("reason").collect()
-    }
+def reason_counts(spark: SparkSession, folder: str) -> dict[str, int]:
+    """reason → rejects that were written to a folder, sorted by reason."""
+    counts = spark.read.parquet(hadoop_path(folder)).groupBy("reason").count().orderBy("reason")
+    return {row["reason"]: row["count"] for row in counts.collect()}
 
 
 def check_nothing_lost(inputs: int, tensors: int, rejects: int) -> None:

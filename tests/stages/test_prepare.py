@@ -10,7 +10,7 @@ from rich.console import Console
 
 from skinclf.config import Config, load_config
 from skinclf.dataset_folder import Dataset
-from skinclf.errors import CheckError, DatasetError
+from skinclf.errors import CheckError, DatasetError, UsageError
 from skinclf.image import decode_rgb
 from skinclf.schemas import REJECTS, TENSORS
 from skinclf.stages.prepare import prepare
@@ -183,9 +183,31 @@ def test_a_finished_dataset_is_not_written_over_unless_allowed(
     odd_archive: tuple[Path, Dataset],
 ) -> None:
     folder, dataset = odd_archive
-    with pytest.raises(DatasetError, match=r"dataset\.overwrite=true"):
+    with pytest.raises(UsageError, match=r"dataset\.overwrite=true"):
         prepare(config_for(folder), QUIET)
     assert Dataset.read(dataset.path) == dataset
+
+
+def test_a_folder_of_somebody_else_s_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(jpeg())
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
+    precious = tmp_path / "dataset" / "tensors" / "precious.npy"
+    precious.parent.mkdir(parents=True)
+    precious.write_bytes(b"years of work")
+    with pytest.raises(UsageError, match="holds tensors, which no job of ours wrote"):
+        prepare(config_for(tmp_path), QUIET)
+    assert precious.exists()
+
+
+def test_what_a_broken_off_prepare_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
+    with pytest.raises(CheckError):
+        prepare(config_for(tmp_path), QUIET)
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(jpeg())
+    assert prepare(config_for(tmp_path), QUIET).tensors == 1
 
 
 def test_nothing_but_the_dataset_is_left(odd_archive: tuple[Path, Dataset]) -> None:
