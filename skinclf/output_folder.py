@@ -22,10 +22,9 @@ class OutputFolder:
     manifest: str
     parts: Sequence[str]
 
-    def begin(self, *, overwrite: bool) -> None:
-        """Remove what an earlier job left, finished (only with `overwrite`) or not.
-
-        Raises UsageError where a finished output, or something that no job wrote, is in the way.
+    def check(self, *, overwrite: bool) -> None:
+        """Raise UsageError where a finished output (without `overwrite`) is in the way, or
+        something that no job of ours wrote.
         """
         finished = exists(join(self.path, self.manifest))
         if finished and not overwrite:
@@ -40,6 +39,10 @@ class OutputFolder:
                 f"{self.path}: holds {', '.join(foreign)}, which no job of ours wrote there. "
                 f"Name another folder: --set {self.section}.path=NAME"
             )
+
+    def begin(self, *, overwrite: bool) -> None:
+        """Check, and remove what an earlier job left; to be called when all inputs are known."""
+        self.check(overwrite=overwrite)
         write_text(join(self.path, UNFINISHED), "A skinclf job is writing here, or was.\n")
         for name in (self.manifest, *self.parts):
             delete(join(self.path, name))

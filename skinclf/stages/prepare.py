@@ -45,9 +45,10 @@ def prepare(config: Config, console: Console) -> Dataset:
     listing = list_images(config.archive.paths, leave_out=[config.archive.metadata])
     log.info("listed %s files", f"{listing.num_rows:,}")
     folder = output_folder(config.dataset.path)
-    folder.begin(overwrite=config.dataset.overwrite)
+    folder.check(overwrite=config.dataset.overwrite)
     with spark_session("prepare", config.spark) as spark:
         metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
+        folder.begin(overwrite=config.dataset.overwrite)
         images = _stage_images(spark, listing, config, console)
         labelled = labelled_images(images.drop("pixels"), metadata).cache()
         unused = unused_metadata(metadata, images, uri(config.archive.metadata))
