@@ -10,7 +10,7 @@ runs/<name>/
   figures/              accuracy and loss by epoch
   labels.json           class order and preprocessing, for whoever loads the model
   model.keras           written last; its SHA-256 is the model's name in scores
-  evaluation/           predictions, metrics.json, figures, report.html
+  evaluation/           predictions-, metrics-, confusion- and report-SPLIT
 """
 
 import hashlib

@@ -101,3 +101,11 @@ def road_assignments(folder: Path) -> list[str]:
         *("train.epochs=2", "train.global_batch=32", "train.dropout=0"),
         *("spark.master=local[2]", "spark.driver_memory=1g"),
     ]
+
+
+def weights(run: Path) -> np.ndarray:
+    """All weights of a run's model in one row."""
+    import keras  # here, so that tests of the Spark side need not wait for TensorFlow
+
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    return np.concatenate([weight.ravel() for weight in model.get_weights()])

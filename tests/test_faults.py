@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 import pyspark
 import pytest
 
 from skinclf.dataset_folder import Dataset
 from skinclf.run_folder import read_history
-from tests.conftest import road_assignments
+from tests.conftest import road_assignments, weights
 
 EPOCHS = 40
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
@@ -133,11 +132,6 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def weights(run: Path) -> np.ndarray:
-    model = keras.models.load_model(run / "model.keras", compile=False)
-    return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
 
 def assert_whole(training: Training, uninterrupted: Path) -> None:

@@ -3,7 +3,6 @@ import json
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from rich.console import Console
@@ -12,14 +11,9 @@ from skinclf.errors import ConfigError, RunError, TrainingError
 from skinclf.learn.network import PARAMETERS
 from skinclf.run_folder import read_history
 from skinclf.stages.train import train
-from tests.conftest import road_config
+from tests.conftest import road_config, weights
 
 QUIET = Console(quiet=True)
-
-
-def weights(run: Path) -> np.ndarray:
-    model = keras.models.load_model(run / "model.keras", compile=False)
-    return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
 
 def test_one_slot_in_the_driver_leaves_a_whole_run_folder(trained: Path) -> None:
