@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -86,20 +87,72 @@ class RunConfig(Section):
     path: Text = "runs/first"
 
 
+class AugmentConfig(Section):
+    """Random changes of each training image, drawn anew in every epoch."""
+
+    flip: bool = False
+    rotate: bool = False
+    shift: Fraction = 0.0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their places."""
+        return self.flip or self.rotate or self.shift > 0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.moves or self.brightness > 0 or self.contrast > 0
+
+
 class TrainConfig(Section):
     """How the network is trained."""
 
     slots: PositiveInt = 1
     local_mode: bool = True
     threads_per_slot: NonNegativeInt = 0
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
     epochs: PositiveInt = 25
     global_batch: PositiveInt = 64
+    optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.004
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegativeInt = 0
     loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
+    class_weighting: Literal["none", "balanced"] = "none"
     dropout: Fraction = 0.5
     seed: int = 2020
-    keep_checkpoints: PositiveInt = 2
     best_metric: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
+    early_stopping: NonNegativeInt = 0
+    final_weights: Literal["last", "best"] = "last"
+    shuffle_window: PositiveInt = 1024
+    memory_mb: NonNegativeInt = 2048
+    keep_checkpoints: PositiveInt = 2
+    checkpoint_minutes: NonNegativeFloat = 0.0
+    augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """The settings that decide what is learned, by dotted key: a run keeps to its own.
+
+        The rest says how much memory is used and how often is written; it may change on the way.
+        """
+        tree = self.model_dump(exclude={"memory_mb", "keep_checkpoints", "checkpoint_minutes"})
+        augment = tree.pop("augment")
+        return tree | {f"augment.{key}": value for key, value in augment.items()}
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.warmup_epochs and not self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"warmup_epochs below epochs is expected, got {self.warmup_epochs} of {self.epochs}"
+            )
+        if self.warmup_epochs and self.schedule != "cosine":
+            raise ValueError('warmup_epochs is part of schedule = "cosine"')
+        return self
 
     @model_validator(mode="after")
     def _local_mode_has_one_slot(self) -> Self:
@@ -115,7 +168,9 @@ class SuperviseConfig(Section):
     """How the driver watches over a training in Spark tasks."""
 
     max_restarts: NonNegativeInt = 3
+    slots_seconds: NonNegativeInt = 600
     start_seconds: PositiveInt = 600
+    silence_seconds: PositiveInt = 60
     stall_seconds: PositiveInt = 300
 
 
@@ -222,8 +277,10 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
             f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
         )
     place = tree.setdefault(section, {})
-    if (section, key.partition(".")[0]) == ("spark", "conf"):
-        place, key = place.setdefault("conf", {}), key.removeprefix("conf.")
+    group, dot, inner = key.partition(".")
+    if dot:  # spark.conf.NAME=VALUE, where NAME has dots of its own, or train.augment.flip=true
+        place, key = place.setdefault(group, {}), inner
+    if (section, group) == ("spark", "conf"):
         place[key] = value
         return
     try:
@@ -248,7 +305,7 @@ def _explain(detail: Any) -> str:
 
 
 def _known_keys(section: list[str]) -> list[str]:
-    fields = Config.model_fields
-    if not section:
-        return list(fields)
-    return list(type(fields[section[0]].default).model_fields)
+    model: type[BaseModel] = Config
+    for name in section:
+        model = type(model.model_fields[name].default)
+    return list(model.model_fields)

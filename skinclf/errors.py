@@ -37,6 +37,14 @@ class RunError(UsageError):
     """A run folder is missing, unfinished, or belongs to another training."""
 
 
+class PreflightError(UsageError):
+    """The cluster can't train as it is: checks failed before anything was started."""
+
+
+class StorageError(SkinclfError):
+    """A file can't be written, and trying again won't help: disk full, read-only, not allowed."""
+
+
 class JavaError(UsageError):
     """No Java that Spark can run on."""
 

@@ -1,6 +1,7 @@
 """The bridge between Spark and the training: MirroredStrategyRunner, watched and restarted."""
 
 import logging
+import os
 import re
 import socket
 import threading
@@ -19,6 +20,8 @@ from skinclf.config import SuperviseConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError, WorkersLost
 from skinclf.learn import import_tensorflow
+from skinclf.learn.heartbeat import Heartbeat
+from skinclf.tables.slots import wait_for_slots
 
 REQUIRED_CONF = {
     # A Python worker that trained once has peers that are gone: never use it again.
@@ -51,30 +54,43 @@ def train_until_done(
     """
     restarts = 0
     while True:
-        resume = max(run_folder.checkpoint_epochs(run), default=0)
+        if not config.local_mode:
+            wait_for_slots(spark, config.slots, supervise.slots_seconds)
+        attempt = f"{socket.gethostname()}-{os.getpid()}-{restarts}"
+        run_folder.begin_attempt(run, attempt)
+        resume = _last_checkpoint(run)
         if resume:
-            log.info("going on after epoch %s", resume)
+            log.info("going on from checkpoint %s", resume)
         try:
-            with _stall_guard(spark, run, supervise) as stalled:
-                _launch(spark, dataset, run, config, resume)
+            with _guard(spark, run, config, supervise) as stopped:
+                _launch(spark, dataset, run, config, attempt, resume)
             return
         except WorkersLost as lost:
-            cause = stalled[0] if stalled else str(lost)
+            cause = stopped[0] if stopped else str(lost)
             if restarts == supervise.max_restarts:
                 raise TrainingError(
                     f"training broke off {restarts + 1} times, the last time by: {cause}. "
                     f"The same command goes on from the last checkpoint of {run}"
                 ) from lost
             restarts += 1
-            epoch = max(run_folder.checkpoint_epochs(run), default=0)
-            run_folder.add_restart(run, cause, epoch)
+            run_folder.add_restart(run, cause, _last_checkpoint(run))
             log.warning(
                 "workers lost (%s); restart %s of %s", cause, restarts, supervise.max_restarts
             )
 
 
+def _last_checkpoint(run: str) -> str:
+    names = run_folder.checkpoint_names(run)
+    return names[-1] if names else ""
+
+
 def _launch(
-    spark: SparkSession, dataset: Dataset, run: str, config: TrainConfig, resume: int
+    spark: SparkSession,
+    dataset: Dataset,
+    run: str,
+    config: TrainConfig,
+    attempt: str,
+    resume: str,
 ) -> None:
     """One attempt: in this process (`local_mode`), or in one barrier task a slot.
 
@@ -90,70 +106,112 @@ def _launch(
     spark.sparkContext.setJobGroup(JOB_GROUP, f"train {run}", interruptOnCancel=True)
     task = _train_here if config.local_mode else _train_in_task
     try:
-        runner.run(task, dataset=dataset, run=run, config=config, resume=resume)
+        runner.run(task, dataset=dataset, run=run, config=config, attempt=attempt, resume=resume)
     except (Py4JError, PySparkException) as error:
         kind, cause = _cause(str(error))
         raise kind(cause) from error
 
 
 @contextmanager
-def _stall_guard(spark: SparkSession, run: str, supervise: SuperviseConfig) -> Iterator[list[str]]:
-    """Cancel the attempt inside when its steps stand still; yields the cause, once there is one.
+def _guard(
+    spark: SparkSession, run: str, config: TrainConfig, supervise: SuperviseConfig
+) -> Iterator[list[str]]:
+    """Cancel the attempt inside when a worker falls silent or the steps stand still.
 
-    Each step is a collective: whichever worker hangs, the chief's progress stands still too.
+    Yields the cause, once there is one. A silent worker is one whose process or machine is
+    stopped; where all tell but no step is taken, some worker hangs.
     """
     done = threading.Event()
-    stalled: list[str] = []
+    stopped: list[str] = []
+    if config.local_mode:  # no worker to wait for, and no task to cancel
+        yield stopped
+        return
 
     def watch() -> None:
-        seen, since, limit = (
-            run_folder.read_progress(run),
-            time.monotonic(),
-            supervise.start_seconds,
-        )
+        patience = Patience(supervise)
         while not done.wait(POLL_SECONDS):
-            now = run_folder.read_progress(run)
-            if now != seen:
-                seen, since, limit = now, time.monotonic(), supervise.stall_seconds
-            elif time.monotonic() - since > limit:
-                stalled.append(f"no step for {limit} s")
+            beats = [run_folder.read_beat(run, worker) for worker in range(config.slots)]
+            cause = patience.lost_with(beats, time.monotonic())
+            if cause:
+                stopped.append(cause)
                 spark.sparkContext.cancelJobGroup(JOB_GROUP)
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield stalled
+        yield stopped
     finally:
         done.set()
         watcher.join()
 
 
-def _train_here(dataset: Dataset, run: str, config: TrainConfig, resume: int) -> None:
-    import_tensorflow()
-    from skinclf.learn.cluster import Place
-    from skinclf.learn.training import Job, train
+class Patience:
+    """When each worker was last heard of and the last step was seen, by the driver's own clock."""
 
-    train(Job(dataset, run, config, Place(threads=config.threads_per_slot)), resume)
+    def __init__(self, supervise: SuperviseConfig) -> None:
+        self._limits = supervise
+        self._heard: dict[int, tuple[int, float]] = {}
+        self._step: tuple[tuple[int, int] | None, float] = (None, time.monotonic())
+
+    def lost_with(self, beats: list[run_folder.Beat], now: float) -> str:
+        """Take in what the workers told last; the cause to give up, or ""."""
+        for beat in filter(None, beats):
+            if self._heard.get(beat["worker"], (-1, now))[0] != beat["count"]:
+                self._heard[beat["worker"]] = (beat["count"], now)
+            silence = now - self._heard[beat["worker"]][1]
+            if silence > self._limits.silence_seconds:
+                return f"{_who(beat)} told nothing for {silence:.0f} s, last: {beat['doing']}"
+        chief = beats[0]
+        step = (chief["epoch"], chief["step"]) if "step" in chief else None
+        if step != self._step[0]:
+            self._step = (step, now)
+        limit = self._limits.stall_seconds if step else self._limits.start_seconds
+        if now - self._step[1] > limit:
+            doing = "; ".join(f"{_who(beat)}: {beat['doing']}" for beat in filter(None, beats))
+            return f"no step for {limit} s ({doing or 'no worker has started'})"
+        return ""
 
 
-def _train_in_task(dataset: Dataset, run: str, config: TrainConfig, resume: int) -> None:
+def _who(beat: run_folder.Beat) -> str:
+    return f"worker {beat['worker']} ({beat['host']}, process {beat['pid']})"
+
+
+def _train_here(dataset: Dataset, run: str, config: TrainConfig, attempt: str, resume: str) -> None:
+    with Heartbeat(run, 0) as heart:
+        heart.tell("importing TensorFlow")
+        import_tensorflow()
+        from skinclf.learn.cluster import Place
+        from skinclf.learn.training import Job, train
+
+        place = Place(threads=config.threads_per_slot)
+        train(Job(dataset, run, config, place, attempt, heart.tell), resume)
+
+
+def _train_in_task(
+    dataset: Dataset, run: str, config: TrainConfig, attempt: str, resume: str
+) -> None:
     """Train as one of the barrier stage's tasks; all of them return together.
 
     TensorFlow is imported before the ports are picked: the import takes many seconds, in which
     another process could take a port that was free.
     """
-    import_tensorflow()
-    from skinclf.learn.cluster import Place
-    from skinclf.learn.training import Job, train
-
     task = BarrierTaskContext.get()
-    host = task.getTaskInfos()[task.partitionId()].address.rpartition(":")[0]
-    addresses = task.allGather(f"{host}:{_free_port()}")
-    threads = config.threads_per_slot or task.cpus()
-    place = Place(task.partitionId(), tuple(addresses), threads)
-    train(Job(dataset, run, config, place), resume)
-    task.barrier()  # the first worker hosts TensorFlow's coordination: it must not leave early
+    with Heartbeat(run, task.partitionId()) as heart:
+        heart.tell("importing TensorFlow")
+        import_tensorflow()
+        from skinclf.learn.cluster import Place
+        from skinclf.learn.training import Job, train
+
+        heart.tell("waiting for the other workers")
+        host = task.getTaskInfos()[task.partitionId()].address.rpartition(":")[0]
+        addresses = task.allGather(f"{host}:{_free_port()}")
+        threads = config.threads_per_slot or task.cpus()
+        place = Place(task.partitionId(), tuple(addresses), threads)
+        train(Job(dataset, run, config, place, attempt, heart.tell), resume)
+        heart.tell("waiting for the other workers to finish")
+        # The first worker hosts TensorFlow's coordination: it must not leave early.
+        task.barrier()
 
 
 def _free_port() -> int:

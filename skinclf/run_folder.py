@@ -3,10 +3,12 @@
 runs/<name>/
   config.toml           resolved, so that a run can be repeated
   dataset.json          the dataset that it was trained on
-  progress.json         where training stands, about once a second
+  attempt.json          which attempt to train may write here
+  workers/              0.json …: what each worker does, every other second
   history.jsonl         one line an epoch
-  checkpoints/          epoch-0007.npz: the last few and the best
+  checkpoints/          epoch-0007.npz: the last few and the best; epoch-0007-step-000120.npz
   restarts.jsonl        one line for each time that training started again, with its cause
+  tensorboard/          the same history for TensorBoard
   figures/              accuracy and loss by epoch
   labels.json           class order and preprocessing, for whoever loads the model
   model.keras           written last; its SHA-256 is the model's name in scores
@@ -21,7 +23,8 @@ from typing import Any
 
 from skinclf.config import Config, TrainConfig, parse_config, to_toml
 from skinclf.dataset_folder import MANIFEST, Dataset
-from skinclf.errors import RunError
+from skinclf.errors import RunError, TrainingError
+from skinclf.history import Epoch, best_epoch
 from skinclf.labels import CODES, NAMES
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.storage import (
@@ -36,14 +39,14 @@ from skinclf.storage import (
     write_text,
 )
 
-CONFIG, HISTORY, PROGRESS = "config.toml", "history.jsonl", "progress.json"
-CHECKPOINTS, RESTARTS = "checkpoints", "restarts.jsonl"
+CONFIG, HISTORY, ATTEMPT, WORKERS = "config.toml", "history.jsonl", "attempt.json", "workers"
+CHECKPOINTS, RESTARTS, TENSORBOARD = "checkpoints", "restarts.jsonl", "tensorboard"
 MODEL, LABELS = "model.keras", "labels.json"
 FIGURES, EVALUATION = "figures", "evaluation"
 
-Epoch = dict[str, float]
-"""One line of history.jsonl: `epoch` (from 1), `loss`, `accuracy`, `binary_accuracy`, the same
-of the validation split as `val_…` with `val_balanced_accuracy`, `seconds`, `images_per_second`."""
+Beat = dict[str, Any]
+"""What a worker told of itself last: `worker`, `host`, `pid`, `count`, `doing` and, in training,
+`epoch`, `step`, `steps`, `loss`, `images_per_second` (of all workers together)."""
 
 
 def open_run(path: str, config: Config, dataset: Dataset) -> bool:
@@ -58,10 +61,10 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
         write_history(path, [])
         write_text(stored, to_toml(config))
         return False
-    theirs = parse_config(read_text(stored), stored).train.model_dump()
+    theirs = parse_config(read_text(stored), stored).train.learned
     differing = [
         f"train.{key} = {ours!r} but {theirs[key]!r} in the run"
-        for key, ours in config.train.model_dump().items()
+        for key, ours in config.train.learned.items()
         if ours != theirs[key]
     ]
     if Dataset.read(path) != dataset.model_copy(update={"path": absolute(path)}):
@@ -74,40 +77,60 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
     return exists(join(path, MODEL))
 
 
+def begin_attempt(path: str, attempt: str) -> None:
+    """Let this attempt alone write to the run from now on; workers of earlier ones are forgotten.
+
+    A worker that was frozen and comes back, or another driver's, is refused by `check_attempt`.
+    """
+    delete(join(path, WORKERS))
+    write_text(join(path, ATTEMPT), json.dumps({"attempt": attempt}))
+
+
+def check_attempt(path: str, attempt: str) -> None:
+    """Raise TrainingError unless `attempt` is the one that may write."""
+    current = json.loads(read_text(join(path, ATTEMPT)))["attempt"]
+    if current != attempt:
+        raise TrainingError(
+            f"{path}: another attempt to train this run has begun; this one ({attempt}) ends. Was "
+            f"the same command started twice?"
+        )
+
+
 def write_checkpoint(
-    path: str, checkpoint: bytes, history: list[Epoch], config: TrainConfig
+    path: str, checkpoint: bytes, history: list[Epoch], step: int, config: TrainConfig
 ) -> None:
-    """Add the checkpoint of the last epoch; remove all but the last few and the best."""
-    write_bytes(checkpoint_path(path, len(history)), checkpoint)
+    """Add the checkpoint of `step` steps after the last epoch; remove those not to be kept.
+
+    Kept are the last few epochs', the best epoch's and, within an epoch, the last.
+    """
+    name = checkpoint_name(len(history), step)
+    write_bytes(join(path, CHECKPOINTS, name), checkpoint)
     kept = {int(row["epoch"]) for row in history[-config.keep_checkpoints :]}
-    kept.add(best_epoch(history, config.best_metric))
-    for epoch in checkpoint_epochs(path):
-        if epoch not in kept:
-            delete(checkpoint_path(path, epoch))
+    if history:
+        kept.add(best_epoch(history, config.best_metric))
+    names = {name, *(checkpoint_name(epoch) for epoch in kept)}
+    for found in checkpoint_names(path):
+        if found not in names:
+            delete(join(path, CHECKPOINTS, found))
 
 
-def checkpoint_path(path: str, epoch: int) -> str:
-    """The file that holds the state after an epoch."""
-    return join(path, CHECKPOINTS, f"epoch-{epoch:04}.npz")
+def checkpoint_name(epoch: int, step: int = 0) -> str:
+    """The name of the state after `epoch` whole epochs and `step` steps of the next."""
+    return f"epoch-{epoch:04}-step-{step:06}.npz" if step else f"epoch-{epoch:04}.npz"
 
 
-def checkpoint_epochs(path: str) -> list[int]:
-    """The epochs after which there is a checkpoint, ascending."""
+def checkpoint_names(path: str) -> list[str]:
+    """The checkpoints that are there, in the order of training."""
     names = list_names(join(path, CHECKPOINTS))
-    found = (re.fullmatch(r"epoch-(\d+)\.npz", name) for name in names)
-    return sorted(int(match[1]) for match in found if match)
+    found = (re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.npz", name) for name in names)
+    places = sorted((int(match[1]), int(match[2] or 0)) for match in found if match)
+    return [checkpoint_name(*place) for place in places]
 
 
-def best_epoch(history: list[Epoch], metric: str) -> int:
-    """The epoch with the lowest loss, or the highest of any other metric; the first of equals."""
-    sign = 1 if metric.endswith("loss") else -1
-    return int(min(history, key=lambda row: sign * row.get(metric, 0.0))["epoch"])
-
-
-def add_restart(path: str, cause: str, epoch: int) -> None:
-    """Note in restarts.jsonl that training starts again after `epoch`, and why."""
+def add_restart(path: str, cause: str, checkpoint: str) -> None:
+    """Note in restarts.jsonl that training starts again from `checkpoint`, and why."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    row = json.dumps({"time": time, "after_epoch": epoch, "cause": cause})
+    row = json.dumps({"time": time, "checkpoint": checkpoint, "cause": cause})
     file = join(path, RESTARTS)
     write_text(file, (read_text(file) if exists(file) else "") + row + "\n")
 
@@ -126,15 +149,22 @@ def read_history(path: str) -> list[Epoch]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def write_progress(path: str, progress: dict[str, float]) -> None:
-    """Tell where training stands: `epoch`, `epochs`, `step`, `steps`, `loss`."""
-    write_text(join(path, PROGRESS), json.dumps(progress))
+def write_tensorboard(path: str, epoch: int, files: dict[str, bytes]) -> None:
+    """Write an epoch's event files; TensorBoard reads a folder's files in the order of names."""
+    for curve, content in files.items():
+        name = f"events.out.tfevents.{epoch:010}.skinclf"
+        write_bytes(join(path, TENSORBOARD, curve, name), content)
 
 
-def read_progress(path: str) -> dict[str, float]:
-    """What `write_progress` told last; empty before it told anything."""
+def write_beat(path: str, beat: Beat) -> None:
+    """Tell what a worker does."""
+    write_text(join(path, WORKERS, f"{beat['worker']}.json"), json.dumps(beat))
+
+
+def read_beat(path: str, worker: int) -> Beat:
+    """What a worker of the current attempt told last; empty before it told anything."""
     try:
-        return dict(json.loads(read_text(join(path, PROGRESS))))
+        return dict(json.loads(read_text(join(path, WORKERS, f"{worker}.json"))))
     except FileNotFoundError:
         return {}
 

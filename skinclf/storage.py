@@ -1,9 +1,16 @@
 """Files by path or URI, through pyarrow.fs: local disks, s3, gs, hdfs alike."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pyarrow import fs
+
+from skinclf.errors import StorageError
+
+LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+"""Why a file can't be written now, nor when it is tried again."""
 
 
 def absolute(path: str) -> str:
@@ -61,13 +68,24 @@ def read_text(path: str) -> str:
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it: readers see all of it or none."""
+    """Write a file under a temporary name, then rename it: readers see all of it or none.
+
+    Raises StorageError where the storage is full or may not be written to; other OSErrors, such
+    as a connection that was lost, as they are.
+    """
     file_system, inner = locate(path)
-    file_system.create_dir(os.path.dirname(inner), recursive=True)
     temporary = f"{inner}.tmp-{os.getpid()}"
-    with file_system.open_output_stream(temporary) as file:
-        file.write(content)
-    file_system.move(temporary, inner)
+    try:
+        file_system.create_dir(os.path.dirname(inner), recursive=True)
+        with file_system.open_output_stream(temporary) as file:
+            file.write(content)
+        file_system.move(temporary, inner)
+    except OSError as error:
+        with suppress(OSError):
+            file_system.delete_file(temporary)
+        if error.errno in LASTING:
+            raise StorageError(f"{path}: can't be written: {error}") from None
+        raise
 
 
 def write_text(path: str, content: str) -> None:

@@ -5,29 +5,46 @@ k, k+W, …, so which images stand in a global batch does not depend on W, and e
 takes the same whole number of steps. Imports no TensorFlow.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skinclf.dataset_folder import Dataset
-from skinclf.errors import ConfigError, DatasetError
-from skinclf.schemas import CHANNELS, HEIGHT, PIXEL_BYTES, WIDTH
-from skinclf.storage import join, locate
+from skinclf.errors import ConfigError
+from skinclf.learn.shards import Images, RowGroup, ShardReader
+
+DRAWS = 7
+"""Random numbers an image and epoch: what augment.augmented takes."""
+
+ORDER, AUGMENTATION = 0, 1
+"""Streams of random numbers that have nothing to do with each other."""
 
 
 @dataclass(frozen=True)
-class Images:
-    """Images of one or more shards: pixels (n, 75, 100, 3) uint8 RGB, labels (n,) int32."""
+class Batch:
+    """One worker's part of a global batch: pixels and labels as in Images, draws (n, 7) in 0–1."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
+    draws: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the order of images depends on, besides the shards themselves."""
+
+    seed: int
+    epoch: int
+    window: int  # images of a shard that are shuffled with each other
+
+
+Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32]]
+"""(75, 100, 3) pixels, label, draws (7,)."""
 
 
 def check_divides(shards: int, slots: int, global_batch: int) -> None:
@@ -67,64 +84,73 @@ def own_shards(shards: int, slots: int, index: int) -> list[int]:
     return list(range(index, shards, slots))
 
 
-def shard_order(seed: int, epoch: int, shard: int, rows: int) -> NDArray[np.int64]:
-    """The order of a shard's rows in an epoch, a function of (seed, epoch, shard) alone."""
-    return np.random.default_rng([seed, epoch, shard]).permutation(rows)
-
-
-def read_shard(dataset: Dataset, split: str, shard: int) -> Images:
-    """One shard of a split, whole, in memory. Raises DatasetError where it is damaged."""
-    tables = [
-        _read_file(join(dataset.path, file.path), file.rows)
-        for file in dataset.files_of(split)
-        if file.shard == shard
-    ]
-    if not tables:
-        return Images(np.empty((0, HEIGHT, WIDTH, CHANNELS), np.uint8), np.empty(0, np.int32))
-    table = pa.concat_tables(tables)
-    pixels = [pixel_array(chunk) for chunk in table["pixels"].chunks]
-    return Images(np.concatenate(pixels), table["label"].to_numpy().astype(np.int32))
-
-
-def pixel_array(column: pa.BinaryArray) -> NDArray[np.uint8]:
-    """A `pixels` column as (n, 75, 100, 3) uint8, without a copy. Raises DatasetError."""
-    _, offsets_buffer, data = column.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int32)[column.offset :][: len(column) + 1]
-    if column.null_count or not (np.diff(offsets) == PIXEL_BYTES).all():
-        raise DatasetError(f"pixels: expected {PIXEL_BYTES} bytes in each row; prepare anew")
-    flat = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
-    return flat.reshape(-1, HEIGHT, WIDTH, CHANNELS)
-
-
-def concatenated(parts: Iterable[Images]) -> Images:
-    """Images one after the other, as one."""
-    parts = list(parts)
-    return Images(
-        np.concatenate([part.pixels for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
-
-
 def training_batches(
-    shards: dict[int, Images], *, seed: int, epoch: int, steps: int, rows_a_shard: int
-) -> Iterator[Images]:
-    """One worker's part of each of an epoch's global batches: `rows_a_shard` of every shard."""
-    orders = {n: shard_order(seed, epoch, n, len(shards[n])) for n in shards}
-    for step in range(steps):
-        rows = slice(step * rows_a_shard, (step + 1) * rows_a_shard)
-        picked = {n: orders[n][rows] for n in shards}
-        yield concatenated(
-            Images(shards[n].pixels[picked[n]], shards[n].labels[picked[n]]) for n in shards
+    reader: ShardReader, order: Order, *, rows_a_shard: int, steps: range
+) -> Iterator[Batch]:
+    """One worker's part of the global batches `steps` of an epoch: `rows_a_shard` of each shard.
+
+    A training that goes on in the middle of an epoch starts `steps` there.
+    """
+    skipped = steps.start * rows_a_shard
+    shards = [islice(shard_examples(reader, n, order), skipped, None) for n in reader.groups]
+    for _ in steps:
+        examples = [example for shard in shards for example in islice(shard, rows_a_shard)]
+        pixels, labels, draws = zip(*examples, strict=True)
+        yield Batch(np.stack(pixels), np.array(labels, np.int32), np.stack(draws))
+
+
+def shard_examples(reader: ShardReader, shard: int, order: Order) -> Iterator[Example]:
+    """All images of a shard in an epoch's order, a function of (seed, epoch, shard, window).
+
+    The order is the same whether the reader keeps its row groups or reads them each time; in
+    the latter case one window of them is held.
+    """
+    random = np.random.default_rng([order.seed, order.epoch, shard, ORDER])
+    for window in windows(reader.groups[shard], order.window, random):
+        yield from _shuffled(
+            [reader.read(group) for group in window],
+            [augmentation_draws(group, order) for group in window],
+            random,
         )
 
 
-def _read_file(path: str, rows: int) -> pa.Table:
-    file_system, inner = locate(path)
-    try:
-        with file_system.open_input_file(inner) as file:
-            table = pq.read_table(file, columns=["label", "pixels"])
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: can't be read: {error}. Build the dataset anew") from None
-    if table.num_rows != rows:
-        raise DatasetError(f"{path}: {table.num_rows} rows, dataset.json says {rows}; prepare anew")
-    return table
+def windows(
+    groups: Sequence[RowGroup], size: int, random: np.random.Generator
+) -> list[list[RowGroup]]:
+    """Row groups in random order, packed into windows of at most `size` images, one group at
+    least.
+    """
+    packed: list[list[RowGroup]] = []
+    room = 0
+    for n in random.permutation(len(groups)):
+        if groups[n].rows > room:
+            packed.append([])
+            room = size
+        packed[-1].append(groups[n])
+        room -= groups[n].rows
+    return packed
+
+
+def augmentation_draws(group: RowGroup, order: Order) -> NDArray[np.float32]:
+    """(rows, 7) uniform in 0–1, a function of (seed, epoch, image), named by shard, group, row."""
+    key = [order.seed, order.epoch, group.shard, group.number, AUGMENTATION]
+    return np.random.default_rng(key).random((group.rows, DRAWS), np.float32)
+
+
+def plain_batches(reader: ShardReader, size: int) -> Iterator[Images]:
+    """All images in the order in which they lie, at most `size` at a time."""
+    for groups in reader.groups.values():
+        for group in groups:
+            images = reader.read(group)
+            for start in range(0, len(images), size):
+                rows = slice(start, start + size)
+                yield Images(images.pixels[rows], images.labels[rows])
+
+
+def _shuffled(
+    parts: list[Images], draws: list[NDArray[np.float32]], random: np.random.Generator
+) -> Iterator[Example]:
+    places = [(part, row) for part, images in enumerate(parts) for row in range(len(images))]
+    for place in random.permutation(len(places)):
+        part, row = places[place]
+        yield parts[part].pixels[row], parts[part].labels[row], draws[part][row]

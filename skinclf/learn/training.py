@@ -7,8 +7,9 @@ MultiWorkerMirroredStrategy (keras-team/keras#20585), so the loop is ours.
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,29 +20,36 @@ from skinclf import run_folder
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
+from skinclf.history import Epoch, final_epoch, is_over
 from skinclf.labels import CODES
+from skinclf.learn.augment import augmented
 from skinclf.learn.batches import (
-    Images,
-    concatenated,
+    DRAWS,
+    Order,
     own_shards,
-    read_shard,
+    plain_batches,
     steps_an_epoch,
     training_batches,
 )
-from skinclf.learn.checkpoints import read_checkpoint, restore, take_checkpoint
+from skinclf.learn.checkpoints import Position, read_checkpoint, restore, take_checkpoint
 from skinclf.learn.cluster import Place, make_strategy
 from skinclf.learn.network import build_network
+from skinclf.learn.shards import ShardReader
+from skinclf.learn.tensorboard import event_files
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
-from skinclf.storage import read_bytes
-
-PROGRESS_SECONDS = 1.0
+from skinclf.storage import join, read_bytes
 
 Sums = NDArray[np.float64]
 """Loss, right answers, right binary answers, images; then the confusion matrix, row by row."""
 
 PIXELS = tf.TensorSpec((None, HEIGHT, WIDTH, CHANNELS), tf.uint8)
 LABELS = tf.TensorSpec((None,), tf.int32)
+RANDOM = tf.TensorSpec((None, DRAWS), tf.float32)
 SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
+
+
+def _silent(_doing: str, **_state: Any) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,13 @@ class Job:
     run: str
     config: TrainConfig
     place: Place
+    attempt: str = ""
+    tell: Callable[..., None] = field(default=_silent, repr=False)  # Heartbeat.tell
 
-    @property
-    def own_shards(self) -> list[int]:
-        """The shards that this worker reads."""
-        return own_shards(self.dataset.shards, self.place.workers, self.place.index)
+    def reader(self, split: str, memory_bytes: int) -> ShardReader:
+        """The images of this worker's shards."""
+        shards = own_shards(self.dataset.shards, self.place.workers, self.place.index)
+        return ShardReader(self.dataset, split, shards, memory_bytes=memory_bytes)
 
 
 @dataclass
@@ -65,77 +75,118 @@ class Trainer:
 
     model: keras.Sequential
     optimizer: keras.optimizers.Optimizer
-    train_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
+    # Both steps: a worker's pixels, labels → sums; those of training are of all workers.
+    train_step: Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor]
     test_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
     sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
-def train(job: Job, resume: int) -> None:
+def train(job: Job, resume: str) -> None:
     """Train as one worker and, as the chief, write the run folder's checkpoints and model.
 
     All workers call this alike but for `job.place.index`, and each returns when all have
-    finished. `resume` is the epoch whose checkpoint to go on from, 0 for none. Raises
+    finished. `resume` is the name of the checkpoint to go on from, "" for none. Raises
     TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
     """
-    train_shards = {n: read_shard(job.dataset, "train", n) for n in job.own_shards}
-    val_images = concatenated(read_shard(job.dataset, "val", n) for n in job.own_shards)
-    trainer = make_trainer(job.config, job.place)
-    history: list[run_folder.Epoch] = []
-    if resume:
-        checkpoint = read_checkpoint(read_bytes(run_folder.checkpoint_path(job.run, resume)))
-        restore(checkpoint, trainer.model, trainer.optimizer)
-        history = checkpoint.history
+    memory = job.config.memory_mb * 2**20
+    train_reader, val_reader = job.reader("train", memory * 8 // 10), job.reader("val", memory // 5)
+    job.tell("waiting for the other workers")
+    trainer = make_trainer(job.config, job.place, job.dataset)
+    position = go_on(trainer, job, resume) if resume else start_of_epoch([])
+    while not is_over(position.history, job.config):
+        train_epoch(trainer, train_reader, job, position)
+        job.tell("validating")
+        row = epoch_row(position, trainer, validate(trainer, val_reader, job))
+        position = start_of_epoch([*position.history, row])
         if job.place.is_chief:
-            run_folder.write_history(job.run, history)  # it may be a line behind the checkpoint
-    for epoch in range(len(history) + 1, job.config.epochs + 1):
-        started = time.monotonic()
-        sums = train_epoch(trainer, train_shards, job, epoch)
-        seconds = time.monotonic() - started
-        row = {"epoch": epoch} | metrics_of(sums)
-        val_metrics = metrics_of(validate(trainer, val_images, job))
-        row |= {f"val_{name}": value for name, value in val_metrics.items()}
-        row |= {"seconds": seconds, "images_per_second": float(sums[3]) / seconds}
-        history.append(row)
-        if job.place.is_chief:
-            content = take_checkpoint(history, trainer.model, trainer.optimizer)
-            run_folder.write_checkpoint(job.run, content, history, job.config)
-            run_folder.write_history(job.run, history)
+            save(trainer, job, position)
+            run_folder.write_history(job.run, position.history)
+            run_folder.write_tensorboard(job.run, len(position.history), event_files(row))
     if job.place.is_chief:
-        run_folder.write_model(job.run, model_bytes(trainer.model, job.config))
+        job.tell("writing the model")
+        finish(trainer, job, position.history)
 
 
-def make_trainer(config: TrainConfig, place: Place) -> Trainer:
+def start_of_epoch(history: list[Epoch]) -> Position:
+    """The position after whole epochs."""
+    return Position(history, step=0, sums=[0.0] * SUMS.shape[0], seconds=0.0)
+
+
+def go_on(trainer: Trainer, job: Job, name: str) -> Position:
+    """Put a checkpoint's state into the trainer and return its position.
+
+    What the run folder tells of the epochs may be a line behind the checkpoint: it is mended.
+    """
+    checkpoint = read_checkpoint(read_bytes(join(job.run, run_folder.CHECKPOINTS, name)))
+    restore(checkpoint, trainer.model, trainer.optimizer)
+    history = checkpoint.position.history
+    if job.place.is_chief:
+        run_folder.check_attempt(job.run, job.attempt)
+        run_folder.write_history(job.run, history)
+        if history:
+            run_folder.write_tensorboard(job.run, len(history), event_files(history[-1]))
+    return checkpoint.position
+
+
+def save(trainer: Trainer, job: Job, position: Position) -> None:
+    """Write a checkpoint of the position; the chief's alone."""
+    job.tell("writing a checkpoint")
+    content = take_checkpoint(position, trainer.model, trainer.optimizer)
+    run_folder.check_attempt(job.run, job.attempt)
+    run_folder.write_checkpoint(job.run, content, position.history, position.step, job.config)
+
+
+def finish(trainer: Trainer, job: Job, history: list[Epoch]) -> None:
+    """Write the model with the last or the best epoch's weights; the chief's alone."""
+    epoch = final_epoch(history, job.config)
+    weights = [np.asarray(weight) for weight in trainer.model.get_weights()]
+    if epoch != len(history):
+        name = run_folder.checkpoint_name(epoch)
+        weights = read_checkpoint(read_bytes(join(job.run, run_folder.CHECKPOINTS, name))).model
+    run_folder.check_attempt(job.run, job.attempt)
+    run_folder.write_model(job.run, model_bytes(weights, job.config.dropout))
+
+
+def make_trainer(config: TrainConfig, place: Place, dataset: Dataset) -> Trainer:
     """Meet the other workers and build the network, alike on all of them by `config.seed`."""
     strategy = make_strategy(place)
     keras.utils.set_random_seed(config.seed)
+    steps = steps_an_epoch(dataset.rows_of("train"), config.global_batch)
     with strategy.scope():
-        model = build_network(config.dropout)
-        optimizer = keras.optimizers.Adam(config.learning_rate)
+        model = build_network(config.dropout, config.precision)
+        optimizer = make_optimizer(config, steps)
         optimizer.build(model.trainable_variables)
     loss = keras.losses.get(config.loss)
+    weights = tf.constant(class_weights(config, dataset.counts["train"]))
 
-    def learn(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def forward(pixels: tf.Tensor, labels: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, ...]:
+        probabilities = model(pixels, training=training)
+        return probabilities, loss(
+            tf.one_hot(labels, len(CODES), dtype=probabilities.dtype), probabilities
+        )
+
+    def learn(pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        images = augmented(pixels, draws, config.augment) if config.augment.any else pixels
         with tf.GradientTape() as tape:
-            probabilities = model(pixels, training=True)
-            losses = loss(tf.one_hot(labels, len(CODES)), probabilities)
+            probabilities, losses = forward(images, labels, training=True)
+            weighted = losses * tf.cast(tf.gather(weights, labels), losses.dtype)
             # The sum over the global count: gradients then add up to the global batch's mean.
-            objective = tf.reduce_sum(losses) / config.global_batch
+            objective = tf.reduce_sum(weighted) / config.global_batch
         gradients = tape.gradient(objective, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
-        return batch_sums(losses, probabilities, labels)
+        return add_up(batch_sums(losses, probabilities, labels))
 
     def test(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        probabilities = model(pixels, training=False)
-        losses = loss(tf.one_hot(labels, len(CODES)), probabilities)
+        probabilities, losses = forward(pixels, labels, training=False)
         return batch_sums(losses, probabilities, labels)
 
     def add_up(local: tf.Tensor) -> tf.Tensor:
         placed = tf.identity(local)  # on this replica's device, where the collective runs
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
-    @tf.function(input_signature=[PIXELS, LABELS])
-    def train_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return strategy.run(learn, args=(pixels, labels))
+    @tf.function(input_signature=[PIXELS, LABELS, RANDOM])
+    def train_step(pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        return strategy.run(learn, args=(pixels, labels, draws))
 
     @tf.function(input_signature=[PIXELS, LABELS])
     def test_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -148,44 +199,93 @@ def make_trainer(config: TrainConfig, place: Place) -> Trainer:
     return Trainer(model, optimizer, train_step, test_step, sum_over_workers)
 
 
-def train_epoch(trainer: Trainer, shards: dict[int, Images], job: Job, epoch: int) -> Sums:
-    """Take every step of one epoch and return the sums over all workers."""
-    config = job.config
+def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """Adam or AdamW, with the learning rate's schedule for epochs of so many steps."""
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = config.warmup_epochs * steps
+        total = config.epochs * steps
+        rate = (
+            keras.optimizers.schedules.CosineDecay(
+                0.0, total - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+            )
+            if warmup
+            else keras.optimizers.schedules.CosineDecay(config.learning_rate, total)
+        )
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def class_weights(config: TrainConfig, counts: dict[str, int]) -> NDArray[np.float32]:
+    """(7,) how much an image of each class counts; the mean over all images is 1."""
+    images = np.array([counts.get(code, 0) for code in CODES], np.float32)
+    if config.class_weighting == "none":
+        return np.ones_like(images)
+    return images.sum() / (np.count_nonzero(images) * np.maximum(images, 1))
+
+
+def train_epoch(trainer: Trainer, reader: ShardReader, job: Job, position: Position) -> None:
+    """Take every step that the epoch still has, moving `position` along."""
+    config, epoch = job.config, len(position.history) + 1
     steps = steps_an_epoch(job.dataset.rows_of("train"), config.global_batch)
-    seed_dropout(trainer.model, config.seed, epoch, job.place.index)
     batches = training_batches(
-        shards,
-        seed=config.seed,
-        epoch=epoch,
-        steps=steps,
+        reader,
+        Order(config.seed, epoch, config.shuffle_window),
         rows_a_shard=config.global_batch // job.dataset.shards,
+        steps=range(position.step, steps),
     )
-    total: Sums = np.zeros(SUMS.shape)
-    told = 0.0
-    for step, batch in enumerate(batches, start=1):
-        total += trainer.train_step(batch.pixels, batch.labels).numpy()
-        if not np.isfinite(total[0]):
+    sums, before = np.array(position.sums), position.seconds
+    seed_dropout(trainer.model, config.seed, epoch, position.step, job.place.index)
+    started = saved = time.monotonic()
+    for step, batch in enumerate(batches, start=position.step + 1):
+        sums += trainer.train_step(batch.pixels, batch.labels, batch.draws).numpy()
+        if not np.isfinite(sums[0]):
             raise TrainingError(
                 f"epoch {epoch}, step {step}: the loss is no longer a finite number; "
                 f"a lower train.learning_rate than {config.learning_rate} may help"
             )
-        if job.place.is_chief and time.monotonic() - told > PROGRESS_SECONDS:
-            told = time.monotonic()
-            progress = {"epoch": epoch, "epochs": config.epochs, "step": step, "steps": steps}
-            run_folder.write_progress(job.run, progress | {"loss": total[0] / total[3]})
-    return trainer.sum_over_workers(total).numpy()
+        now = time.monotonic()
+        position.step, position.sums = step, sums.tolist()
+        position.seconds = before + now - started
+        rate = sums[3] / position.seconds
+        job.tell(
+            "training",
+            epoch=epoch,
+            step=step,
+            steps=steps,
+            loss=sums[0] / sums[3],
+            images_per_second=rate,
+        )
+        due = config.checkpoint_minutes and now - saved > 60 * config.checkpoint_minutes
+        if due and job.place.is_chief and step < steps:
+            saved = now
+            save(trainer, job, position)
 
 
-def validate(trainer: Trainer, images: Images, job: Job) -> Sums:
+def epoch_row(position: Position, trainer: Trainer, val_sums: Sums) -> Epoch:
+    """The line of history of an epoch whose steps have all been taken."""
+    sums = np.array(position.sums)
+    return {
+        "epoch": len(position.history) + 1,
+        **metrics_of(sums),
+        **{f"val_{name}": value for name, value in metrics_of(val_sums).items()},
+        "learning_rate": float(trainer.optimizer.learning_rate.numpy()),
+        "seconds": position.seconds,
+        "images_per_second": float(sums[3]) / position.seconds,
+    }
+
+
+def validate(trainer: Trainer, reader: ShardReader, job: Job) -> Sums:
     """The sums over all validation images of all workers, each counted once.
 
     Only the sum at the end is a collective, so workers may have different numbers of images.
     """
-    size = job.config.global_batch // job.place.workers
     total: Sums = np.zeros(SUMS.shape)
-    for start in range(0, len(images), size):
-        rows = slice(start, start + size)
-        total += trainer.test_step(images.pixels[rows], images.labels[rows]).numpy()
+    for images in plain_batches(reader, job.config.global_batch):
+        total += trainer.test_step(images.pixels, images.labels).numpy()
     return trainer.sum_over_workers(total).numpy()
 
 
@@ -223,21 +323,22 @@ def metrics_of(sums: Sums) -> dict[str, float]:
     }
 
 
-def seed_dropout(model: keras.Sequential, seed: int, epoch: int, worker: int) -> None:
-    """Give dropout its own stream of masks for (seed, epoch, worker).
+def seed_dropout(model: keras.Sequential, seed: int, epoch: int, step: int, worker: int) -> None:
+    """Give dropout its stream of masks for (seed, epoch, worker), where `step` steps are taken.
 
-    Workers drop different units, and an epoch's masks are the same after a resume.
+    Workers drop different units, and a step's masks are the same after a resume: Keras counts
+    the masks drawn in the second half of the generator's state.
     """
     layer = model.get_layer("dropout")
     if layer.rate > 0:  # without dropout Keras makes no generator
         state = np.random.SeedSequence([seed, epoch, worker]).generate_state(1) % 2**31
-        layer.seed_generator.state.assign([int(state[0]), 0])
+        layer.seed_generator.state.assign([int(state[0]), step])
 
 
-def model_bytes(model: keras.Sequential, config: TrainConfig) -> bytes:
-    """model.keras as bytes, from a plain copy that knows no strategy."""
-    plain = build_network(config.dropout)
-    plain.set_weights([np.asarray(weight) for weight in model.get_weights()])
+def model_bytes(weights: list[NDArray], dropout: float) -> bytes:
+    """model.keras as bytes: a plain float32 network that knows no strategy."""
+    plain = build_network(dropout)
+    plain.set_weights(weights)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         plain.save(file)

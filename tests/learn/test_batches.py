@@ -1,41 +1,40 @@
-from pathlib import Path
-
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from skinclf.dataset_folder import Dataset
-from skinclf.errors import ConfigError, DatasetError
+from skinclf.errors import ConfigError
 from skinclf.learn.batches import (
-    Images,
+    Order,
+    augmentation_draws,
     check_divides,
     own_shards,
-    pixel_array,
-    read_shard,
-    shard_order,
+    plain_batches,
+    shard_examples,
     steps_an_epoch,
     training_batches,
+    windows,
 )
-from skinclf.schemas import PIXEL_BYTES
+from skinclf.learn.shards import RowGroup, ShardReader
+from tests.learn.conftest import MakeDataset
 
 SHARDS, ROWS = 4, 10
+ALL = 10**9
 
 
-def shard(number: int) -> Images:
-    """Ten images whose first byte and label tell which they are: 10 x shard + row."""
-    identities = np.arange(ROWS) + ROWS * number
-    pixels = np.zeros((ROWS, 75, 100, 3), np.uint8)
-    pixels[:, 0, 0, 0] = identities
-    return Images(pixels, identities.astype(np.int32))
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    """Four shards of ten images: the images of shard 2 are 20 to 29."""
+    return make_dataset(SHARDS, ROWS, group_rows=3)
 
 
-def global_batches(workers: int, epoch: int = 1) -> list[set[int]]:
+def global_batches(dataset: Dataset, workers: int, order: Order, memory: int) -> list[set[int]]:
     """Which images stand in each global batch of 8 when `workers` share the shards."""
     steps = steps_an_epoch([ROWS] * SHARDS, 8)
     batches: list[set[int]] = [set() for _ in range(steps)]
     for index in range(workers):
-        own = {n: shard(n) for n in own_shards(SHARDS, workers, index)}
-        parts = list(training_batches(own, seed=1, epoch=epoch, steps=steps, rows_a_shard=2))
+        shards = own_shards(SHARDS, workers, index)
+        reader = ShardReader(dataset, "train", shards, memory_bytes=memory)
+        parts = list(training_batches(reader, order, rows_a_shard=2, steps=range(steps)))
         assert [len(part) for part in parts] == [8 // workers] * steps
         for batch, part in zip(batches, parts, strict=True):
             assert (part.pixels[:, 0, 0, 0] == part.labels).all()
@@ -43,25 +42,76 @@ def global_batches(workers: int, epoch: int = 1) -> list[set[int]]:
     return batches
 
 
-def test_global_batches_do_not_depend_on_how_many_workers_read_them() -> None:
-    alone = global_batches(1)
+@pytest.mark.parametrize("window", [1, 6, 100])
+def test_global_batches_do_not_depend_on_workers_nor_on_memory(
+    dataset: Dataset, window: int
+) -> None:
+    order = Order(seed=1, epoch=1, window=window)
+    alone = global_batches(dataset, 1, order, ALL)
     assert [len(batch) for batch in alone] == [8] * 5
-    assert global_batches(2) == alone
-    assert global_batches(4) == alone
+    for workers, memory in ((2, ALL), (4, ALL), (1, 0), (2, 0), (4, 0)):
+        assert global_batches(dataset, workers, order, memory) == alone
 
 
-def test_an_epoch_shows_each_image_once_and_another_epoch_another_order() -> None:
-    batches = global_batches(2)
+def test_an_epoch_shows_each_image_once_and_another_epoch_another_order(dataset: Dataset) -> None:
+    batches = global_batches(dataset, 2, Order(1, 1, 100), ALL)
     assert set.union(*batches) == set(range(SHARDS * ROWS))
-    assert global_batches(2, epoch=2) != batches
+    assert global_batches(dataset, 2, Order(1, 2, 100), ALL) != batches
 
 
-def test_the_order_of_a_shard_is_a_function_of_seed_epoch_and_shard() -> None:
-    order = shard_order(1, 2, 3, 50).tolist()
-    assert sorted(order) == list(range(50))
-    assert shard_order(1, 2, 3, 50).tolist() == order
-    for seed, epoch, number in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
-        assert shard_order(seed, epoch, number, 50).tolist() != order
+def test_the_order_of_a_shard_is_a_function_of_seed_epoch_shard_and_window(
+    dataset: Dataset,
+) -> None:
+    def labels(shard: int, order: Order) -> list[int]:
+        reader = ShardReader(dataset, "train", [shard], memory_bytes=ALL)
+        return [int(label) % ROWS for _, label, _ in shard_examples(reader, shard, order)]
+
+    order = labels(3, Order(1, 2, 100))
+    assert sorted(order) == list(range(ROWS))
+    assert labels(3, Order(1, 2, 100)) == order
+    for shard, other in ((3, Order(2, 2, 100)), (3, Order(1, 3, 100)), (2, Order(1, 2, 100))):
+        assert labels(shard, other) != order
+    assert labels(3, Order(1, 2, 3)) != order
+
+
+def test_windows_hold_whole_row_groups_up_to_their_size() -> None:
+    groups = [RowGroup("", n, 0, n, rows) for n, rows in enumerate([4, 4, 4, 9, 1])]
+    packed = windows(groups, 8, np.random.default_rng(1))
+    assert sorted(group.number for window in packed for group in window) == [0, 1, 2, 3, 4]
+    assert all(len(window) == 1 or sum(g.rows for g in window) <= 8 for window in packed)
+    assert len(windows(groups, 22, np.random.default_rng(1))) == 1
+
+
+def test_an_epoch_goes_on_in_its_middle_with_the_very_same_batches(dataset: Dataset) -> None:
+    reader = ShardReader(dataset, "train", range(SHARDS), memory_bytes=0)
+    whole, rest = (
+        list(training_batches(reader, Order(1, 1, 6), rows_a_shard=2, steps=steps))
+        for steps in (range(5), range(3, 5))
+    )
+    assert len(rest) == 2
+    for theirs, ours in zip(whole[3:], rest, strict=True):
+        assert theirs.labels.tolist() == ours.labels.tolist()
+        assert np.array_equal(theirs.draws, ours.draws)
+
+
+def test_an_image_has_the_same_draws_whoever_reads_it(dataset: Dataset) -> None:
+    """Image 25 is row 2 of the second row group (of three rows) of shard 2."""
+    found = []
+    for shards, window in (([2], 100), ([0, 1, 2, 3], 100), ([0, 2], 3)):
+        reader = ShardReader(dataset, "train", shards, memory_bytes=0)
+        order = Order(seed=5, epoch=2, window=window)
+        found += [draws for _, n, draws in shard_examples(reader, 2, order) if n == 25]
+    expected = augmentation_draws(reader.groups[2][1], order)[2]
+    assert all(np.array_equal(draws, expected) for draws in found)
+    other = augmentation_draws(reader.groups[2][1], Order(5, 3, 100))[2]
+    assert not np.array_equal(other, expected)
+
+
+def test_plain_batches_hold_each_image_once_in_order(dataset: Dataset) -> None:
+    reader = ShardReader(dataset, "train", [1, 3], memory_bytes=0)
+    batches = [images.labels.tolist() for images in plain_batches(reader, 2)]
+    assert batches[:3] == [[10, 11], [12], [13, 14]]
+    assert [n for batch in batches for n in batch] == [*range(10, 20), *range(30, 40)]
 
 
 @pytest.mark.parametrize(
@@ -91,37 +141,3 @@ def test_what_does_not_divide_is_refused_with_the_numbers_that_would(
 def test_a_batch_larger_than_the_training_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected at most 20"):
         steps_an_epoch([10, 11], 32)
-
-
-def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
-    column = pa.array([bytes([n]) * PIXEL_BYTES for n in range(4)], pa.binary())
-    pixels = pixel_array(column.slice(1, 2))
-    assert pixels.shape == (2, 75, 100, 3)
-    assert [int(image.max()) for image in pixels] == [1, 2]
-    assert not pixels.flags.owndata
-
-
-@pytest.mark.parametrize("row", [b"short", None])
-def test_pixels_of_another_length_are_refused(row: bytes | None) -> None:
-    column = pa.array([bytes(PIXEL_BYTES), row], pa.binary())
-    with pytest.raises(DatasetError, match="expected 22500 bytes"):
-        pixel_array(column)
-
-
-def test_shards_hold_what_prepare_wrote(road: Path) -> None:
-    dataset = Dataset.read(str(road / "dataset"))
-    shards = [read_shard(dataset, "train", n) for n in range(dataset.shards)]
-    assert [len(images) for images in shards] == dataset.rows_of("train")
-    counts = np.bincount(np.concatenate([images.labels for images in shards]), minlength=7)
-    assert counts.tolist() == [dataset.counts["train"].get(code, 0) for code in dataset.classes]
-
-
-def test_a_truncated_shard_is_named(road: Path, tmp_path: Path) -> None:
-    dataset = Dataset.read(str(road / "dataset"))
-    file = dataset.files_of("train")[0]
-    broken = tmp_path / file.path
-    broken.parent.mkdir(parents=True)
-    broken.write_bytes((road / "dataset" / file.path).read_bytes()[:-1000])
-    moved = dataset.model_copy(update={"path": str(tmp_path)})
-    with pytest.raises(DatasetError, match=r"shard=00/.*\.parquet: can't be read"):
-        read_shard(moved, "train", 0)

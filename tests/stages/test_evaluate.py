@@ -9,8 +9,8 @@ from rich.console import Console
 from skinclf import run_folder
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import RunError
-from skinclf.learn.batches import read_shard
 from skinclf.learn.predictor import Predictor
+from skinclf.learn.shards import pixel_array
 from skinclf.schemas import PREDICTIONS
 from skinclf.stages.evaluate import evaluate
 from tests.conftest import road_config
@@ -35,15 +35,15 @@ def test_every_image_of_the_test_split_is_predicted_once(trained: Path, evaluate
 
 def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evaluated: Path) -> None:
     dataset = Dataset.read(str(trained / "dataset"))
-    images = read_shard(dataset, "test", 0)
-    expected = Predictor.of_run(str(trained / "run")).load(threads=0)(images.pixels)
-    rows = pq.read_table(f"{dataset.path}/{dataset.files_of('test')[0].path}")["image_id"]
+    shard = pq.read_table(f"{dataset.path}/{dataset.files_of('test')[0].path}")
+    pixels = pixel_array(shard["pixels"].combine_chunks())
+    expected = Predictor.of_run(str(trained / "run")).load(threads=0)(pixels)
     predicted = {
         r["image_id"]: r for r in pq.read_table(evaluated / "predictions-test").to_pylist()
     }
     found = [
         [predicted[image_id][f"probability_{code}"] for code in dataset.classes]
-        for image_id in rows.to_pylist()
+        for image_id in shard["image_id"].to_pylist()
     ]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -1,0 +1,47 @@
+"""How many tasks of one stage the cluster can run at once, and waiting until it can."""
+
+import logging
+import time
+
+from pyspark.sql import SparkSession
+
+from skinclf.errors import TrainingError
+
+POLL_SECONDS = 1.0
+TELL_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+def count_slots(spark: SparkSession) -> int:
+    """How many tasks the executors that are there now can run at once.
+
+    The number by which Spark itself decides whether a barrier stage may start
+    (SparkContext.maxNumConcurrentTasks, open to its own packages and so to the gateway).
+    """
+    context = spark.sparkContext._jsc.sc()  # type: ignore[union-attr]
+    profile = context.resourceProfileManager().defaultResourceProfile()
+    return int(context.maxNumConcurrentTasks(profile))
+
+
+def wait_for_slots(spark: SparkSession, slots: int, seconds: float) -> None:
+    """Return when a barrier stage of `slots` tasks fits the cluster; tells what it waits for.
+
+    Raises TrainingError after `seconds`. Spark alone would look every 15 s, 40 times, and tell
+    nothing meanwhile (SPARK-24819).
+    """
+    start = time.monotonic()
+    told = 0.0
+    while (found := count_slots(spark)) < slots:
+        now = time.monotonic()
+        if now - start >= seconds:
+            raise TrainingError(
+                f"train.slots: {slots} slots are needed at once and the cluster has {found} "
+                f"(after {seconds:.0f} s, supervise.slots_seconds). A slot is spark.task.cpus free "
+                f"cores of an executor: add executors or cores, end other applications, or train "
+                f"with fewer slots"
+            )
+        if now - start > 2 and now - told >= TELL_SECONDS:  # executors take a moment to register
+            told = now
+            log.info("waiting for %s slots; the cluster has %s now", slots, found)
+        time.sleep(POLL_SECONDS)
