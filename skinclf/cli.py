@@ -86,6 +86,27 @@ def train(config: ConfigFile = None, assignments: Assignments = None) -> None:
 
 
 @app.command()
+def doctor(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Look at whether the cluster is fit to train; trains nothing. `train` looks first, too.
+
+    **Input:** `dataset.path`; `run.path` is written to and left as it was.
+
+    **Output:** what was found, and what to change. Exit status 2 unless all is well.
+
+    **Example:** `spark-submit --master spark://HOST:7077 jobs/doctor.py --config
+    conf/cluster.toml`
+    """
+    settings = _load(config, assignments)
+    from skinclf.preflight import check_fit
+    from skinclf.stages.doctor import doctor
+
+    checks = doctor(settings)
+    rows = [("ok" if check.passed else "FAILED", check.name, check.found) for check in checks]
+    _print_table("skinclf doctor", ("", "check", "found"), rows, right=False)
+    check_fit(checks)
+
+
+@app.command()
 def explore(config: ConfigFile = None, assignments: Assignments = None) -> None:
     """Draw what the dataset holds: the paper's figures 6.1 to 6.6.
 
@@ -203,10 +224,11 @@ def _load(config: str | None, assignments: list[str] | None) -> Config:
     return load_config(config, assignments or ())
 
 
-def _print_table(title: str, columns: tuple[str, ...], rows: object) -> None:
+def _print_table(title: str, columns: tuple[str, ...], rows: object, *, right: bool = True) -> None:
+    """A table on stdout; `right`: all columns but the first hold numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if right and number else "left", overflow="fold")
     for row in rows:  # type: ignore[attr-defined]
         table.add_row(*map(str, row))
     Console().print(table)

@@ -174,6 +174,13 @@ class SuperviseConfig(Section):
     stall_seconds: PositiveInt = 300
 
 
+class MlflowConfig(Section):
+    """Where runs are tracked, if anywhere."""
+
+    tracking_uri: str = ""
+    experiment: Text = "skinclf"
+
+
 class EvaluateConfig(Section):
     """Which split is evaluated."""
 
@@ -207,6 +214,7 @@ class Config(Section):
     run: RunConfig = RunConfig()
     train: TrainConfig = TrainConfig()
     supervise: SuperviseConfig = SuperviseConfig()
+    mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()
@@ -240,6 +248,7 @@ def to_toml(config: Config) -> str:
     tree = config.model_dump(mode="json")
     conf = tree["spark"]["conf"]
     tree["spark"]["conf"] = {key: conf[key] for key in conf if not SECRET.search(key)}
+    tree["mlflow"]["tracking_uri"] = re.sub("//[^/@]*@", "//", config.mlflow.tracking_uri)
     return tomli_w.dumps(tree)
 
 

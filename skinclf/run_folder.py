@@ -9,6 +9,7 @@ runs/<name>/
   checkpoints/          epoch-0007.npz: the last few and the best; epoch-0007-step-000120.npz
   restarts.jsonl        one line for each time that training started again, with its cause
   tensorboard/          the same history for TensorBoard
+  mlflow.json           which run of MLflow this is, where it is tracked
   figures/              accuracy and loss by epoch
   labels.json           class order and preprocessing, for whoever loads the model
   model.keras           written last; its SHA-256 is the model's name in scores

@@ -24,6 +24,7 @@ from skinclf.tables.dataset import read_tensors
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
+from skinclf.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     metrics = figures_of_merit(labels, probabilities)
     write_text(join(folder, f"metrics-{split}.json"), json.dumps(metrics, indent=1) + "\n")
     report = _write_report(metrics, dataset, predictor, split, folder)
+    tracking = Tracking.of_run(config, predictor.run)
+    if tracking:
+        tracking.results({f"{split}_{name}": value for name, value in metrics["model"].items()})
+        names = (f"metrics-{split}.json", f"confusion-{split}.png")
+        tracking.files([report, *(join(folder, name) for name in names)], run_folder.EVALUATION)
     log.info("evaluated %s images of split %s; report: %s", f"{len(labels):,}", split, report)
     return metrics, report
 

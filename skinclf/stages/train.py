@@ -1,6 +1,7 @@
 """Dataset → run folder with a trained model."""
 
 import logging
+import time
 
 from rich.console import Console
 
@@ -9,13 +10,15 @@ from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.figures import history_figure
-from skinclf.history import Epoch, is_over
+from skinclf.history import Epoch, final_epoch, is_over
 from skinclf.launch import REQUIRED_CONF, train_until_done
 from skinclf.learn.batches import check_divides, steps_an_epoch
+from skinclf.preflight import check_fit, preflight
 from skinclf.report import png
 from skinclf.stages.training_display import training_display
-from skinclf.storage import absolute, join, write_bytes
+from skinclf.storage import absolute, exists, join, write_bytes
 from skinclf.tables.session import spark_session
+from skinclf.tracking import Tracking, epochs_tracked
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
 
     An unfinished run goes on from its last checkpoint; a finished one is left as it is.
     Whatever can be wrong with the settings is refused before Spark starts: DatasetError,
-    RunError, ConfigError. Raises TrainingError where training ends without a model.
+    RunError, ConfigError. Raises PreflightError where the cluster can't train, and TrainingError
+    where training ends without a model.
     """
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
@@ -33,28 +37,51 @@ def train(config: Config, console: Console) -> list[Epoch]:
     run = absolute(config.run.path)
     if run_folder.open_run(run, config, dataset):
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
+        draw_history(run)  # a driver that was killed at the very end left none
         return run_folder.read_history(run)
     log.info(
-        "training on %s images: %s epochs of %s steps, global batch %s, %s",
+        "training on %s images: %s epochs of %s steps, global batch %s, %s, %s",
         f"{sum(dataset.rows_of('train')):,}",
         config.train.epochs,
         steps,
         config.train.global_batch,
         "in the driver" if config.train.local_mode else f"{config.train.slots} slots",
+        config.train.precision,
     )
-    with (
-        spark_session("train", config.spark, REQUIRED_CONF) as spark,
-        training_display(run, config.train.epochs, console),
-    ):
-        train_until_done(spark, dataset, run, config.train, config.supervise)
+    tracking = Tracking.of_run(config, run)
+    with spark_session("train", config.spark, REQUIRED_CONF) as spark:
+        start = time.monotonic()
+        checks = preflight(spark, dataset, run, config.train, config.supervise)
+        check_fit(checks)
+        seconds = time.monotonic() - start
+        log.info("preflight: %s checks passed in %.1f s", len(checks), seconds)
+        with (
+            training_display(run, config.train.epochs, console),
+            epochs_tracked(tracking, run),
+        ):
+            train_until_done(spark, dataset, run, config.train, config.supervise)
     history = run_folder.read_history(run)
     if not is_over(history, config.train):
         raise TrainingError(
             f"{run}: {len(history)} epochs in the history, {config.train.epochs} expected. "
             f"Is this folder on storage that driver and executors share?"
         )
-    for metric in ("accuracy", "loss"):
-        figure = history_figure(history, metric, f"{metric.capitalize()} by epoch")
-        write_bytes(join(run, run_folder.FIGURES, f"{metric}.png"), png(figure))
-    log.info("wrote the model of %s epochs to %s", len(history), join(run, run_folder.MODEL))
+    draw_history(run)
+    if tracking:
+        names = (run_folder.CONFIG, run_folder.HISTORY, run_folder.LABELS, run_folder.MODEL)
+        tracking.files([join(run, name) for name in names])
+        tracking.finish()
+    epoch = final_epoch(history, config.train)
+    model = join(run, run_folder.MODEL)
+    log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), model)
     return history
+
+
+def draw_history(run: str) -> None:
+    """Draw accuracy and loss by epoch into the run's figures, where they are not yet."""
+    history = run_folder.read_history(run)
+    for metric in ("accuracy", "loss"):
+        path = join(run, run_folder.FIGURES, f"{metric}.png")
+        if not exists(path):
+            figure = history_figure(history, metric, f"{metric.capitalize()} by epoch")
+            write_bytes(path, png(figure))

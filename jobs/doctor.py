@@ -1,0 +1,6 @@
+"""The job `doctor` for spark-submit: `spark-submit jobs/doctor.py --help` tells the rest."""
+
+from skinclf.cli import main
+
+if __name__ == "__main__":
+    main("doctor")

@@ -1,0 +1,299 @@
+"""Is the cluster fit to train? Looked at by the very tasks that would train, in seconds."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark import BarrierTaskContext
+from pyspark.sql import SparkSession
+
+from skinclf.config import SuperviseConfig, TrainConfig
+from skinclf.dataset_folder import MANIFEST, Dataset
+from skinclf.errors import PreflightError, StorageError, TrainingError
+from skinclf.schemas import PIXEL_BYTES
+from skinclf.storage import delete, exists, join, read_text, write_text
+from skinclf.tables.slots import wait_for_slots
+
+PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pyarrow")
+TENSORFLOW_MB = 1300
+"""What a training process takes before its images, as measured."""
+
+FOLDER = "preflight"
+CONNECT_SECONDS = 5.0
+
+Report = dict[str, Any]
+"""What a task found: plain values, so that it goes through Spark whatever versions there are."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that training needs; `advice` says what to change where it is not there."""
+
+    name: str
+    passed: bool
+    found: str
+    advice: str = ""
+
+
+def preflight(
+    spark: SparkSession,
+    dataset: Dataset,
+    run: str,
+    config: TrainConfig,
+    supervise: SuperviseConfig,
+) -> list[Check]:
+    """All checks for a training of `config`, which trains nothing and leaves nothing behind.
+
+    In local mode the driver is looked at alone. Where there are too few slots, what needs
+    them is not looked at.
+    """
+    checks = _of_settings(spark)
+    if not config.local_mode:
+        try:
+            wait_for_slots(spark, config.slots, supervise.slots_seconds)
+        except TrainingError as error:
+            return [*checks, Check("slots", False, f"too few for {config.slots}", str(error))]
+        checks.append(Check("slots", True, f"{config.slots} at once"))
+    ours = FOLDER if exists(run) else ""  # a run that is not there yet is not made
+    write_text(join(run, FOLDER, "driver.txt"), run)
+    try:
+        if config.local_mode:
+            reports = [_report(run, dataset.path, 0, [])]
+        else:
+            reports = _reports(spark, run, dataset.path, config.slots)
+        return [*checks, *_of_reports(reports, dataset, run, config)]
+    finally:
+        delete(join(run, ours).rstrip("/"))
+
+
+def check_fit(checks: list[Check]) -> None:
+    """Raise PreflightError with what to change, unless all checks passed."""
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        lines = [f"{check.name}: {check.found}. {check.advice}" for check in failed]
+        raise PreflightError("this cluster can't train yet:\n  " + "\n  ".join(lines))
+
+
+def _of_settings(spark: SparkSession) -> list[Check]:
+    conf = spark.sparkContext.getConf()
+    dynamic = conf.get("spark.dynamicAllocation.enabled", "false") == "true"
+    ssl = conf.get("spark.ssl.enabled", "false") == "true"
+    ignored = conf.get("tensorflow.spark.distributor.ignoreSsl", "false") == "true"
+    return [
+        Check(
+            "dynamic allocation",
+            not dynamic,
+            "on" if dynamic else "off",
+            "A barrier stage needs executors that stay: --conf spark.dynamicAllocation.enabled="
+            "false",
+        ),
+        Check(
+            "encryption",
+            ignored or not ssl,
+            "spark.ssl.enabled, which TensorFlow's own traffic does not follow" if ssl else "none",
+            "Gradients go between workers as plain gRPC. Where the network may see them, allow "
+            "it: --conf tensorflow.spark.distributor.ignoreSsl=true",
+        ),
+    ]
+
+
+def _of_reports(
+    reports: list[Report], dataset: Dataset, run: str, config: TrainConfig
+) -> list[Check]:
+    return [
+        _same_versions(reports),
+        _run_folder(reports, run),
+        _dataset(reports, dataset),
+        *([] if config.local_mode else [_ports(reports)]),
+        _memory(reports, dataset, config),
+        _processors(reports, config),
+    ]
+
+
+def _same_versions(reports: list[Report]) -> Check:
+    ours = versions()
+    differing = sorted(
+        {
+            f"{name} {report['versions'][name]} on {report['host']}, {ours[name]} on the driver"
+            for report in reports
+            for name in ours
+            if report["versions"][name] != ours[name]
+        }
+    )
+    return Check(
+        "versions",
+        not differing,
+        "; ".join(differing) or ", ".join(f"{name} {ours[name]}" for name in ours),
+        "Give every executor the driver's environment: install the same requirements.lock, or "
+        "ship it with --archives and PYSPARK_PYTHON",
+    )
+
+
+def _run_folder(reports: list[Report], run: str) -> Check:
+    problems = [f"{r['host']}: {r['run_problem']}" for r in reports if r["run_problem"]]
+    problems = problems or [
+        f"what {report['host']} wrote is not seen by the driver"
+        for report in reports
+        if _text(join(run, FOLDER, f"{report['task']}.txt")) != report["host"]
+    ]
+    return Check(
+        "run folder",
+        not problems,
+        "; ".join(problems) or f"{run} is read and written by all",
+        "run.path has to be on storage that driver and executors share, and may write to",
+    )
+
+
+def _dataset(reports: list[Report], dataset: Dataset) -> Check:
+    unseen = [r["host"] for r in reports if r["manifest"] != _text(join(dataset.path, MANIFEST))]
+    return Check(
+        "dataset",
+        not unseen,
+        f"not seen by {', '.join(unseen)}" if unseen else f"{dataset.path} is seen by all",
+        "dataset.path has to be on storage that driver and executors share",
+    )
+
+
+def _ports(reports: list[Report]) -> Check:
+    closed = [problem for report in reports for problem in report["closed"]]
+    return Check(
+        "worker ports",
+        not closed,
+        "; ".join(closed) or f"{len(reports)} workers reach each other",
+        "Workers talk over TCP ports of the system's choice: open them between executors",
+    )
+
+
+def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Check:
+    images = (sum(dataset.rows_of("train")) + sum(dataset.rows_of("val"))) // config.slots
+    needed = TENSORFLOW_MB + min(images * PIXEL_BYTES // 2**20, config.memory_mb)
+    hosts = [report["host"] for report in reports]
+    free = {
+        report["host"]: report["free_mb"] // hosts.count(report["host"])
+        for report in reports
+        if report["free_mb"] is not None
+    }
+    tight = [f"{host}: {mb:,} MB a slot" for host, mb in free.items() if mb < needed]
+    least = f"{min(free.values()):,} MB a slot" if free else "not known on this system"
+    return Check(
+        "memory",
+        not tight,
+        f"{'; '.join(tight) or least}, {needed:,} MB needed",
+        "Fewer slots a host (spark.task.cpus), a lower train.memory_mb, or more memory outside "
+        "the JVM (spark.executor.memoryOverhead)",
+    )
+
+
+def _processors(reports: list[Report], config: TrainConfig) -> Check:
+    able = all(report["bfloat16"] for report in reports)
+    cores = sorted({report["cores"] for report in reports})
+    found = f"{' or '.join(map(str, cores))} cores a host, {'' if able else 'no '}bfloat16"
+    if able and config.precision == "float32":
+        found += ' (train.precision = "bfloat16" would be faster)'
+    return Check(
+        "processors",
+        able or config.precision != "bfloat16",
+        found,
+        'Without bfloat16 in the processor it is slower than train.precision = "float32"',
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions in this process, found without importing the packages."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _reports(spark: SparkSession, run: str, dataset: str, slots: int) -> list[Report]:
+    """What each of `slots` barrier tasks finds; all of them run at once."""
+
+    def look(_rows: Iterable[int]) -> Iterator[Report]:
+        task = BarrierTaskContext.get()
+        hosts = [info.address.rpartition(":")[0] for info in task.getTaskInfos()]
+        with ExitStack() as held:
+            listener = held.enter_context(closing(socket.create_server(("", 0))))
+            address = f"{hosts[task.partitionId()]}:{listener.getsockname()[1]}"
+            addresses = task.allGather(address)
+            report = _report(run, dataset, task.partitionId(), addresses)
+            task.barrier()  # every listener stays until all have tried it
+        yield report
+
+    context = spark.sparkContext
+    context.setJobGroup("skinclf preflight", "preflight")
+    return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
+
+
+def _report(run: str, dataset: str, task: int, addresses: list[str]) -> Report:
+    return {
+        "task": task,
+        "host": socket.gethostname(),
+        "versions": versions(),
+        "run_problem": _write_problem(run, task),
+        "manifest": _text(join(dataset, MANIFEST)),
+        "closed": [problem for address in addresses for problem in _closed(address)],
+        "free_mb": free_megabytes(),
+        "cores": os.cpu_count(),
+        "bfloat16": has_bfloat16(),
+    }
+
+
+def _write_problem(run: str, task: int) -> str:
+    try:
+        if read_text(join(run, FOLDER, "driver.txt")) != run:
+            return "the driver's file has another content here"
+        write_text(join(run, FOLDER, f"{task}.txt"), socket.gethostname())
+    except (OSError, StorageError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _text(path: str) -> str:
+    """A file's text; "" where it can't be read."""
+    try:
+        return read_text(path)
+    except OSError:
+        return ""
+
+
+def _closed(address: str) -> list[str]:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        return [f"{socket.gethostname()} can't connect to {address} ({error})"]
+    return []
+
+
+def free_megabytes() -> int | None:
+    """Memory that this process may still take, by the machine and by its container (Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    sizes = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines}
+    free = sizes["MemAvailable"]
+    with suppress(OSError, ValueError):  # "max": no limit
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        counted = Path("/sys/fs/cgroup/memory.stat").read_text().split()
+        used = int(counted[counted.index("anon") + 1])  # files' pages are given back
+        free = min(free, (limit - used) // 2**20)
+    return free
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's processor computes in bfloat16 (x86: AVX-512 or AMX; Linux)."""
+    with suppress(OSError):
+        words = set(Path("/proc/cpuinfo").read_text().split())
+        return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+    return False

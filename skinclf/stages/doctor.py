@@ -1,0 +1,21 @@
+"""Settings → what of the cluster stands in the way of training."""
+
+from skinclf.config import Config
+from skinclf.dataset_folder import Dataset
+from skinclf.launch import REQUIRED_CONF
+from skinclf.learn.batches import check_divides
+from skinclf.preflight import Check, preflight
+from skinclf.storage import absolute
+from skinclf.tables.session import spark_session
+
+
+def doctor(config: Config) -> list[Check]:
+    """The checks that `train` makes with the same settings; trains nothing.
+
+    Raises ConfigError or DatasetError where the settings alone are wrong.
+    """
+    dataset = Dataset.read(config.dataset.path)
+    check_divides(dataset.shards, config.train.slots, config.train.global_batch)
+    with spark_session("doctor", config.spark, REQUIRED_CONF) as spark:
+        run = absolute(config.run.path)
+        return preflight(spark, dataset, run, config.train, config.supervise)
