@@ -1,73 +1,163 @@
-"""Does our training loop cost anything? One slot of ours against plain Keras `fit`.
+"""What our training loop, a second slot and bfloat16 cost or gain, against Keras and PyTorch.
 
     .venv/bin/python -m bench.train
+    .venv/bin/python -m bench.train --torch ENVIRONMENT/bin/python   # one that has torch
 
-In one run, in turns, each in a process of its own: the same network, float32, batch, threads and
-images in memory. The first epoch (tracing, warm-up) is not counted.
+In one run, in turns, each contender in processes of its own: the same network, threads, batch
+and images. One slot has all threads, two slots have half of them each and talk over gRPC as they
+would in Spark's tasks. The first epoch (tracing, warm-up) is not counted. The input pipeline is
+timed apart: the same batches, without a step.
 """
 
 import argparse
 import json
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from bench.measure import print_table
-from skinclf.config import SplitConfig, TrainConfig
-from skinclf.dataset_folder import Dataset, TensorFile
+from bench.shards import write_shards
+from skinclf.config import TrainConfig
+from skinclf.dataset_folder import MANIFEST, Dataset
 from skinclf.labels import CODES
 from skinclf.learn import import_tensorflow
-from skinclf.learn.batches import Images
+from skinclf.learn.batches import Order, training_batches
+from skinclf.learn.shards import ShardReader
 
-SHARDS = 16
-CONTENDERS = ("fit", "skinclf")
+KERAS = ("fit float32", "fit bfloat16")
+OURS = ("1 slot float32", "2 slots float32", "1 slot bfloat16", "2 slots bfloat16")
+TORCH = ("torch float32", "torch bfloat16")
+
+Result = dict[str, float]
+"""rate: images/s; cpu_ms: CPU milliseconds an image, of all processes."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=3, help="counted ones")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=2, help="counted ones")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--run", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--torch", help="the Python of an environment that has torch")
+    for name in ("--run", "--data", "--addresses"):
+        parser.add_argument(name, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--index", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        print(json.dumps(run(arguments)))
+        print(json.dumps(work(arguments)))
         return
-    costs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    for _ in range(arguments.rounds):
-        for name in CONTENDERS:
-            command = [sys.executable, "-m", "bench.train", "--run", name, *sys.argv[1:]]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            costs[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(name, costs[name][-1])
-    cpu = {name: statistics.median(c["cpu_ms"] for c in costs[name]) for name in CONTENDERS}
-    rate = {name: statistics.median(c["rate"] for c in costs[name]) for name in CONTENDERS}
+    contenders = [*KERAS, *OURS, *(TORCH if arguments.torch else ())]
+    results: dict[str, list[Result]] = {name: [] for name in contenders}
+    with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as folder:
+        dataset = write_shards(folder, arguments.images)
+        Path(folder, MANIFEST).write_text(dataset.to_json())
+        pipeline = {
+            "in memory": pipeline_ms(dataset, arguments, memory_bytes=2**40),
+            "streamed": pipeline_ms(dataset, arguments, memory_bytes=0),
+        }
+        for _ in range(arguments.rounds):
+            for name in contenders:
+                results[name].append(contend(name, folder, arguments))
+                print(name, results[name][-1], flush=True)
+    tell(results, pipeline, arguments)
+
+
+def tell(
+    results: dict[str, list[Result]], pipeline: dict[str, float], arguments: argparse.Namespace
+) -> None:
+    cpu = {n: statistics.median(r["cpu_ms"] for r in results[n]) for n in results}
+    rate = {n: statistics.median(r["rate"] for r in results[n]) for n in results}
     rows = [
         [
-            *(name, f"{cpu[name]:.2f}", f"{cpu['fit'] / cpu[name]:.2f}"),
-            *(f"{rate[name]:.0f}", f"{rate[name] / rate['fit']:.2f}"),
+            *(name, f"{cpu[name]:.2f}", f"{cpu['fit float32'] / cpu[name]:.2f}"),
+            *(f"{rate[name]:.0f}", f"{rate[name] / rate['fit float32']:.2f}"),
         ]
-        for name in CONTENDERS
+        for name in results
     ]
     columns = ["", "CPU ms an image", "fit / this", "images/s", "this / fit"]
-    title = f"train, batch {arguments.batch}, {arguments.threads} thread(s), float32"
-    print_table(f"{title}, median of {arguments.rounds} rounds", columns, rows)
+    what = f"train, batch {arguments.batch}, {arguments.threads} threads in all"
+    print_table(f"{what}, median of {arguments.rounds} rounds", columns, rows)
+    ratios = [
+        ("1 slot / fit, float32", "1 slot float32", "fit float32"),
+        ("bfloat16 / float32, 1 slot", "1 slot bfloat16", "1 slot float32"),
+        ("2 slots / 1 slot, float32", "2 slots float32", "1 slot float32"),
+        ("2 slots / 1 slot, bfloat16", "2 slots bfloat16", "1 slot bfloat16"),
+    ]
+    paired = [
+        [
+            title,
+            *(f"{n['rate'] / o['rate']:.2f}" for n, o in zip(results[a], results[b], strict=True)),
+        ]
+        for title, a, b in ratios
+    ]
+    rounds = [f"round {n + 1}" for n in range(arguments.rounds)]
+    print_table("images/s, round by round", ["", *rounds], paired)
+    parts = [
+        [name, f"{ms:.3f}", *(f"{100 * ms * rate[of] / 1000:.1f} %" for of in OURS[::2])]
+        for name, ms in pipeline.items()
+    ]
+    shares = ["", "ms an image", "of a float32 step", "of a bfloat16 step"]
+    print_table("input pipeline, one slot", shares, parts)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, float]:
+def contend(name: str, folder: str, arguments: argparse.Namespace) -> Result:
+    """Run a contender in its own process, or in two that share the threads."""
+    if name in TORCH:
+        command = [arguments.torch, "bench/train_torch.py", "--precision", name.split()[1]]
+        for option in ("images", "batch", "threads", "epochs"):
+            command += [f"--{option}", str(getattr(arguments, option))]
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    command = [sys.executable, "-m", "bench.train", *sys.argv[1:], "--run", name, "--data", folder]
+    workers = 2 if name.startswith("2") else 1
+    if workers == 2:
+        command += ["--addresses", ",".join(f"127.0.0.1:{port}" for port in free_ports(2))]
+    processes = [
+        subprocess.Popen([*command, "--index", str(n)], stdout=subprocess.PIPE, text=True)
+        for n in range(workers)
+    ]
+    printed = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"{name} failed")
+    parts = [json.loads(text.splitlines()[-1]) for text in printed]
+    return {"rate": parts[0]["rate"], "cpu_ms": sum(part["cpu_ms"] for part in parts)}
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def pipeline_ms(dataset: Dataset, arguments: argparse.Namespace, *, memory_bytes: int) -> float:
+    """Milliseconds an image that one slot takes to make its batches, once warm."""
+    reader = ShardReader(dataset, "train", range(dataset.shards), memory_bytes=memory_bytes)
+    steps = range(arguments.images // arguments.batch)
+    seconds = []
+    for epoch in range(3):
+        start = time.monotonic()
+        order = Order(seed=1, epoch=epoch, window=TrainConfig().shuffle_window)
+        per_shard = arguments.batch // dataset.shards
+        for _ in training_batches(reader, order, rows_a_shard=per_shard, steps=steps):
+            pass
+        seconds.append(time.monotonic() - start)
+    return 1000 * min(seconds[1:]) / (len(steps) * arguments.batch)
+
+
+def work(arguments: argparse.Namespace) -> Result:
     import_tensorflow()
-    random = np.random.default_rng(1)
-    pixels = random.integers(0, 256, (arguments.images, 75, 100, 3), np.uint8)
-    labels = random.integers(0, len(CODES), arguments.images).astype(np.int32)
-    contender = our_epoch if arguments.run == "skinclf" else fit_epoch
-    one_epoch = contender(pixels, labels, arguments)
+    dataset = Dataset.read(arguments.data)
+    contender = fit_epoch if arguments.run in KERAS else our_epoch
+    one_epoch = contender(dataset, arguments)
     one_epoch(1)
     clock, cpu = time.monotonic(), time.process_time()
     for epoch in range(arguments.epochs):
@@ -79,48 +169,42 @@ def run(arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def our_epoch(
-    pixels: np.ndarray, labels: np.ndarray, arguments: argparse.Namespace
-) -> Callable[[int], object]:
+def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
     from skinclf.learn.cluster import Place
-    from skinclf.learn.training import Job, make_trainer, train_epoch
+    from skinclf.learn.training import Job, make_trainer, start_of_epoch, train_epoch
 
-    config = TrainConfig(global_batch=arguments.batch)
-    place = Place(threads=arguments.threads)
-    shards = {n: Images(pixels[n::SHARDS], labels[n::SHARDS]) for n in range(SHARDS)}
-    dataset = Dataset(
-        skinclf="",
-        created="",
-        sources=[],
-        metadata="",
-        split=SplitConfig(),
-        shards=SHARDS,
-        inputs=0,
-        tensors=0,
-        rejects={},
-        counts={},
-        files=[
-            TensorFile(path="", split="train", shard=n, rows=len(shards[n])) for n in range(SHARDS)
-        ],
-    )
-    trainer = make_trainer(config, place)
-    job = Job(dataset, tempfile.mkdtemp(prefix="skinclf-bench-"), config, place)
-    return lambda epoch: train_epoch(trainer, shards, job, epoch)
+    config = TrainConfig(global_batch=arguments.batch, precision=arguments.run.split()[-1])
+    addresses = tuple(filter(None, arguments.addresses.split(",")))
+    threads = arguments.threads // max(len(addresses), 1)
+    place = Place(arguments.index, addresses, threads)
+    job = Job(dataset, "", config, place)
+    reader = job.reader("train", 2**40)
+    trainer = make_trainer(config, place, dataset)
+    done: list[dict[str, float]] = []
+
+    def epoch(_number: int) -> None:
+        train_epoch(trainer, reader, job, start_of_epoch(done))
+        done.append({})
+
+    return epoch
 
 
-def fit_epoch(
-    pixels: np.ndarray, labels: np.ndarray, arguments: argparse.Namespace
-) -> Callable[[int], object]:
+def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
+    """The network as the paper prints it, in plain Keras, on arrays in memory."""
     import keras
 
     from skinclf.learn.cluster import limit_threads
     from skinclf.learn.network import build_network
 
     limit_threads(arguments.threads)
-    model = build_network(TrainConfig().dropout)
+    model = build_network(TrainConfig().dropout, arguments.run.split()[-1])
     model.compile(
         optimizer=keras.optimizers.Adam(), loss="categorical_crossentropy", metrics=["accuracy"]
     )
+    reader = ShardReader(dataset, "train", range(dataset.shards), memory_bytes=2**40)
+    parts = [reader.read(group) for groups in reader.groups.values() for group in groups]
+    pixels = np.concatenate([part.pixels for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
     one_hot = np.eye(len(CODES), dtype=np.float32)[labels]
     return lambda epoch: model.fit(
         pixels,
