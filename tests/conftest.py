@@ -16,6 +16,7 @@ from skinclf.demo import METADATA, ZIPS, make_archive
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
 from skinclf.tables.session import spark_session
+from tests.cluster import Cluster
 
 # `skinclf` and `spark-submit` are those of the environment that runs the tests.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -29,6 +30,12 @@ REAL_DATA = REPOSITORY.parent / "shared" / "data"
 def spark() -> Iterator[SparkSession]:
     with spark_session("tests", SparkConfig(master="local[2]", driver_memory="1g")) as session:
         yield session
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
