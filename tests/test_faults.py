@@ -42,7 +42,11 @@ class Training:
             self.process = subprocess.Popen(["skinclf", "train", *words], stdout=log, stderr=log)
 
     def wait_for_epochs(self, count: int) -> None:
-        until(lambda: len(read_history(str(self.run))) >= count, self.told)
+        self.wait_until(lambda: len(read_history(str(self.run))) >= count)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        until(lambda: condition() or self.process.poll() is not None, self.told)
+        assert condition(), f"the job ended; it said:\n{self.told()}"
 
     def finish(self) -> int:
         until(lambda: self.process.poll() is not None, self.told)
@@ -87,7 +91,7 @@ def test_a_killed_training_process_and_then_a_killed_executor(
     training = Training(road, road / "run-killed", cluster)
     training.wait_for_epochs(3)
     os.kill(training.cluster.python_workers()[-1], signal.SIGKILL)
-    until(lambda: len(training.restarts()) == 1, training.told)
+    training.wait_until(lambda: len(training.restarts()) == 1)
     reached = len(read_history(str(training.run)))
     training.wait_for_epochs(reached + 3)
     os.kill(training.cluster.executors()[0], signal.SIGKILL)
@@ -120,14 +124,15 @@ def test_an_executor_that_stands_still_with_all_its_processes(
         road / "run-frozen",
         cluster,
         *("supervise.silence_seconds=8", "supervise.start_seconds=60"),
-        *("spark.conf.spark.network.timeout=20s", "spark.conf.spark.executor.heartbeatInterval=4s"),
+        *("spark.conf.spark.network.timeout=20s", "spark.conf.spark.network.timeoutInterval=5s"),
+        "spark.conf.spark.executor.heartbeatInterval=4s",
     )
     training.wait_for_epochs(3)
     executor = cluster.executors()[0]
     frozen = [executor, *below(executor, "")]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
-    until(lambda: len(training.restarts()) >= 1, training.told)
+    training.wait_until(lambda: len(training.restarts()) >= 1)
     reached = len(read_history(str(training.run)))
     training.wait_for_epochs(min(reached + 3, EPOCHS))
     for pid in frozen:  # the machine is back: what it still wants to write is not taken
@@ -144,7 +149,8 @@ def test_a_killed_spark_worker_that_its_service_manager_starts_again(
     training = Training(road, road / "run-worker", cluster)
     training.wait_for_epochs(3)
     cluster.workers[-1].kill()
-    until(lambda: "waiting for 2 slots; the cluster has 1 now" in training.told(), training.told)
+    waiting = "waiting for 2 slots; the cluster has 1 now"
+    training.wait_until(lambda: waiting in training.told())
     cluster.add_worker()
     assert training.finish() == 0, training.told()
     assert len(training.restarts()) == 1

@@ -51,11 +51,13 @@ class Forecast:
 
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
+        self._last = 0
 
     def left(self, step: int, steps: int, now: float) -> str:
         """What is left after `step` of all `steps`, in words; "" where nothing can be said yet."""
-        if self._first is None or step < self._first[0]:  # begun, or gone back to a checkpoint
+        if self._first is None or step < self._last:  # begun, or gone back to a checkpoint
             self._first = (step, now)
+        self._last = step
         first, since = self._first
         if step == first:
             return ""

@@ -87,6 +87,82 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trained: Pa
     assert kept == {"epoch-0001.npz", "epoch-0002.npz"}
 
 
+def test_a_run_goes_on_in_the_middle_of_an_epoch(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, augmentation and a schedule: what the next step does follows from its place."""
+    settings = (
+        *("train.dropout=0.5", "train.checkpoint_minutes=0.00001"),
+        *("train.optimizer=adamw", "train.schedule=cosine", "train.warmup_epochs=1"),
+        *("train.augment.flip=true", "train.augment.rotate=true", "train.augment.contrast=0.2"),
+    )
+    whole, broken = trained / "run-steps", trained / "run-steps-broken"
+    train(road_config(trained, f"run.path={whole}", *settings), QUIET)
+
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    config = road_config(trained, f"run.path={broken}", *settings)
+    with monkeypatch.context() as patch:
+        patch.setattr("skinclf.learn.training.epoch_row", break_off)  # all steps, no epoch
+        with pytest.raises(KeyboardInterrupt):
+            train(config, QUIET)
+    assert [path.name for path in (broken / "checkpoints").iterdir()] == [
+        "epoch-0000-step-000002.npz"
+    ]
+    train(config, QUIET)
+    assert np.array_equal(weights(broken), weights(whole))
+    theirs, ours = read_history(str(whole)), read_history(str(broken))
+    assert [row["loss"] for row in ours] == [row["loss"] for row in theirs]
+    names = {path.name for path in (broken / "checkpoints").iterdir()}
+    assert names == {"epoch-0001.npz", "epoch-0002.npz"}
+
+
+def test_the_best_epoch_s_weights_are_taken_and_a_hopeless_training_stops(trained: Path) -> None:
+    """At this rate no answer ever changes: the first of equal epochs is the best."""
+    run = trained / "run-best"
+    settings = (
+        *("train.epochs=9", "train.early_stopping=2", "train.final_weights=best"),
+        *("train.learning_rate=1e-9", "train.best_metric=val_balanced_accuracy"),
+    )
+    history = train(road_config(trained, f"run.path={run}", *settings), QUIET)
+    assert len(history) == 3
+
+    def kept(epoch: int) -> np.ndarray:
+        with np.load(run / "checkpoints" / f"epoch-{epoch:04}.npz") as checkpoint:
+            names = sorted(name for name in checkpoint if name.startswith("model"))
+            return np.concatenate([checkpoint[name].ravel() for name in names])
+
+    assert np.array_equal(weights(run), kept(1))
+    assert not np.array_equal(weights(run), kept(3))
+
+
+def test_tensorboard_reads_what_the_history_says(trained: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    history = read_history(str(trained / "run"))
+    for curve, name in (("train", "loss"), ("validation", "val_loss")):
+        events = EventAccumulator(str(trained / "run" / "tensorboard" / curve)).Reload()
+        points = [(point.step, point.value) for point in events.Scalars("loss")]
+        assert points == [(row["epoch"], pytest.approx(row[name])) for row in history]
+
+
+def test_bfloat16_learns_what_float32_learns(trained: Path) -> None:
+    run = trained / "run-bfloat16"
+    history = train(road_config(trained, f"run.path={run}", "train.precision=bfloat16"), QUIET)
+    for ours, theirs in zip(history, read_history(str(trained / "run")), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.05)
+    assert weights(run).dtype == np.float32
+
+
+def test_a_balanced_training_differs(trained: Path) -> None:
+    run = trained / "run-balanced"
+    history = train(
+        road_config(trained, f"run.path={run}", "train.class_weighting=balanced"), QUIET
+    )
+    assert history[0]["loss"] != read_history(str(trained / "run"))[0]["loss"]
+
+
 def test_slots_that_do_not_divide_are_refused_before_anything_is_written(road: Path) -> None:
     run = road / "run-3"
     config = road_config(

@@ -1,0 +1,119 @@
+import inspect
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skinclf.config import TrainConfig
+from skinclf.dataset_folder import Dataset
+from skinclf.learn.training import class_weights, make_optimizer
+from skinclf.run_folder import begin_attempt
+from skinclf.storage import write_text
+
+WORKER = """
+import json, sys
+from skinclf.learn import import_tensorflow
+import_tensorflow()
+from skinclf.config import TrainConfig
+from skinclf.dataset_folder import Dataset
+from skinclf.learn.cluster import Place
+from skinclf.learn.training import Job, train
+dataset, run, index, addresses = sys.argv[1:]
+config = TrainConfig(
+    precision="float64", dropout=0, epochs=2, global_batch=32, shuffle_window=16,
+    augment={"flip": True, "rotate": True, "shift": 0.05, "brightness": 0.1},
+)
+place = Place(int(index), tuple(filter(None, addresses.split(","))), threads=1)
+train(Job(Dataset.read(dataset), run, config, place, "test"), "")
+"""
+
+
+def train_with(workers: int, dataset: Path, run: Path) -> tuple[list[float], np.ndarray]:
+    """The losses and the weights of a float64 training by real workers, each a process."""
+    write_text(str(run / "config.toml"), "")
+    begin_attempt(str(run), "test")
+    ports = free_ports(workers) if workers > 1 else []
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    command = [sys.executable, "-c", WORKER, str(dataset), str(run)]
+    processes = [subprocess.Popen([*command, str(n), addresses]) for n in range(workers)]
+    assert [process.wait(timeout=240) for process in processes] == [0] * workers
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    with np.load(run / "checkpoints" / "epoch-0002.npz") as checkpoint:
+        kept = [checkpoint[name].ravel() for name in sorted(checkpoint) if "model" in name]
+    assert kept[0].dtype == np.float64
+    losses = [row[name] for row in rows for name in ("loss", "val_loss", "balanced_accuracy")]
+    return losses, np.concatenate(kept)
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.mark.slow
+def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
+    road: Path, tmp_path: Path
+) -> None:
+    """In float64, with augmentation, without dropout (whose masks are each worker's own).
+
+    Sums of gradients are rounded in another order: some 1e-16 of their size, which Adam's
+    division and eight steps make some 1e-10 at most. In float32 the same noise starts at 1e-7,
+    which is why tests in float32 can only ask for 1e-3.
+    """
+    losses, alone = train_with(1, road / "dataset", tmp_path / "1")
+    for workers in (2, 4):
+        theirs, weights = train_with(workers, road / "dataset", tmp_path / str(workers))
+        assert theirs == pytest.approx(losses, rel=1e-9)
+        assert np.abs(weights - alone).max() < 1e-8
+
+
+def test_the_private_hooks_of_tensorflow_are_where_they_were() -> None:
+    """make_strategy leans on them; a TensorFlow that moves them has to fail here first."""
+    from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
+    from tensorflow.python.eager import context
+
+    assert callable(context._reset_context)
+    assert callable(context.context_safe)
+    assert isinstance(context.context()._initialized, bool)
+    parameters = inspect.signature(context.Context.configure_coordination_service).parameters
+    assert parameters.keys() >= {
+        *("service_type", "service_leader", "coordinated_jobs"),
+        *("cluster_register_timeout_in_ms", "heartbeat_timeout_in_ms"),
+    }
+    assert CoordinatedJob(name="worker", num_tasks=2).num_tasks == 2
+
+
+def test_a_cosine_schedule_warms_up_and_ends_at_nothing() -> None:
+    config = TrainConfig(epochs=10, schedule="cosine", warmup_epochs=2, learning_rate=0.01)
+    rate = make_optimizer(config, steps=5)._learning_rate
+    rates = [float(rate(step)) for step in (0, 5, 10, 30, 50)]
+    assert rates == pytest.approx([0, 0.005, 0.01, 0.005, 0], abs=1e-7)
+    plain = make_optimizer(TrainConfig(epochs=10, schedule="cosine", learning_rate=0.01), 5)
+    assert float(plain._learning_rate(0)) == pytest.approx(0.01)
+
+
+def test_adamw_leaves_biases_alone() -> None:
+    import keras
+
+    optimizer = make_optimizer(TrainConfig(optimizer="adamw", weight_decay=0.1), steps=5)
+    layer = keras.layers.Dense(3, name="dense")
+    layer.build((None, 2))
+    optimizer.build(layer.trainable_variables)
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    assert [optimizer._use_weight_decay(v) for v in layer.trainable_variables] == [True, False]
+
+
+def test_balanced_classes_weigh_the_same_in_all() -> None:
+    counts = {"nv": 60, "mel": 30, "df": 10}
+    weights = class_weights(TrainConfig(class_weighting="balanced"), counts)
+    by_class = dict(zip(Dataset.model_fields["classes"].default, weights, strict=True))
+    assert by_class["nv"] * 60 == pytest.approx(by_class["df"] * 10)
+    assert sum(by_class[code] * counts[code] for code in counts) == pytest.approx(100)
+    assert class_weights(TrainConfig(), counts).tolist() == [1.0] * 7

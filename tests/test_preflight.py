@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from skinclf import preflight as module
+from skinclf.config import SuperviseConfig, TrainConfig
+from skinclf.dataset_folder import Dataset
+from skinclf.errors import PreflightError
+from skinclf.preflight import Check, check_fit, preflight
+
+TWO = TrainConfig(slots=2, local_mode=False, global_batch=32)
+HURRY = SuperviseConfig(slots_seconds=1)
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_a_healthy_cluster_passes_and_nothing_is_left_behind(
+    spark: SparkSession, road: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    checks = preflight(spark, Dataset.read(str(road / "dataset")), str(run), TWO, HURRY)
+    check_fit(checks)
+    found = by_name(checks)
+    assert found.keys() == {
+        *("dynamic allocation", "encryption", "slots", "versions", "run folder", "dataset"),
+        *("worker ports", "memory", "processors"),
+    }
+    assert "2 workers reach each other" in found["worker ports"].found
+    assert not run.exists()
+
+
+def test_too_few_slots_are_told_with_their_numbers(
+    spark: SparkSession, road: Path, tmp_path: Path
+) -> None:
+    dataset = Dataset.read(str(road / "dataset"))
+    config = TWO.model_copy(update={"slots": 4})
+    checks = preflight(spark, dataset, str(tmp_path), config, HURRY)
+    with pytest.raises(PreflightError, match="4 slots are needed at once and the cluster has 2"):
+        check_fit(checks)
+
+
+def test_another_environment_on_the_executors_is_told_by_package(
+    spark: SparkSession, road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = module.versions()
+    monkeypatch.setattr(module, "versions", lambda: ours | {"keras": "9.9"})
+    checks = preflight(spark, Dataset.read(str(road / "dataset")), str(tmp_path), TWO, HURRY)
+    told = by_name(checks)["versions"]
+    assert not told.passed
+    assert f"keras {ours['keras']} on " in told.found
+    assert "9.9 on the driver" in told.found
+
+
+def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
+    spark: SparkSession, road: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    dataset = Dataset.read(str(road / "dataset"))
+    report = module._report(str(blocked / "run"), str(tmp_path / "elsewhere"), 0, [])
+    checks = by_name(module._of_reports([report], dataset, str(blocked / "run"), TWO))
+    assert "Not a directory" in checks["run folder"].found
+    assert "not seen by" in checks["dataset"].found
+    with pytest.raises(PreflightError, match="storage that driver and executors share"):
+        check_fit(list(checks.values()))
+
+
+def test_ports_that_are_closed_and_memory_that_is_short_are_told(
+    road: Path, tmp_path: Path
+) -> None:
+    """Port 1 of this machine: nobody listens there."""
+    dataset = Dataset.read(str(road / "dataset"))
+    report = module._report(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"]) | {"free_mb": 2000}
+    checks = by_name(module._of_reports([report, report], dataset, str(tmp_path), TWO))
+    assert "can't connect to 127.0.0.1:1" in checks["worker ports"].found
+    assert "1,000 MB a slot, 1,3" in checks["memory"].found
+    assert not checks["memory"].passed
+
+
+def test_bfloat16_on_a_processor_without_it_is_told(road: Path, tmp_path: Path) -> None:
+    dataset = Dataset.read(str(road / "dataset"))
+    report = module._report(str(tmp_path), dataset.path, 0, []) | {"bfloat16": False}
+    config = TWO.model_copy(update={"precision": "bfloat16"})
+    assert not by_name(module._of_reports([report], dataset, "", config))["processors"].passed
+
+
+def test_dynamic_allocation_and_tls_are_told(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = spark.sparkContext.getConf()
+    conf.set("spark.dynamicAllocation.enabled", "true").set("spark.ssl.enabled", "true")
+    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _self: conf)
+    assert [check.passed for check in module._of_settings(spark)] == [False, False]
+    conf.set("tensorflow.spark.distributor.ignoreSsl", "true")
+    assert by_name(module._of_settings(spark))["encryption"].passed
