@@ -49,6 +49,7 @@ class ArchiveConfig(Section):
 
     paths: Paths = ()
     metadata: str = ""
+    include: tuple[Text, ...] = ()
     max_file_bytes: PositiveInt = 64 * 2**20
     max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
 
@@ -193,7 +194,10 @@ class ScoreConfig(Section):
 
     paths: Paths = ()
     path: Text = "scores"
-    overwrite: bool = False
+    format: Literal["parquet", "csv", "isic"] = "parquet"
+    limit: NonNegativeInt = 0
+    max_rejects: Annotated[float, Field(ge=0, le=1)] = 1.0
+    micro_batch_images: PositiveInt = 8192
     batch_images: PositiveInt = 64
 
 

@@ -13,6 +13,7 @@ REASONS = {
     "unreadable": "the file is not an image that can be decoded, or its bytes can't be read",
     "truncated": "the image data ends before the image does",
     "empty": "the file has no bytes",
+    "nested_archive": "an archive inside an archive, which is not opened",
     "too_large": "more bytes or pixels than archive.max_file_bytes / max_pixels allow",
     "no_metadata": "no metadata row has this image_id",
     "no_image": "a metadata row whose image is not in the archive",

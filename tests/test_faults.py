@@ -171,7 +171,7 @@ def test_a_killed_driver_and_the_same_command_again(
     until(lambda: not training.cluster.python_workers(), training.told)
     training.start()
     assert training.finish() == 0, training.told()
-    assert "going on after epoch" in training.told()
+    assert "going on from checkpoint" in training.told()
     assert_whole(training, uninterrupted)
 
 

@@ -42,7 +42,8 @@ def prepare(config: Config, console: Console) -> Dataset:
             '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
         )
     check_metadata_file(config.archive.metadata)
-    listing = list_images(config.archive.paths, leave_out=[config.archive.metadata])
+    archive = config.archive
+    listing = list_images(archive.paths, [archive.metadata], archive.include)
     log.info("listed %s files", f"{listing.num_rows:,}")
     folder = output_folder(config.dataset.path)
     folder.check(overwrite=config.dataset.overwrite)

@@ -1,98 +1,215 @@
-"""Archive + run → scores: one row an image, whatever the archive holds."""
+"""Archive + run → scores: each image once, however often the job is killed or started."""
 
 import json
 import logging
+import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
-from pyspark.sql import DataFrame
+import pyarrow as pa
+from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archive import list_images
+from skinclf.archive import iter_images
 from skinclf.config import Config
-from skinclf.errors import CheckError, ConfigError
+from skinclf.dataset_folder import Dataset
+from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor
-from skinclf.output_folder import OutputFolder
-from skinclf.schemas import REJECTS, SCORES
-from skinclf.storage import absolute, delete, hadoop_path, join
-from skinclf.tables.dataset import reason_counts, write_rejects
+from skinclf.stages.score_display import ScoreDisplay
+from skinclf.storage import absolute, delete, exists, join, write_text
 from skinclf.tables.images import listing_frame
-from skinclf.tables.progress import spark_progress
+from skinclf.tables.score_folder import (
+    ScoreFolder,
+    count_listed,
+    each_micro_batch,
+    export,
+    list_new,
+    read_rejects,
+    read_scores,
+    write_batch,
+)
 from skinclf.tables.scores import scored_files
 from skinclf.tables.session import spark_session
 
 SUMMARY = "summary.json"
-"""Written last: scores without it are not finished."""
-
-SCORED, REJECTED, STAGING = "scores", "rejects", "staging"
+DIGEST_CHARACTERS = 12
+DRIFT = 0.1
+"""A class whose share differs by more from the training set's is worth a warning."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a scoring did: `predicted` and `rejects` count images by class and by reason."""
+    """What stands in a model's scores, and what this job added to them.
+
+    `predicted` and `rejects` count images by class and by reason; `drift` is, by class, the share
+    of the predictions less the class's share of the training images.
+    """
 
     path: str
     model: str
+    finished: str  # UTC, ISO 8601
     inputs: int
     scored: int
     predicted: dict[str, int]
     rejects: dict[str, int]
+    drift: dict[str, float]
+    new: int  # inputs that this job scored or rejected
+    changed: int  # of these, known before with another content
+    images_per_second: float
 
 
 def score(config: Config, console: Console) -> Summary:
-    """Score every file of `score.paths` with the run's model.
+    """Score what is new or changed in `score.paths` since this model's last job.
 
-    Writes `scores/`, `rejects/` and, last, summary.json below `score.path`. Raises UsageError
-    children for what is missing or in the way, CheckError where a file got lost.
+    Writes below `score.path`/MODEL, one folder a model: what was listed, scores, rejects and,
+    last, summary.json. Killed at any moment and started again, at most one micro-batch is
+    computed again, and each input ends exactly once in scores or rejects. Raises UsageError
+    children for what is missing, CheckError where an input got lost or too many were rejected.
     """
     predictor = Predictor.of_run(absolute(config.run.path))
     paths = config.score.paths or config.archive.paths
     if not paths:
-        raise ConfigError("score.paths: is empty; name the folders or zip files to score")
-    path = config.score.path
-    listing = list_images(paths, leave_out=[config.archive.metadata])
-    log.info("listed %s files", f"{listing.num_rows:,}")
-    folder = OutputFolder(path, "score", SUMMARY, (SCORED, REJECTED, STAGING))
-    folder.begin(overwrite=config.score.overwrite)
+        raise ConfigError("score.paths: is empty; name the folders or archives to score")
+    for path in paths:
+        next(iter_images([path]), None)  # a path that is not there is told before Spark starts
+    folder = ScoreFolder(join(absolute(config.score.path), predictor.digest[:DIGEST_CHARACTERS]))
     with spark_session("score", config.spark) as spark:
-        staging = hadoop_path(join(path, STAGING))
-        with spark_progress(spark, "score", console):
-            scored_files(
-                listing_frame(spark, listing),
-                predictor,
-                config.archive,
-                config.score.batch_images,
-            ).write.parquet(staging, mode="overwrite")
-        outcomes = spark.read.parquet(staging)
-        summary = _divide(outcomes, path, predictor.digest, listing.num_rows)
-    delete(join(path, STAGING))
-    folder.finish(json.dumps(asdict(summary), indent=1) + "\n")
-    log.info(
-        "scored %s images (%s rejects) to %s",
-        f"{summary.scored:,}",
-        f"{sum(summary.rejects.values()):,}",
-        path,
-    )
+        display = ScoreDisplay(console)
+        start = time.monotonic()
+        done = _score_listed(spark, config, predictor, folder, display)
+        if done:
+            log.info("finished the %s images of a job that was broken off", f"{done:,}")
+        new, changed = _list(spark, config, paths, folder)
+        display.expect(new)
+        done += _score_listed(spark, config, predictor, folder, display)
+        rate = done / (time.monotonic() - start)
+        summary = _summary(spark, folder, predictor, done, changed, rate)
+        if config.score.format != "parquet":
+            log.info("exported to %s", export(spark, folder, config.score.format))
+    write_text(join(folder.path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
+    _tell(summary, config)
     return summary
 
 
-def _divide(outcomes: DataFrame, path: str, model: str, inputs: int) -> Summary:
-    """Write scores and rejects apart, read them back and check that nothing is missing."""
-    spark = outcomes.sparkSession
-    scores, rejects = join(path, SCORED), join(path, REJECTED)
-    scored = outcomes.where("reason IS NULL").select(*SCORES.names)
-    scored.write.parquet(hadoop_path(scores), mode="overwrite")
-    write_rejects(outcomes.where("reason IS NOT NULL").select(*REJECTS.names), rejects)
-    rows = spark.read.parquet(hadoop_path(scores)).groupBy("predicted").count().collect()
-    counts = {row["predicted"]: row["count"] for row in rows}
-    reasons = reason_counts(spark, rejects)
-    count = sum(counts.values())
-    if count + sum(reasons.values()) != inputs:
+def _list(
+    spark: SparkSession, config: Config, paths: tuple[str, ...], folder: ScoreFolder
+) -> tuple[int, int]:
+    """Add to the listing what is new → (new inputs, of these changed ones)."""
+    archive = config.archive
+    new, changed = list_new(
+        spark,
+        iter_images(paths, [archive.metadata], archive.include),
+        folder,
+        micro_batch_images=config.score.micro_batch_images,
+        limit=config.score.limit,
+    )
+    if not exists(folder.listing):
+        raise ArchiveError(f"no files in {', '.join(paths)}")
+    log.info("%s inputs are new, of which %s have changed", f"{new:,}", f"{changed:,}")
+    return new, changed
+
+
+def _score_listed(
+    spark: SparkSession,
+    config: Config,
+    predictor: Predictor,
+    folder: ScoreFolder,
+    display: ScoreDisplay,
+) -> int:
+    """Score every micro-batch that is not done → how many inputs that were."""
+    inputs = 0
+
+    def run(listing: pa.Table, number: int) -> None:
+        nonlocal inputs
+        delete(join(folder.path, SUMMARY))  # what it says is no longer so
+        frame = listing_frame(spark, listing)
+        batch_images = config.score.batch_images
+        outcomes = scored_files(frame, predictor, config.archive, batch_images).persist()
+        try:
+            rejects = outcomes.where("reason IS NOT NULL").count()
+            count = outcomes.count()
+            if count != listing.num_rows:
+                raise CheckError(
+                    f"{folder.path}: batch {number} has {count} outcomes of {listing.num_rows} "
+                    f"inputs; it is not marked as done. Start the job again"
+                )
+            write_batch(outcomes, folder, number)
+        finally:
+            outcomes.unpersist()
+        inputs += count
+        display.add(count, rejects)
+
+    with display:
+        each_micro_batch(spark, folder, run)
+    return inputs
+
+
+def _summary(
+    spark: SparkSession,
+    folder: ScoreFolder,
+    predictor: Predictor,
+    new: int,
+    changed: int,
+    rate: float,
+) -> Summary:
+    """Count what is there. Raises CheckError unless it is each listed input, once."""
+    scores, rejects = read_scores(spark, folder), read_rejects(spark, folder)
+    predicted = dict(map(tuple, scores.groupBy("predicted").count().collect()))
+    reasons = dict(map(tuple, rejects.groupBy("reason").count().orderBy("reason").collect()))
+    scored, inputs = sum(predicted.values()), count_listed(spark, folder)
+    if inputs != scored + sum(reasons.values()):
         raise CheckError(
-            f"{path}: {inputs} files listed but {count} scores + {sum(reasons.values())} rejects; "
-            f"no {SUMMARY} was written. Did the archive change meanwhile? Start the job again"
+            f"{folder.path}: {inputs} inputs listed but {scored} scores + "
+            f"{sum(reasons.values())} rejects; no {SUMMARY} was written"
         )
-    predicted = {code: counts[code] for code in CODES if code in counts}
-    return Summary(path, model, inputs, count, predicted, reasons)
+    trained = Dataset.read(predictor.run).counts["train"]
+    images = sum(trained.values())
+    drift = {
+        code: round(predicted.get(code, 0) / scored - trained.get(code, 0) / images, 4)
+        for code in CODES
+        if scored
+    }
+    return Summary(
+        path=folder.path,
+        model=predictor.digest,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=inputs,
+        scored=scored,
+        predicted={code: predicted[code] for code in CODES if code in predicted},
+        rejects=reasons,
+        drift=drift,
+        new=new,
+        changed=changed,
+        images_per_second=round(rate, 1),
+    )
+
+
+def _tell(summary: Summary, config: Config) -> None:
+    """Say how it ended. Raises CheckError where more was rejected than is allowed."""
+    rejected = sum(summary.rejects.values())
+    log.info(
+        "scored %s new inputs (%s images/s); in all %s scores and %s rejects in %s",
+        f"{summary.new:,}",
+        f"{summary.images_per_second:.0f}",
+        f"{summary.scored:,}",
+        f"{rejected:,}",
+        summary.path,
+    )
+    if summary.drift:
+        code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))
+        if abs(difference) > DRIFT:
+            log.warning(
+                "%s is predicted %+.0f percentage points more often than it stood in the "
+                "training set: are these images of the same kind?",
+                code,
+                100 * difference,
+            )
+    share = rejected / summary.inputs if summary.inputs else 0.0
+    if share > config.score.max_rejects:
+        raise CheckError(
+            f"{summary.path}: {rejected:,} of {summary.inputs:,} inputs were rejected, more than "
+            f"score.max_rejects = {config.score.max_rejects:g}; all that could be scored was"
+        )

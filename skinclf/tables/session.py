@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,16 @@ def under_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
+def with_retries(master: str) -> str:
+    """A local master under which a task that lost its Python worker is tried again.
+
+    As on a cluster: Spark's local mode gives up at the first loss unless `local[N, 4]` says how
+    often to try.
+    """
+    match = re.fullmatch(r"local(?:\[([^,\]]+)\])?", master)
+    return f"local[{match[1] or 1},4]" if match else master
+
+
 @contextmanager
 def spark_session(
     name: str, config: SparkConfig, required: dict[str, str] | None = None
@@ -68,7 +79,7 @@ def spark_session(
     if not under_spark_submit():
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
         settings = LAPTOP | {"spark.driver.memory": config.driver_memory} | settings
-        builder = builder.master(config.master)
+        builder = builder.master(with_retries(config.master))
     for key, value in (settings | (required or {})).items():
         builder = builder.config(key, value)
     try:

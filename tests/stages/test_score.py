@@ -6,11 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.errors import UsageError
+from skinclf.errors import CheckError
 from skinclf.image import decode_rgb
 from skinclf.learn.predictor import Predictor
 from skinclf.schemas import REJECTS, SCORES
-from skinclf.stages.score import score
+from skinclf.stages.score import Summary, score
+from skinclf.stages.train import train
 from tests.conftest import jpeg, road_config, write_zip
 
 QUIET = Console(quiet=True)
@@ -27,15 +28,16 @@ def scored(trained: Path) -> Path:
     broken = {"a.jpg": b"", "b.jpg": b"nothing", "c.jpg": sound["IMG_100.jpg"][:150]}
     write_zip(archive / "ü.zip", {n: sound[n] for n in list(sound)[50:]} | broken)
     (archive / "no.zip").write_bytes(b"not a zip")
-    score(road_config(trained, f"score.paths={archive}"), QUIET)
-    return trained / "scores"
+    summary = score(road_config(trained, f"score.paths={archive}"), QUIET)
+    return Path(summary.path)
 
 
 def test_every_input_is_a_score_or_a_reject(scored: Path) -> None:
     scores, rejects = pq.read_table(scored / "scores"), pq.read_table(scored / "rejects")
     assert (scores.num_rows, rejects.num_rows) == (150, 4)
-    assert (scores.schema.names, scores.schema.types) == (SCORES.names, SCORES.types)
-    assert rejects.schema.names == REJECTS.names
+    assert scores.schema.names == [*SCORES.names, "batch"]
+    assert scores.schema.types[:-1] == SCORES.types
+    assert rejects.schema.names == [*REJECTS.names, "batch"]
     reasons = {row["image_id"]: row["reason"] for row in rejects.to_pylist()}
     assert reasons == {"a": "empty", "b": "unreadable", "c": "truncated", "no": "unreadable"}
 
@@ -60,10 +62,99 @@ def test_the_summary_adds_up(scored: Path) -> None:
     assert summary["inputs"] == 154
     assert summary["scored"] == sum(summary["predicted"].values()) == 150
     assert summary["rejects"] == {"empty": 1, "truncated": 1, "unreadable": 2}
-    assert not (scored / "staging").exists()
+    assert summary["new"] == 154
+    assert abs(sum(summary["drift"].values())) < 1e-3
+    assert scored.name == summary["model"][:12]
+    assert {path.name for path in scored.iterdir()} == {
+        *("listing", "scores", "rejects", "checkpoint", "summary.json")
+    }
 
 
-def test_finished_scores_are_not_written_over_unless_allowed(trained: Path, scored: Path) -> None:
-    config = road_config(trained, f"score.paths={trained / 'to score'}")
-    with pytest.raises(UsageError, match=r"score\.overwrite=true"):
-        score(config, QUIET)
+class Archive:
+    """A folder of images that changes between jobs, and the scores of it."""
+
+    def __init__(self, trained: Path, folder: Path) -> None:
+        self._trained, self._out = trained, folder / "scores"
+        self.folder = folder / "archive"
+        self.folder.mkdir()
+
+    def write(self, *numbers: int, shade: int = 100) -> None:
+        for number in numbers:
+            (self.folder / f"IMG_{number:03}.jpg").write_bytes(jpeg((number, shade, 80)))
+
+    def score(self, *settings: str) -> Summary:
+        config = road_config(
+            self._trained, f"score.paths={self.folder}", f"score.path={self._out}", *settings
+        )
+        return score(config, QUIET)
+
+
+@pytest.fixture
+def archive(trained: Path, tmp_path: Path) -> Archive:
+    return Archive(trained, tmp_path)
+
+
+def rows_of(path: str) -> dict[str, tuple[object, ...]]:
+    """image_id → its probabilities; each image once."""
+    rows = pq.read_table(f"{path}/scores").to_pylist()
+    assert len({row["source"] for row in rows}) == len(rows)
+    names = [name for name in SCORES.names if name.startswith("probability_")]
+    return {row["image_id"]: tuple(row[name] for name in names) for row in rows}
+
+
+def test_only_what_is_new_or_changed_is_scored_again(archive: Archive) -> None:
+    archive.write(*range(10))
+    (archive.folder / "broken.jpg").write_bytes(b"broken")
+    first = archive.score("score.micro_batch_images=4")
+    assert (first.new, first.inputs, first.scored) == (11, 11, 10)
+    before = rows_of(first.path)
+
+    again = archive.score()
+    assert (again.new, again.inputs, again.scored) == (0, 11, 10)
+
+    archive.write(10, 11)
+    archive.write(3, shade=250)
+    (archive.folder / "broken.jpg").write_bytes(jpeg((1, 2, 3)))
+    grown = archive.score("score.micro_batch_images=4")
+    assert (grown.new, grown.changed, grown.inputs, grown.scored) == (4, 2, 13, 13)
+    assert grown.rejects == {}
+    after = rows_of(grown.path)
+    assert {name for name in before if after[name] != before[name]} == {"IMG_003"}
+    assert after.keys() - before.keys() == {"IMG_010", "IMG_011", "broken"}
+
+
+def test_a_limit_leaves_the_rest_for_the_next_job(archive: Archive) -> None:
+    archive.write(*range(5))
+    assert archive.score("score.limit=3").scored == 3
+    assert archive.score().scored == 5
+
+
+def test_another_model_s_scores_stand_beside_the_first_one_s(
+    archive: Archive, trained: Path, tmp_path: Path
+) -> None:
+    archive.write(1, 2)
+    first = archive.score()
+    other = tmp_path / "run"
+    train(road_config(trained, f"run.path={other}", "train.epochs=1", "train.seed=7"), QUIET)
+    second = archive.score(f"run.path={other}")
+    assert Path(first.path).parent == Path(second.path).parent
+    assert rows_of(first.path) != rows_of(second.path)
+
+
+def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Archive) -> None:
+    archive.write(1, 2, 3)
+    (archive.folder / "no.jpg").write_bytes(b"no")
+    with pytest.raises(CheckError, match=r"1 of 4 inputs were rejected.*max_rejects = 0\.2"):
+        archive.score("score.max_rejects=0.2")
+    assert archive.score("score.max_rejects=0.25").scored == 3
+
+
+def test_exports_are_one_file(archive: Archive) -> None:
+    archive.write(2, 1)
+    folder = Path(archive.score("score.format=isic").path)
+    lines = (folder / "isic.csv").read_text().splitlines()
+    assert lines[0] == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
+    assert [line.split(",")[0] for line in lines[1:]] == ["IMG_001", "IMG_002"]
+    assert sum(map(float, lines[1].split(",")[1:])) == pytest.approx(1, abs=1e-5)
+    archive.score("score.format=csv")
+    assert len((folder / "scores.csv").read_text().splitlines()) == 3

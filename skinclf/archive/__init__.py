@@ -1,0 +1,11 @@
+"""Folders, zip, tar and Parquet files, lists of URIs → a listing that splits into tasks.
+
+Nothing is ever extracted: a zip's members are listed from its central directory, a tar's by one
+pass over its headers, and both are read in place by byte range, so that all cores share one
+large archive. One abstraction for prepare and score.
+"""
+
+from skinclf.archive.listing import LISTING, iter_images, list_images
+from skinclf.archive.reader import ArchiveReader
+
+__all__ = ["LISTING", "ArchiveReader", "iter_images", "list_images"]

@@ -1,0 +1,197 @@
+"""What there is to read: one row a file, wherever it lies."""
+
+import csv
+import fnmatch
+import glob
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from skinclf.archive import parquets, tars, zips
+from skinclf.errors import ArchiveError
+from skinclf.storage import join, locate, read_text, uri
+
+LISTING = pa.schema(
+    [
+        ("source", pa.string()),  # URI of the file; a member is archive.zip!/member.jpg
+        ("image_id", pa.string()),  # the file's name without its ending
+        ("file", pa.string()),  # URI of the file to open: the image, or the archive that holds it
+        ("kind", pa.string()),  # what that is: file, zip, tar, tar.gz or parquet
+        ("size", pa.int64()),  # bytes of the image file, unpacked; null: not known before reading
+        ("offset", pa.int64()),  # where it begins in the archive; of Parquet: the row's number
+        ("packed_size", pa.int64()),  # bytes in the zip
+        ("method", pa.int32()),  # compression method of the zip format
+        ("crc", pa.int64()),  # CRC-32 of the unpacked bytes, in a zip
+        ("stamp", pa.string()),  # changes when the image does: time of change, or checksum
+        ("defect", pa.string()),  # why it can't be read at all; null for nearly every file
+    ]
+)
+"""One row a file that is to become an image. A `source` stands for one row: the second member of
+one name in an archive is archive.zip!/member.jpg#2."""
+
+Row = dict[str, Any]
+
+MEMBERS = {
+    ".zip": zips.members,
+    ".tar": tars.members,
+    ".tar.gz": tars.members,
+    ".tgz": tars.members,
+    ".parquet": parquets.rows,
+}
+"""What lists the images inside a file, by the ending of its name."""
+
+LISTS = (".txt", ".csv")
+URI_COLUMNS = ("uri", "path", "source", "file")
+CHUNK = 1000
+
+
+def list_images(
+    paths: Iterable[str], leave_out: Sequence[str] = (), include: Sequence[str] = ()
+) -> pa.Table:
+    """The whole of `iter_images` as LISTING, sorted by source, each source once.
+
+    Raises ArchiveError where nothing is found.
+    """
+    paths = list(paths)
+    rows = {row["source"]: row for row in iter_images(paths, leave_out, include)}
+    if not rows:
+        raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
+    ordered = sorted(rows.values(), key=lambda row: (row["file"], row["offset"] or 0))
+    return pa.Table.from_pylist(ordered, schema=LISTING)
+
+
+def iter_images(
+    paths: Iterable[str], leave_out: Sequence[str] = (), include: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Every image file of `paths`, row by row of LISTING: memory does not grow with their number.
+
+    `paths`: folders (recursively), zip, tar and Parquet files, lists of URIs (.txt, .csv), single
+    files and local globs. Every file counts, whatever its name, save those in `leave_out` (the
+    metadata) and, where `include` has patterns such as "*.jpg", those that none of them fits:
+    what is no image becomes a reject when it is read. A file that two paths name comes twice.
+    Raises ArchiveError where a path does not exist.
+    """
+    skipped = {uri(path) for path in leave_out if path}
+    patterns = [pattern.lower() for pattern in include]
+    for path in chain.from_iterable(map(_expand, paths)):
+        listed = path.lower().endswith(LISTS) and _is_file(path)
+        for file, info in _files_of_list(path) if listed else _files_below(path):
+            if file not in skipped:
+                yield from (row for row in _rows(file, info) if _fits(row, patterns))
+
+
+def _rows(file: str, info: fs.FileInfo) -> Iterator[Row]:
+    """The rows of a file: itself, or what is in it."""
+    plain = dict.fromkeys(LISTING.names) | {
+        "source": file,
+        "image_id": PurePosixPath(info.path).stem,
+        "file": file,
+        "kind": "file",
+        "size": info.size,
+        "stamp": str(info.mtime_ns),
+    }
+    name = file.lower()
+    inside = next((MEMBERS[ending] for ending in MEMBERS if name.endswith(ending)), None)
+    if info.type == fs.FileType.NotFound:
+        yield plain | {"defect": "there is no such file"}
+    elif inside is None:
+        yield plain
+    else:
+        seen: dict[str, int] = {}
+        for member in inside(file):
+            within = member.pop("name", None)
+            row = plain | {"size": None} | member
+            if within is not None:
+                seen[within] = seen.get(within, 0) + 1
+                again = f"#{seen[within]}" if seen[within] > 1 else ""
+                row["source"] = f"{file}!/{within}{again}"
+                row["image_id"] = PurePosixPath(within).stem
+            yield row
+
+
+def _fits(row: Row, patterns: Sequence[str]) -> bool:
+    """Whether a row is wanted. What is defect is: it has to be told."""
+    name = row["source"].rpartition("/")[2].lower()
+    return (
+        not patterns
+        or row["defect"] is not None
+        or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    )
+
+
+def _expand(path: str) -> list[str]:
+    if "://" in path or not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True))
+    if not found:
+        raise ArchiveError(f"{path}: no file has such a name")
+    return found
+
+
+def _is_file(path: str) -> bool:
+    file_system, inner = locate(path)
+    return bool(file_system.get_file_info(inner).type == fs.FileType.File)
+
+
+def _files_below(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
+    """Every file of a folder, or the one file that `path` is, as (URI, info).
+
+    Folder by folder, so that one folder's entries are held at a time.
+    """
+    file_system, inner = locate(path)
+    info = file_system.get_file_info(inner)
+    if info.type == fs.FileType.NotFound:
+        raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of images")
+    root = uri(path).rstrip("/")
+    if info.type == fs.FileType.File:
+        yield root, info
+        return
+    folders = [inner]
+    while folders:
+        below = file_system.get_file_info(fs.FileSelector(folders.pop()))
+        for entry in sorted(below, key=lambda entry: entry.path):
+            if entry.type == fs.FileType.Directory:
+                folders.append(entry.path)
+            elif entry.type == fs.FileType.File:
+                name = entry.path.removeprefix(inner.rstrip("/")).lstrip("/")
+                local = root.startswith("file://")
+                yield (uri(entry.path) if local else f"{root}/{name}"), entry
+
+
+def _files_of_list(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
+    """The files that a list names: a line each, or a column of a CSV with a header.
+
+    Relative paths are taken from the list's own folder.
+    """
+    text = read_text(path)
+    if path.lower().endswith(".csv"):
+        reader = csv.DictReader(io.StringIO(text))
+        column = next((n for n in URI_COLUMNS if n in (reader.fieldnames or ())), None)
+        if column is None:
+            raise ArchiveError(
+                f"{path}: has the columns {', '.join(reader.fieldnames or ())}; a list of images "
+                f"names them in one of {', '.join(URI_COLUMNS)}"
+            )
+        names = [row[column] for row in reader]
+    else:
+        names = text.splitlines()
+    folder = path.rpartition("/")[0] or "."
+    absolute = (
+        name if "://" in name or name.startswith("/") else join(folder, name)
+        for name in map(str.strip, names)
+        if name
+    )
+    while chunk := list(islice(absolute, CHUNK)):
+        by_system: dict[Any, list[str]] = {}
+        for name in chunk:
+            by_system.setdefault(name.partition("://")[0] if "://" in name else "", []).append(name)
+        for group in by_system.values():
+            places = [locate(name) for name in group]
+            infos = places[0][0].get_file_info([inner for _, inner in places])
+            yield from zip(map(uri, group), infos, strict=True)

@@ -1,0 +1,263 @@
+"""The scores of one model on storage, and what makes each image stand in them exactly once.
+
+scores/3f9c2a71d0be/    the model's digest, shortened; another model has a folder of its own
+  listing/generation=0000/*.parquet    all that was ever listed, LISTING; one file a micro-batch
+  scores/batch=000000/*.parquet        SCORES
+  rejects/batch=000000/*.parquet       REJECTS
+  checkpoint/           Spark's own account of the micro-batches that are done
+  scores.csv, isic.csv  the same scores in one file, where score.format asks for it
+  summary.json          written last by each job
+
+A micro-batch is one file of the listing. Structured Streaming notes which files make up batch N
+before it starts and that N is done after it: a job that is killed in between does N again, and N
+replaces its own folders.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from skinclf.archive import LISTING
+from skinclf.labels import CODES, probability_column
+from skinclf.schemas import REJECTS, SCORES
+from skinclf.storage import delete, exists, hadoop_path, join, list_names, locate, write_bytes
+
+ROWS_A_PART = 50_000
+"""Of what the driver lists before it writes it down."""
+
+ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
+"""The columns of the ISIC challenge's CSV after `image`, in upper case there."""
+
+NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+
+
+@dataclass(frozen=True)
+class ScoreFolder:
+    """The names in a model's folder."""
+
+    path: str
+
+    @property
+    def listing(self) -> str:
+        """What was listed, by generation."""
+        return join(self.path, "listing")
+
+    @property
+    def scores(self) -> str:
+        """One row an image, by micro-batch."""
+        return join(self.path, "scores")
+
+    @property
+    def rejects(self) -> str:
+        """One row a file that is no image, by micro-batch."""
+        return join(self.path, "rejects")
+
+    @property
+    def checkpoint(self) -> str:
+        """Spark's account of what is done."""
+        return join(self.path, "checkpoint")
+
+    @property
+    def found(self) -> str:
+        """What the archive holds now; only while it is compared with the listing."""
+        return join(self.path, "found")
+
+
+def list_new(
+    spark: SparkSession,
+    rows: Iterable[dict[str, Any]],
+    folder: ScoreFolder,
+    *,
+    micro_batch_images: int,
+    limit: int,
+) -> tuple[int, int]:
+    """Add to the listing what is new or changed in the archive → (listed, of these changed).
+
+    What an earlier content of a changed file has given is taken out first. A job that is killed
+    anywhere in here finds the same again. Memory does not grow with the number of rows.
+    """
+    found = _write_found(spark, rows, folder)
+    if exists(folder.listing):
+        known = (
+            spark.read.parquet(hadoop_path(folder.listing))
+            .groupBy("source")
+            .agg(F.max_by("stamp", "generation").alias("known_stamp"))
+        )
+        compared = found.join(known.withColumn("known", F.lit(True)), "source", "left")
+        unlike = ~F.col("stamp").eqNullSafe(F.col("known_stamp"))
+        new = compared.where(F.col("known").isNull() | unlike)
+    else:
+        new = found.withColumn("known", F.lit(None).cast("boolean"))
+    if limit:
+        new = new.orderBy("file", "offset").limit(limit)
+    new = new.persist()
+    count, changed = new.count(), new.where("known").count()
+    if changed:
+        _take_out(new.where("known").select("source"), folder)
+    if count:
+        generation = len(list_names(folder.listing))
+        batches = -(-count // micro_batch_images)
+        (
+            new.select(*LISTING.names)
+            .repartitionByRange(batches, "file", "offset", "source")
+            .sortWithinPartitions("file", "offset", "source")
+            .write.option(*NO_MARKER)
+            .parquet(hadoop_path(join(folder.listing, f"generation={generation:04}")))
+        )
+    new.unpersist()
+    delete(folder.found)
+    return count, changed
+
+
+def each_micro_batch(
+    spark: SparkSession, folder: ScoreFolder, do: Callable[[pa.Table, int], None]
+) -> None:
+    """Call `do` with LISTING and number of each micro-batch that is not done, in order."""
+    if not exists(folder.listing):
+        return
+    stream = (
+        spark.readStream.schema(from_arrow_schema(LISTING))
+        .option("recursiveFileLookup", "true")
+        .option("maxFilesPerTrigger", "1")
+        .parquet(hadoop_path(folder.listing))
+    )
+    errors: list[Exception] = []
+
+    def run(rows: DataFrame, number: int) -> None:
+        try:
+            do(rows.toArrow().cast(LISTING), number)
+        except Exception as error:  # told as it is, not as the gateway would quote it
+            errors.append(error)
+            raise
+
+    query = (
+        stream.writeStream.foreachBatch(run)
+        .trigger(availableNow=True)
+        .option("checkpointLocation", hadoop_path(folder.checkpoint))
+        .start()
+    )
+    try:
+        query.awaitTermination()
+    except Exception:
+        if errors:
+            raise errors[0] from None
+        raise
+    finally:
+        query.stop()
+
+
+def write_batch(outcomes: DataFrame, folder: ScoreFolder, number: int) -> None:
+    """Write a micro-batch's OUTCOMES as scores and rejects, in place of what it left before."""
+    batch = f"batch={number:06}"
+    for kept, schema, place in (
+        ("reason IS NULL", SCORES, folder.scores),
+        ("reason IS NOT NULL", REJECTS, folder.rejects),
+    ):
+        (
+            outcomes.where(kept)
+            .select(*schema.names)
+            .coalesce(1)
+            .write.option(*NO_MARKER)
+            .parquet(hadoop_path(join(place, batch)), mode="overwrite")
+        )
+
+
+def read_scores(spark: SparkSession, folder: ScoreFolder) -> DataFrame:
+    """SCORES of all micro-batches, with `batch`."""
+    return _read(spark, folder.scores, SCORES)
+
+
+def read_rejects(spark: SparkSession, folder: ScoreFolder) -> DataFrame:
+    """REJECTS of all micro-batches, with `batch`."""
+    return _read(spark, folder.rejects, REJECTS)
+
+
+def count_listed(spark: SparkSession, folder: ScoreFolder) -> int:
+    """How many different inputs were ever listed."""
+    if not exists(folder.listing):
+        return 0
+    listed = spark.read.parquet(hadoop_path(folder.listing))
+    return listed.select("source").distinct().count()
+
+
+def export(spark: SparkSession, folder: ScoreFolder, form: str) -> str:
+    """Write all scores into one CSV file, sorted by image → its path."""
+    scores = read_scores(spark, folder)
+    if form == "isic":
+        columns = [
+            F.col("image_id").alias("image"),
+            *(F.col(probability_column(code)).alias(code.upper()) for code in ISIC_ORDER),
+        ]
+    else:
+        names = ("source", "image_id", "predicted", *map(probability_column, CODES), "model")
+        columns = [F.col(name) for name in names]
+    name = "isic.csv" if form == "isic" else "scores.csv"
+    staging = join(folder.path, "export")
+    (
+        scores.sort("image_id", "source")
+        .select(*columns)
+        .coalesce(1)
+        .write.option(*NO_MARKER)
+        .csv(hadoop_path(staging), mode="overwrite", header=True)
+    )
+    (part,) = (n for n in list_names(staging) if n.startswith("part-"))
+    file_system, inner = locate(join(staging, part))
+    file_system.move(inner, locate(join(folder.path, name))[1])
+    delete(staging)
+    return join(folder.path, name)
+
+
+def _write_found(
+    spark: SparkSession, rows: Iterable[dict[str, Any]], folder: ScoreFolder
+) -> DataFrame:
+    """What the archive holds, on storage, each source once."""
+    delete(folder.found)
+    remaining = iter(rows)
+    for number, part in enumerate(_parts(remaining)):
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(part, schema=LISTING), sink)
+        write_bytes(join(folder.found, f"{number:06}.parquet"), sink.getvalue().to_pybytes())
+    if not exists(folder.found):
+        return spark.createDataFrame([], from_arrow_schema(LISTING))
+    found = spark.read.schema(from_arrow_schema(LISTING)).parquet(hadoop_path(folder.found))
+    return found.dropDuplicates(["source"])
+
+
+def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while part := list(islice(rows, ROWS_A_PART)):
+        yield part
+
+
+def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:
+    """Write each file of scores and rejects that speaks of `sources` anew, without them."""
+    spark = sources.sparkSession
+    for place, schema in ((folder.scores, SCORES), (folder.rejects, REJECTS)):
+        if not exists(place):
+            continue
+        rows = spark.read.parquet(hadoop_path(place)).select("source", "_metadata.file_path")
+        by_file = rows.join(sources, "source", "left_semi").groupBy("file_path")
+        for row in by_file.agg(F.collect_set("source").alias("sources")).toLocalIterator():
+            # Spark's form of the path is not pyarrow's; what it ends with is the same.
+            path = join(place, *row["file_path"].split("/")[-2:])
+            file_system, inner = locate(path)
+            table = pq.read_table(inner, filesystem=file_system, schema=schema)
+            kept = table.filter(pc.invert(pc.is_in(table["source"], pa.array(row["sources"]))))
+            sink = pa.BufferOutputStream()
+            pq.write_table(kept, sink)
+            name = path.rpartition("/")[2]
+            delete(join(path.removesuffix(name), f".{name}.crc"))  # Hadoop's, on a local disk
+            write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _read(spark: SparkSession, path: str, schema: pa.Schema) -> DataFrame:
+    if not exists(path):
+        return spark.createDataFrame([], from_arrow_schema(schema))
+    return spark.read.parquet(hadoop_path(path))
