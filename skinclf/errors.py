@@ -53,6 +53,10 @@ class CheckError(SkinclfError):
     """A job's closing check failed: rows were lost, doubled, or stand in two splits."""
 
 
+class ScoringError(SkinclfError):
+    """Scoring broke off; what is done stays done, and the same command goes on."""
+
+
 class TrainingError(SkinclfError):
     """Training ended without a model."""
 

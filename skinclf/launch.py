@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -21,6 +20,7 @@ from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError, WorkersLost
 from skinclf.learn import import_tensorflow
 from skinclf.learn.heartbeat import Heartbeat
+from skinclf.tables.failures import own_error, root_cause
 from skinclf.tables.slots import wait_for_slots
 
 REQUIRED_CONF = {
@@ -230,14 +230,5 @@ def _cause(message: str) -> tuple[type[TrainingError], str]:
     An error of ours, raised in a worker, is final. Anything else (a process that is gone, a
     collective that was given up) is the surroundings' fault.
     """
-    lines = [line.strip() for line in message.splitlines()]
-    for line in lines:
-        if line.startswith("skinclf.errors."):
-            return TrainingError, line.removeprefix("skinclf.errors.")
-    told = re.compile(
-        r"ExecutorLostFailure|Python worker exited|^[\w.]+(Error|Exception): |cancelled"
-    )
-    skipped = ("org.apache.spark.SparkException: Job aborted", "py4j.")
-    causes = [line for line in lines if told.search(line) and not line.startswith(skipped)]
-    cause = (causes or lines)[0].removeprefix("org.apache.spark.SparkException: ")
-    return WorkersLost, cause.partition(". Consider setting")[0]
+    ours = own_error(message)
+    return (TrainingError, ours) if ours else (WorkersLost, root_cause(message))

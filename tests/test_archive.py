@@ -1,6 +1,10 @@
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from skinclf.archive import ArchiveReader, list_images
@@ -128,3 +132,132 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path, path: str) -> None:
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="no files in"):
         list_images([str(tmp_path)])
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz"])
+def test_members_of_a_tar_are_read_in_place(tmp_path: Path, ending: str) -> None:
+    members = {f"deep/ISIC_{n:07}.jpg": jpeg((n, n, n)) for n in range(20)}
+    archive = write_tar(tmp_path / f"a{ending}", members)
+    assert contents([archive]) == {Path(name).stem: data for name, data in members.items()}
+    (row, *_) = list_images([str(archive)]).to_pylist()
+    assert row["source"] == f"{archive.as_uri()}!/deep/ISIC_0000000.jpg"
+
+
+def test_members_of_a_packed_tar_are_read_in_any_order(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "a.tar.gz", {f"{n}.jpg": bytes([n]) * 9 for n in range(5)})
+    entries = list_images([str(archive)]).to_pylist()
+    with ArchiveReader(MIB) as reader:
+        assert [reader.read(entries[n])[0] for n in (3, 1, 4)] == [3, 1, 4]
+
+
+def test_a_tar_cut_off_gives_what_is_whole_and_one_defect(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "a.tar", {f"{n}.jpg": bytes([n]) * 2000 for n in range(5)})
+    archive.write_bytes(archive.read_bytes()[: 3 * 2560 + 1000])  # within the fourth member
+    found = contents([archive])
+    assert [found[str(n)] for n in range(3)] == [bytes([n]) * 2000 for n in range(3)]
+    assert found["3"] == "truncated"
+
+
+def test_what_is_called_tar_and_is_none_is_one_unreadable_input(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.tar.gz", "c.parquet"):
+        (tmp_path / name).write_bytes(b"something else" * 100)
+    assert set(contents([tmp_path]).values()) == {"unreadable"}
+    assert list_images([str(tmp_path)]).num_rows == 3
+
+
+def test_parquet_as_hugging_face_writes_it(tmp_path: Path) -> None:
+    images = [
+        {"bytes": None if n == 7 else bytes([n]) * 50, "path": f"IMG_{n}.jpg"} for n in range(40)
+    ]
+    table = pa.table({"image": images, "label": list(range(40))})
+    pq.write_table(table, tmp_path / "train-0000.parquet", row_group_size=15)
+    found = contents([tmp_path])
+    assert found.pop("IMG_7") == "empty"
+    assert found == {f"IMG_{n}": bytes([n]) * 50 for n in range(40) if n != 7}
+
+
+def test_parquet_as_spark_s_binary_file_source_gives_it(tmp_path: Path) -> None:
+    table = pa.table({"path": ["s3://b/x/a.jpg", "s3://b/y/a.jpg"], "content": [b"1", b"2"]})
+    pq.write_table(table, tmp_path / "images.parquet")
+    rows = list_images([str(tmp_path)]).to_pylist()
+    assert [row["source"].rpartition("!/")[2] for row in rows] == ["0/a.jpg", "1/a.jpg"]
+    with ArchiveReader(MIB) as reader:
+        assert [reader.read(row) for row in rows] == [b"1", b"2"]
+
+
+def test_parquet_without_images_says_what_is_expected(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
+    (row,) = list_images([str(tmp_path)]).to_pylist()
+    assert "image.bytes and image.path" in row["defect"]
+
+
+def test_a_list_names_files_by_line_or_by_column(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.jpg", "sub/b.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    write_zip(tmp_path / "z.zip", {"c.jpg": b"c"})
+    lines = tmp_path / "list.txt"
+    lines.write_text(f"a.jpg\n\n{(tmp_path / 'sub/b.jpg').as_uri()}\nz.zip\ngone.jpg\n")
+    expected = {"a": b"a.jpg", "b": b"sub/b.jpg", "c": b"c", "gone": "unreadable"}
+    assert contents([lines]) == expected
+    table = tmp_path / "list.csv"
+    table.write_text("id,path\n1,a.jpg\n2,sub/b.jpg\n")
+    assert contents([table]) == {"a": b"a.jpg", "b": b"sub/b.jpg"}
+    table.write_text("id,name\n1,a.jpg\n")
+    with pytest.raises(ArchiveError, match="has the columns id, name"):
+        list_images([str(table)])
+
+
+def test_only_names_that_a_pattern_fits_are_listed(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", {"x/one.JPG": b"1", "x/notes.txt": b"2"})
+    (tmp_path / "two.png").write_bytes(b"3")
+    (tmp_path / "broken.zip").write_bytes(b"4")
+    listed = list_images([str(tmp_path)], include=["*.jpg", "*.png"])
+    assert sorted(listed["image_id"].to_pylist()) == ["broken", "one", "two"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name_are_two_inputs(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.jpg", b"first")
+        archive.writestr("x.jpg", b"second")
+    rows = list_images([str(tmp_path)]).to_pylist()
+    assert [row["source"].rpartition("!/")[2] for row in rows] == ["x.jpg", "x.jpg#2"]
+    with ArchiveReader(MIB) as reader:
+        assert [reader.read(row) for row in rows] == [b"first", b"second"]
+
+
+def test_an_archive_in_an_archive_is_rejected_as_such(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "inner.zip", {"a.jpg": b"a"}).read_bytes()
+    (tmp_path / "inner.zip").unlink()
+    write_zip(tmp_path / "outer.zip", {"inner.zip": inner, "b.jpg": b"b"})
+    write_tar(tmp_path / "outer.tar", {"deep/inner.tar.gz": inner})
+    found = contents([tmp_path])
+    assert found == {"inner": "nested_archive", "b": b"b", "inner.tar": "nested_archive"}
+
+
+def test_long_and_foreign_names_are_kept(tmp_path: Path) -> None:
+    name = "皮膚/" + "é" * 100 + ".jpg"
+    write_zip(tmp_path / "a.zip", {name: b"zip"})
+    write_tar(tmp_path / "b.tar", {name: b"tar"})
+    rows = list_images([str(tmp_path)]).to_pylist()
+    assert {row["source"].rpartition("!/")[2] for row in rows} == {name}
+    with ArchiveReader(MIB) as reader:
+        assert [reader.read(row) for row in rows] == [b"zip", b"tar"]
+
+
+def test_an_archive_that_vanishes_while_it_is_read_gives_rejects(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "a.tar", {"a.jpg": b"a"})
+    (entry,) = list_images([str(archive)]).to_pylist()
+    archive.unlink()
+    with ArchiveReader(MIB) as reader, pytest.raises(RejectedImage, match="unreadable"):
+        reader.read(entry)
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path

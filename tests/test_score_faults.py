@@ -59,10 +59,13 @@ def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
         assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-5000:]
         time.sleep(chance.uniform(0.5, 4))
         if process.poll() is not None:
-            # All was scored before the kills were done: take a part away and go on.
-            assert process.returncode == 0, (tmp_path / "log").read_text()[-5000:]
-            for path in chance.sample(sorted(archive.glob("*.jpg")), 150):
-                path.touch()
+            # Either one task lost its worker four times, after which Spark gives up, or all was
+            # scored before the kills were done: then a part is to be scored again.
+            if process.returncode == 0:
+                for path in chance.sample(sorted(archive.glob("*.jpg")), 150):
+                    path.touch()
+            else:
+                assert "The same command goes on" in (tmp_path / "log").read_text()[-500:]
             process = subprocess.Popen(command, stdout=log, stderr=log)
             continue
         workers = python_workers(process.pid)
@@ -76,7 +79,9 @@ def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
         else:
             os.kill(chance.choice(workers), signal.SIGKILL)
             kills["worker"] += 1
-    assert process.wait(timeout=PATIENCE) == 0, (tmp_path / "log").read_text()[-5000:]
+    if process.wait(timeout=PATIENCE):
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        assert process.wait(timeout=PATIENCE) == 0, (tmp_path / "log").read_text()[-5000:]
     assert min(kills.values()) >= 4, kills
 
     (folder,) = (tmp_path / "scores").iterdir()

@@ -21,14 +21,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.archive import LISTING
+from skinclf.errors import ScoringError, SkinclfError
 from skinclf.labels import CODES, probability_column
 from skinclf.schemas import REJECTS, SCORES
 from skinclf.storage import delete, exists, hadoop_path, join, list_names, locate, write_bytes
+from skinclf.tables.failures import own_error, root_cause
 
 ROWS_A_PART = 50_000
 """Of what the driver lists before it writes it down."""
@@ -146,10 +150,15 @@ def each_micro_batch(
     )
     try:
         query.awaitTermination()
-    except Exception:
-        if errors:
-            raise errors[0] from None
-        raise
+    except (Py4JError, PySparkException) as error:
+        first = errors[0] if errors else error
+        if isinstance(first, SkinclfError):
+            raise first from None
+        message = str(first)
+        raise ScoringError(
+            f"{folder.path}: scoring broke off: {own_error(message) or root_cause(message)}. "
+            f"The same command goes on where it stood"
+        ) from first
     finally:
         query.stop()
 

@@ -1,6 +1,7 @@
 """Pixels → probabilities inside Spark tasks. Spark code never learns what a network is."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,13 +10,17 @@ from numpy.typing import NDArray
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
 
 from skinclf.archive import ArchiveReader
 from skinclf.config import ArchiveConfig
+from skinclf.errors import RejectedImage
+from skinclf.image import decode_rgb
 from skinclf.labels import CODES, probability_column
 from skinclf.schemas import (
     CHANNELS,
     HEIGHT,
+    PIXEL_BYTES,
     PREDICTIONS,
     REJECTS,
     SCORES,
@@ -25,6 +30,9 @@ from skinclf.schemas import (
 from skinclf.tables.images import decoded_row
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+ANSWERS = pa.schema([SCORES.field(n) for n in SCORES.names if n not in {"source", "image_id"}])
+"""What comes from the model."""
 
 OUTCOMES = pa.schema([*SCORES, REJECTS.field("reason"), REJECTS.field("detail")])
 """A score, or the reason why there is none: one row a listed file."""
@@ -61,6 +69,39 @@ def scored_files(
     return listing.mapInArrow(score, from_arrow_schema(OUTCOMES))
 
 
+def with_scores(
+    images: DataFrame, factory: Factory, column: str = "content", batch_images: int = 64
+) -> DataFrame:
+    """Add the model's answers to any DataFrame that has images: for jobs of one's own.
+
+    `column` holds the bytes of image files (as Spark's binaryFile source gives them), a struct
+    with them in `bytes` (as Hugging Face writes it), or, if it is called `pixels`, tensors of
+    22,500 bytes. Added are probability_akiec … probability_vasc, `predicted`, `model` and
+    `reject`: why an image has no scores, null where it has. No row is lost.
+
+    `factory` is `skinclf.learn.predictor.Predictor.of_run(run)`. Bytes that come through Spark
+    cost twice what `skinclf score` takes, whose tasks open the files themselves.
+    """
+    added = pa.schema([*ANSWERS, ("reject", pa.string())])
+    field = images.schema[column].dataType
+    inside = isinstance(field, StructType)
+
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        predict = factory.load(_task_threads())
+        for batch in batches:
+            for start in range(0, batch.num_rows, batch_images):
+                rows = batch.slice(start, batch_images)
+                files = rows[column].field("bytes") if inside else rows[column]
+                decoded = [_pixels(file, ready=column == "pixels") for file in files.to_pylist()]
+                found = answers([pixels for pixels, _ in decoded], predict, factory.digest)
+                reasons = pa.array([reason for _, reason in decoded], pa.string())
+                columns = [*rows.columns, *(found[name] for name in ANSWERS.names), reasons]
+                yield pa.RecordBatch.from_arrays(columns, schema=pa.schema([*rows.schema, *added]))
+
+    types = StructType([*images.schema.fields, *from_arrow_schema(added).fields])
+    return images.mapInArrow(score, types)
+
+
 def predicted_tensors(tensors: DataFrame, factory: Factory, batch_images: int) -> DataFrame:
     """Predict TENSORS → PREDICTIONS, the truth beside each answer."""
     columns = [*PREDICTIONS.names[:2], *TENSOR_METADATA, "pixels"]
@@ -70,40 +111,37 @@ def predicted_tensors(tensors: DataFrame, factory: Factory, batch_images: int) -
         for batch in batches:
             for start in range(0, batch.num_rows, batch_images):
                 rows = batch.slice(start, batch_images)
-                answers = score_columns(predict(_stack(rows["pixels"])), factory.digest)
+                found = answers(rows["pixels"].to_pylist(), predict, factory.digest)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
-                yield _batch(known | answers, PREDICTIONS)
+                yield _batch(known | found, PREDICTIONS)
 
     return tensors.select(*columns).mapInArrow(predict_batches, from_arrow_schema(PREDICTIONS))
 
 
-def score_columns(probabilities: NDArray[np.float32], model: str) -> dict[str, pa.Array]:
-    """The columns of SCORES that come from the model; probabilities: (n, 7)."""
+def answers(pixels: Sequence[bytes | None], predict: Predict, model: str) -> dict[str, pa.Array]:
+    """The columns of ANSWERS for images of 22,500 bytes each; null where there is no image."""
+    known = [image for image in pixels if image is not None]
+    found = np.empty((0, len(CODES)), np.float32)
+    if known:
+        found = predict(_stack(known))
     columns: dict[str, pa.Array] = {
-        probability_column(code): pa.array(probabilities[:, label])
-        for label, code in enumerate(CODES)
+        probability_column(code): pa.array(found[:, label]) for label, code in enumerate(CODES)
     }
-    columns["predicted"] = pa.array([CODES[label] for label in probabilities.argmax(axis=1)])
-    columns["model"] = pa.array([model] * len(probabilities))
-    return columns
+    codes = [CODES[label] for label in found.argmax(axis=1)]
+    columns["predicted"] = pa.array(codes, pa.string())
+    columns["model"] = pa.array([model] * len(found), pa.string())
+    place = count()
+    rows = pa.array([None if image is None else next(place) for image in pixels], pa.int32())
+    return {name: column.take(rows) for name, column in columns.items()}
 
 
 def _outcomes(rows: list[dict[str, Any]], predict: Predict, model: str) -> pa.RecordBatch:
     """Decoded rows (of tables.images) → one batch of OUTCOMES; rejects have no probabilities."""
-    scored = [row for row in rows if "pixels" in row]
-    rejected = [row for row in rows if "pixels" not in row]
-    answers: dict[str, pa.Array] = {}
-    if scored:
-        answers = score_columns(predict(_stack([row["pixels"] for row in scored])), model)
-    ordered = scored + rejected
-    columns = {
-        name: pa.array([row.get(name) for row in ordered], pa.string())
+    columns = answers([row.get("pixels") for row in rows], predict, model)
+    columns |= {
+        name: pa.array([row.get(name) for row in rows], pa.string())
         for name in ("source", "image_id", "reason", "detail")
     }
-    for field in SCORES:
-        if field.name not in columns:
-            known = answers.get(field.name, pa.nulls(0, field.type))
-            columns[field.name] = pa.concat_arrays([known, pa.nulls(len(rejected), field.type)])
     return _batch(columns, OUTCOMES)
 
 
@@ -111,10 +149,20 @@ def _batch(columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _stack(pixels: Iterable[Any]) -> NDArray[np.uint8]:
+def _stack(pixels: Sequence[bytes]) -> NDArray[np.uint8]:
     """Byte strings → (n, 75, 100, 3) uint8."""
-    raw = b"".join(p if isinstance(p, bytes) else p.as_py() for p in pixels)
-    return np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT, WIDTH, CHANNELS)
+    return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, HEIGHT, WIDTH, CHANNELS)
+
+
+def _pixels(file: bytes | None, *, ready: bool) -> tuple[bytes | None, str | None]:
+    """(pixels, None), or (None, why there are none)."""
+    if ready:
+        fits = file is not None and len(file) == PIXEL_BYTES
+        return (file, None) if fits else (None, f"unreadable: not {PIXEL_BYTES} bytes")
+    try:
+        return decode_rgb(file or b"", max_pixels=ArchiveConfig().max_pixels).tobytes(), None
+    except RejectedImage as rejected:
+        return None, str(rejected)
 
 
 def _task_threads() -> int:

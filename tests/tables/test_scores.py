@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from skinclf.image import decode_rgb
+from skinclf.learn.predictor import Predictor
+from skinclf.schemas import PROBABILITIES
+from skinclf.tables.scores import with_scores
+from tests.conftest import jpeg
+
+FILES = [jpeg((n * 40, 90, 100)) for n in range(5)]
+
+
+def probabilities(frame: DataFrame) -> dict[int, list[float]]:
+    return {row["id"]: [row[name] for name in PROBABILITIES.names] for row in frame.collect()}
+
+
+@pytest.fixture(scope="module")
+def predictor(trained: Path) -> Predictor:
+    return Predictor.of_run(str(trained / "run"))
+
+
+@pytest.fixture(scope="module")
+def expected(predictor: Predictor) -> np.ndarray:
+    pixels = np.stack([decode_rgb(file, max_pixels=10**6) for file in FILES])
+    return predictor.load(threads=0)(pixels)
+
+
+def test_bytes_in_any_frame_get_scores_or_a_reason_and_every_row_stays(
+    spark: SparkSession, predictor: Predictor, expected: np.ndarray
+) -> None:
+    rows = [*enumerate(FILES), (5, b"no image"), (6, None)]
+    frame = with_scores(spark.createDataFrame(rows, "id int, content binary"), predictor).cache()
+    found = probabilities(frame)
+    assert len(found) == 7
+    for number in range(5):
+        assert found[number] == pytest.approx(expected[number], abs=1e-5)
+    assert found[5] == found[6] == [None] * 7
+    reasons = {row["id"]: row["reject"] for row in frame.collect()}
+    assert reasons[5].startswith("unreadable")
+    assert reasons[6].startswith("empty")
+    assert reasons[0] is None
+    assert frame.where("predicted IS NULL").count() == 2
+
+
+def test_structs_and_tensors_are_images_too(
+    spark: SparkSession, predictor: Predictor, expected: np.ndarray
+) -> None:
+    structs = [(n, {"bytes": file, "path": f"{n}.jpg"}) for n, file in enumerate(FILES)]
+    frame = spark.createDataFrame(structs, "id int, image struct<bytes: binary, path: string>")
+    scored = with_scores(frame, predictor, "image", batch_images=2)
+    tensors = [(n, decode_rgb(file, max_pixels=10**6).tobytes()) for n, file in enumerate(FILES)]
+    frame = spark.createDataFrame([*tensors, (5, b"short")], "id int, pixels binary")
+    by_pixels = probabilities(with_scores(frame, predictor, "pixels"))
+    assert by_pixels.pop(5) == [None] * 7
+    for found in (probabilities(scored), by_pixels):
+        for number in range(5):
+            assert found[number] == pytest.approx(expected[number], abs=1e-5)
