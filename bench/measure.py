@@ -23,18 +23,31 @@ class Cost:
 
 def measured(command: list[str]) -> Cost:
     """Run `command` to its end. Processes that nobody waits for are read from /proc (Linux)."""
+    return watched(command)[0]
+
+
+def watched(command: list[str]) -> tuple[Cost, dict[str, int]]:
+    """Run `command` to its end → its cost, and the peak memory in MB of the driver, its JVM and
+    the largest of its Python workers.
+    """
     start = time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     cpu: dict[int, float] = {}
+    peaks = {"driver": 0, "JVM": 0, "Python worker": 0}
     while process.poll() is None:
-        cpu |= _cpu_of_tree(process.pid)
+        seen = _cpu_of_tree(process.pid)
+        cpu |= seen
+        for pid in seen:
+            name, megabytes = _peak_of(pid)
+            kind = "driver" if pid == process.pid else "JVM" if name == "java" else "Python worker"
+            peaks[kind] = max(peaks[kind], megabytes)
         time.sleep(POLL_SECONDS)
     seconds = time.monotonic() - start
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{process.stderr and process.stderr.read()}")
-    return Cost(seconds, sum(cpu.values()))
+    return Cost(seconds, sum(cpu.values())), peaks
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -44,6 +57,16 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def _peak_of(pid: int) -> tuple[str, int]:
+    """(name, MB) of a process; nothing where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return "", 0
+    fields = dict(line.split(":", 1) for line in lines)
+    return fields["Name"].strip(), int(fields.get("VmHWM", "0 kB").split()[0]) // 1024
 
 
 def _cpu_of_tree(root: int) -> dict[int, float]:

@@ -15,7 +15,7 @@ from pyarrow import fs
 
 from skinclf.archive import parquets, tars, zips
 from skinclf.errors import ArchiveError
-from skinclf.storage import join, locate, read_text, uri
+from skinclf.storage import join, locate, uri
 
 LISTING = pa.schema(
     [
@@ -169,25 +169,12 @@ def _files_of_list(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
 
     Relative paths are taken from the list's own folder.
     """
-    text = read_text(path)
-    if path.lower().endswith(".csv"):
-        reader = csv.DictReader(io.StringIO(text))
-        column = next((n for n in URI_COLUMNS if n in (reader.fieldnames or ())), None)
-        if column is None:
-            raise ArchiveError(
-                f"{path}: has the columns {', '.join(reader.fieldnames or ())}; a list of images "
-                f"names them in one of {', '.join(URI_COLUMNS)}"
-            )
-        names = [row[column] for row in reader]
-    else:
-        names = text.splitlines()
     folder = path.rpartition("/")[0] or "."
-    absolute = (
+    names = (
         name if "://" in name or name.startswith("/") else join(folder, name)
-        for name in map(str.strip, names)
-        if name
+        for name in _names_in(path)
     )
-    while chunk := list(islice(absolute, CHUNK)):
+    while chunk := list(islice(names, CHUNK)):
         by_system: dict[Any, list[str]] = {}
         for name in chunk:
             by_system.setdefault(name.partition("://")[0] if "://" in name else "", []).append(name)
@@ -195,3 +182,23 @@ def _files_of_list(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
             places = [locate(name) for name in group]
             infos = places[0][0].get_file_info([inner for _, inner in places])
             yield from zip(map(uri, group), infos, strict=True)
+
+
+def _names_in(path: str) -> Iterator[str]:
+    """The names in a list, line by line: it may have millions."""
+    file_system, inner = locate(path)
+    with (
+        file_system.open_input_file(inner) as opened,
+        io.TextIOWrapper(io.BufferedReader(opened), encoding="utf-8", newline="") as text,
+    ):
+        if not path.lower().endswith(".csv"):
+            yield from filter(None, map(str.strip, text))
+            return
+        reader = csv.DictReader(text)
+        column = next((n for n in URI_COLUMNS if n in (reader.fieldnames or ())), None)
+        if column is None:
+            raise ArchiveError(
+                f"{path}: has the columns {', '.join(reader.fieldnames or ())}; a list of images "
+                f"names them in one of {', '.join(URI_COLUMNS)}"
+            )
+        yield from filter(None, (str(row[column]).strip() for row in reader))

@@ -34,7 +34,7 @@ from skinclf.schemas import REJECTS, SCORES
 from skinclf.storage import delete, exists, hadoop_path, join, list_names, locate, write_bytes
 from skinclf.tables.failures import own_error, root_cause
 
-ROWS_A_PART = 50_000
+ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
 
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
