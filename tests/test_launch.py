@@ -28,6 +28,13 @@ FAILED = "Job aborted due to stage failure: Could not recover from a failed barr
             WorkersLost,
             "tensorflow.python.framework.errors_impl.UnavailableError: peer is gone",
         ),
+        (
+            "An error occurred while calling o1.count.\n: org.apache.spark.SparkException: Job "
+            "aborted due to stage failure: Lost task: Python worker exited unexpectedly (crashed)\n"
+            "Caused by: org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
+            WorkersLost,
+            "Python worker exited unexpectedly (crashed)",
+        ),
         ("something that nobody has seen", WorkersLost, "something that nobody has seen"),
     ],
 )

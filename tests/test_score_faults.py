@@ -26,6 +26,10 @@ def python_workers(driver: int) -> list[int]:
     return [pid for pid in daemons if parent_of(pid) in daemons]
 
 
+def count_batches(scores: Path) -> int:
+    return len(list(scores.glob("*/scores/batch=*")))
+
+
 def kill_tree(driver: int) -> None:
     """The driver and its JVM, as when a machine loses power; its Python workers end by it."""
     for pid in [*below(driver, "java"), driver]:
@@ -56,32 +60,27 @@ def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
     deadline = time.monotonic() + PATIENCE
     process = subprocess.Popen(command, stdout=log, stderr=log)
     while sum(kills.values()) < KILLS:
-        assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-5000:]
-        time.sleep(chance.uniform(0.5, 4))
-        if process.poll() is not None:
-            # Either one task lost its worker four times, after which Spark gives up, or all was
-            # scored before the kills were done: then a part is to be scored again.
-            if process.returncode == 0:
-                for path in chance.sample(sorted(archive.glob("*.jpg")), 150):
-                    path.touch()
-            else:
-                assert "The same command goes on" in (tmp_path / "log").read_text()[-500:]
+        # A kill comes at any moment of a micro-batch, but not before one is done: with kills
+        # faster than a start, nothing could ever be done.
+        reached = count_batches(tmp_path / "scores")
+        while process.poll() is None and count_batches(tmp_path / "scores") == reached:
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-5000:]
+            time.sleep(0.1)
+        time.sleep(chance.uniform(0, 2))
+        if process.poll() is not None:  # all was scored: then a part is to be scored again
+            assert process.returncode == 0, (tmp_path / "log").read_text()[-5000:]
+            for path in chance.sample(sorted(archive.glob("*.jpg")), 150):
+                path.touch()
             process = subprocess.Popen(command, stdout=log, stderr=log)
-            continue
-        workers = python_workers(process.pid)
-        if not workers:
-            continue
-        if chance.random() < DRIVER_SHARE:
+        elif chance.random() < DRIVER_SHARE:
             kill_tree(process.pid)
             process.wait()
             kills["driver"] += 1
             process = subprocess.Popen(command, stdout=log, stderr=log)
-        else:
+        elif workers := python_workers(process.pid):
             os.kill(chance.choice(workers), signal.SIGKILL)
             kills["worker"] += 1
-    if process.wait(timeout=PATIENCE):
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        assert process.wait(timeout=PATIENCE) == 0, (tmp_path / "log").read_text()[-5000:]
+    assert process.wait(timeout=PATIENCE) == 0, (tmp_path / "log").read_text()[-5000:]
     assert min(kills.values()) >= 4, kills
 
     (folder,) = (tmp_path / "scores").iterdir()

@@ -17,7 +17,8 @@ def own_error(message: str) -> str:
 
 def root_cause(message: str) -> str:
     """The line of Spark's account of a failed job that tells most."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = [line.strip().lstrip(": ") for line in message.splitlines() if line.strip()]
+    lines = [line.removeprefix("Caused by: ") for line in lines]
     causes = [line for line in lines if TELLING.search(line) and not line.startswith(SAYS_NOTHING)]
     cause = (causes or lines or [""])[0].removeprefix("org.apache.spark.SparkException: ")
     return cause.partition(". Consider setting")[0]
