@@ -31,7 +31,8 @@ FAILED = "Job aborted due to stage failure: Could not recover from a failed barr
         (
             "An error occurred while calling o1.count.\n: org.apache.spark.SparkException: Job "
             "aborted due to stage failure: Lost task: Python worker exited unexpectedly (crashed)\n"
-            "Caused by: org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
+            "Caused by: org.apache.spark.SparkException: Python worker exited unexpectedly "
+            "(crashed)",
             WorkersLost,
             "Python worker exited unexpectedly (crashed)",
         ),

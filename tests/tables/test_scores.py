@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from skinclf.image import decode_rgb
 from skinclf.learn.predictor import Predictor
 from skinclf.schemas import PROBABILITIES
 from skinclf.tables.scores import with_scores
-from tests.conftest import jpeg
+from tests.conftest import REPOSITORY, jpeg
 
 FILES = [jpeg((n * 40, 90, 100)) for n in range(5)]
 
@@ -58,3 +59,15 @@ def test_structs_and_tensors_are_images_too(
     for found in (probabilities(scored), by_pixels):
         for number in range(5):
             assert found[number] == pytest.approx(expected[number], abs=1e-5)
+
+
+def test_the_readme_s_example_runs(
+    spark: SparkSession, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    for n, file in enumerate(FILES):
+        (tmp_path / f"{n}.jpg").write_bytes(file)
+    example = example.replace("photographs/", str(tmp_path))
+    example = example.replace("runs/first", str(trained / "run")).replace("'mel'", "'nv'")
+    exec(example, {"spark": spark})
+    assert "probability_mel" in capsys.readouterr().out
