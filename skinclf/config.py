@@ -50,6 +50,7 @@ class ArchiveConfig(Section):
     paths: Paths = ()
     metadata: str = ""
     include: tuple[Text, ...] = ()
+    reader: Literal["auto", "direct", "spark"] = "auto"
     max_file_bytes: PositiveInt = 64 * 2**20
     max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
 

@@ -5,7 +5,7 @@ pass over its headers, and both are read in place by byte range, so that all cor
 large archive. One abstraction for prepare and score.
 """
 
-from skinclf.archive.listing import LISTING, iter_images, list_images
+from skinclf.archive.listing import LISTING, fits, iter_images, list_images, listing_of
 from skinclf.archive.reader import ArchiveReader
 
-__all__ = ["LISTING", "ArchiveReader", "iter_images", "list_images"]
+__all__ = ["LISTING", "ArchiveReader", "fits", "iter_images", "list_images", "listing_of"]

@@ -22,7 +22,7 @@ LISTING = pa.schema(
         ("source", pa.string()),  # URI of the file; a member is archive.zip!/member.jpg
         ("image_id", pa.string()),  # the file's name without its ending
         ("file", pa.string()),  # URI of the file to open: the image, or the archive that holds it
-        ("kind", pa.string()),  # what that is: file, zip, tar, tar.gz or parquet
+        ("kind", pa.string()),  # file, zip, tar, tar.gz, parquet; spark: read by it
         ("size", pa.int64()),  # bytes of the image file, unpacked; null: not known before reading
         ("offset", pa.int64()),  # where it begins in the archive; of Parquet: the row's number
         ("packed_size", pa.int64()),  # bytes in the zip
@@ -54,15 +54,17 @@ CHUNK = 1000
 def list_images(
     paths: Iterable[str], leave_out: Sequence[str] = (), include: Sequence[str] = ()
 ) -> pa.Table:
-    """The whole of `iter_images` as LISTING, sorted by source, each source once.
-
-    Raises ArchiveError where nothing is found.
-    """
+    """The whole of `iter_images` as LISTING. Raises ArchiveError where nothing is found."""
     paths = list(paths)
-    rows = {row["source"]: row for row in iter_images(paths, leave_out, include)}
-    if not rows:
+    return listing_of(iter_images(paths, leave_out, include), paths)
+
+
+def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
+    """Rows that were found in `paths` as LISTING: neighbours together, each source once."""
+    by_source = {row["source"]: row for row in rows}
+    if not by_source:
         raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
-    ordered = sorted(rows.values(), key=lambda row: (row["file"], row["offset"] or 0))
+    ordered = sorted(by_source.values(), key=lambda row: (row["file"], row["offset"] or 0))
     return pa.Table.from_pylist(ordered, schema=LISTING)
 
 
@@ -78,12 +80,21 @@ def iter_images(
     Raises ArchiveError where a path does not exist.
     """
     skipped = {uri(path) for path in leave_out if path}
-    patterns = [pattern.lower() for pattern in include]
     for path in chain.from_iterable(map(_expand, paths)):
         listed = path.lower().endswith(LISTS) and _is_file(path)
         for file, info in _files_of_list(path) if listed else _files_below(path):
             if file not in skipped:
-                yield from (row for row in _rows(file, info) if _fits(row, patterns))
+                yield from (row for row in _rows(file, info) if fits(row, include))
+
+
+def fits(row: Row, include: Sequence[str]) -> bool:
+    """Whether a row is wanted, by the patterns. What is defect is: it has to be told."""
+    name = row["source"].rpartition("/")[2].lower()
+    return (
+        not include
+        or row["defect"] is not None
+        or any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in include)
+    )
 
 
 def _rows(file: str, info: fs.FileInfo) -> Iterator[Row]:
@@ -113,16 +124,6 @@ def _rows(file: str, info: fs.FileInfo) -> Iterator[Row]:
                 row["source"] = f"{file}!/{within}{again}"
                 row["image_id"] = PurePosixPath(within).stem
             yield row
-
-
-def _fits(row: Row, patterns: Sequence[str]) -> bool:
-    """Whether a row is wanted. What is defect is: it has to be told."""
-    name = row["source"].rpartition("/")[2].lower()
-    return (
-        not patterns
-        or row["defect"] is not None
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-    )
 
 
 def _expand(path: str) -> list[str]:

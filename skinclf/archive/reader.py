@@ -38,7 +38,10 @@ class ArchiveReader:
             self._file.close()
 
     def read(self, entry: Mapping[str, Any]) -> bytes:
-        """The bytes of one row of LISTING. Raises RejectedImage where they can't be had."""
+        """The bytes of one row of LISTING (with `content` where Spark has read it).
+
+        Raises RejectedImage where they can't be had.
+        """
         if entry["defect"] is not None:
             raise RejectedImage("unreadable", entry["defect"])
         if entry["kind"] != "file" and entry["source"].lower().endswith(ARCHIVES):
@@ -53,6 +56,10 @@ class ArchiveReader:
         return data
 
     def _read(self, entry: Mapping[str, Any]) -> bytes:
+        if entry["kind"] == "spark":
+            if entry["content"] is None:
+                raise RejectedImage("unreadable", "Spark found no such file any more")
+            return bytes(entry["content"])
         file = self._open(entry["file"])
         match entry["kind"]:
             case "zip":

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from skinclf import __version__
-from skinclf.archive import list_images
+from skinclf.archive import list_images, listing_of
 from skinclf.config import Config
 from skinclf.dataset_folder import (
     REJECTS,
@@ -25,6 +25,7 @@ from skinclf.tables.matching import labelled_images, unused_metadata
 from skinclf.tables.metadata import check_metadata_file, one_row_an_image, read_metadata
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.session import spark_session
+from skinclf.tables.spark_archive import needs_spark, spark_images
 from skinclf.tables.splits import with_shard, with_split
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,16 @@ def prepare(config: Config, console: Console) -> Dataset:
         )
     check_metadata_file(config.archive.metadata)
     archive = config.archive
-    listing = list_images(archive.paths, [archive.metadata], archive.include)
-    log.info("listed %s files", f"{listing.num_rows:,}")
+    by_spark = needs_spark(archive, archive.paths)
+    if not by_spark:  # what is wrong with the paths is told before Spark starts
+        listing = list_images(archive.paths, [archive.metadata], archive.include)
     folder = output_folder(config.dataset.path)
     folder.check(overwrite=config.dataset.overwrite)
     with spark_session("prepare", config.spark) as spark:
+        if by_spark:
+            found = spark_images(spark, archive.paths, archive.include)
+            listing = listing_of(found, archive.paths)
+        log.info("listed %s files", f"{listing.num_rows:,}")
         metadata = one_row_an_image(read_metadata(spark, config.archive.metadata)).cache()
         folder.begin(overwrite=config.dataset.overwrite)
         images = _stage_images(spark, listing, config, console)

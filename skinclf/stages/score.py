@@ -31,6 +31,7 @@ from skinclf.tables.score_folder import (
 )
 from skinclf.tables.scores import scored_files
 from skinclf.tables.session import spark_session
+from skinclf.tables.spark_archive import needs_spark, spark_images
 
 SUMMARY = "summary.json"
 DIGEST_CHARACTERS = 12
@@ -73,8 +74,9 @@ def score(config: Config, console: Console) -> Summary:
     paths = config.score.paths or config.archive.paths
     if not paths:
         raise ConfigError("score.paths: is empty; name the folders or archives to score")
-    for path in paths:
-        next(iter_images([path]), None)  # a path that is not there is told before Spark starts
+    if not needs_spark(config.archive, paths):
+        for path in paths:
+            next(iter_images([path]), None)  # what is not there is told before Spark starts
     folder = ScoreFolder(join(absolute(config.score.path), predictor.digest[:DIGEST_CHARACTERS]))
     with spark_session("score", config.spark) as spark:
         display = ScoreDisplay(console)
@@ -99,9 +101,13 @@ def _list(
 ) -> tuple[int, int]:
     """Add to the listing what is new → (new inputs, of these changed ones)."""
     archive = config.archive
+    if needs_spark(archive, paths):
+        rows = spark_images(spark, paths, archive.include)
+    else:
+        rows = iter_images(paths, [archive.metadata], archive.include)
     new, changed = list_new(
         spark,
-        iter_images(paths, [archive.metadata], archive.include),
+        rows,
         folder,
         micro_batch_images=config.score.micro_batch_images,
         limit=config.score.limit,

@@ -16,6 +16,7 @@ from skinclf.archive import ArchiveReader
 from skinclf.config import ArchiveConfig
 from skinclf.errors import RejectedImage
 from skinclf.image import decode_rgb
+from skinclf.tables.spark_archive import with_contents
 
 ROW = pa.field("row", pa.int64())
 """A listed file's place in the listing: its key, since two members of a zip may share a name."""
@@ -43,7 +44,7 @@ def listing_frame(spark: SparkSession, listing: pa.Table) -> DataFrame:
     tasks = max(min(cores, count), -(-count // IMAGES_PER_TASK))
     numbers = pa.array(range(count), pa.int64())
     numbered = listing.append_column(ROW, numbers)
-    frame = spark.createDataFrame(numbered)
+    frame = with_contents(spark.createDataFrame(numbered), listing)
     task = (F.col(ROW.name) * tasks / count).cast("int")
     return frame.repartitionById(tasks, task)
 

@@ -158,3 +158,22 @@ def test_exports_are_one_file(archive: Archive) -> None:
     assert sum(map(float, lines[1].split(",")[1:])) == pytest.approx(1, abs=1e-5)
     archive.score("score.format=csv")
     assert len((folder / "scores.csv").read_text().splitlines()) == 3
+
+
+def test_storage_that_only_hadoop_reaches_is_read_by_spark(
+    archive: Archive, trained: Path, tmp_path: Path
+) -> None:
+    """viewfs: is a scheme of Hadoop's own, here a name for the archive's folder."""
+    archive.write(*range(5))
+    (archive.folder / "no.jpg").write_bytes(b"no")
+    link = "spark.conf.spark.hadoop.fs.viewfs.mounttable.clinic.link./images"
+    config = road_config(
+        trained,
+        "score.paths=viewfs://clinic/images",
+        *(f"score.path={tmp_path / 'by spark'}", f"{link}={archive.folder.as_uri()}"),
+    )
+    by_spark = score(config, QUIET)
+    assert (by_spark.scored, by_spark.rejects) == (5, {"unreadable": 1})
+    assert rows_of(by_spark.path) == rows_of(archive.score().path)
+    (archive.folder / "IMG_007.jpg").write_bytes(jpeg((7, 7, 7)))
+    assert score(config, QUIET).new == 1
