@@ -18,7 +18,7 @@ KILLS = 20
 DRIVER_SHARE = 0.35
 """Of the kills; a driver's costs a new start, a worker's an import of TensorFlow."""
 
-PATIENCE = 900
+PATIENCE = 1500
 
 
 def python_workers(driver: int) -> list[int]:
