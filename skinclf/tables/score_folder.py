@@ -131,6 +131,7 @@ def each_micro_batch(
         spark.readStream.schema(from_arrow_schema(LISTING))
         .option("recursiveFileLookup", "true")
         .option("maxFilesPerTrigger", "1")
+        .option("maxFileAge", "36500d")  # else Spark leaves out what waited for over a week
         .parquet(hadoop_path(folder.listing))
     )
     errors: list[Exception] = []
