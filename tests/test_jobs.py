@@ -1,4 +1,4 @@
-"""All five jobs by spark-submit, on one machine and on a cluster of two executors."""
+"""All jobs by spark-submit, on one machine and on a cluster of two executors."""
 
 import subprocess
 from pathlib import Path
@@ -11,6 +11,7 @@ from tests.conftest import REPOSITORY, road_assignments
 JOBS = {
     "prepare": "dataset/dataset.json",
     "explore": "dataset/exploration/exploration.html",
+    "doctor": "dataset/dataset.json",  # leaves nothing of its own
     "train": "run/model.keras",
     "evaluate": "run/evaluation/report-test.html",
     "score": "scores/*/summary.json",
@@ -19,7 +20,7 @@ JOBS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,2048]"])
-def test_the_five_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
+def test_the_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 160)
     # Relative paths: an executor, which runs in another folder, has to mean the same by them.
     settings = [*road_assignments(Path()), "train.slots=2", "train.local_mode=false"]
@@ -43,6 +44,9 @@ def test_the_five_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
         assert list(tmp_path.glob(result))
+        if job == "doctor":
+            assert "2 workers reach each other" in done.stdout
+            assert not (tmp_path / "run").exists()
         if job == "train":
             assert "epoch   2/2" in done.stdout  # where spark-submit sends all of Python's output
 
