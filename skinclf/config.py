@@ -196,6 +196,7 @@ class ScoreConfig(Section):
     paths: Paths = ()
     path: Text = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
+    precision: Literal["float32", "bfloat16"] = "float32"
     limit: NonNegativeInt = 0
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 1.0
     micro_batch_images: PositiveInt = 8192

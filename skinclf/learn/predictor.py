@@ -23,11 +23,12 @@ class Predictor:
 
     run: str
     digest: str
+    precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
 
     @classmethod
-    def of_run(cls, run: str) -> "Predictor":
+    def of_run(cls, run: str, precision: str = "float32") -> "Predictor":
         """The model of a finished run. Raises RunError where there is none."""
-        return cls(run, model_digest(read_model(run)))
+        return cls(run, model_digest(read_model(run)), precision)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""
@@ -41,6 +42,7 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     import tensorflow as tf
 
     from skinclf.learn.cluster import limit_threads
+    from skinclf.learn.network import build_network
 
     limit_threads(threads)
     content = read_model(predictor.run)
@@ -50,8 +52,15 @@ def _load(predictor: Predictor, threads: int) -> Predict:
         file = Path(folder) / "model.keras"
         file.write_bytes(content)
         model = keras.models.load_model(file, compile=False, safe_mode=True)
+    if predictor.precision != "float32":
+        weights = model.get_weights()
+        model = build_network(dropout=0.0, precision=predictor.precision)
+        model.set_weights(weights)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
-    forward = tf.function(lambda pixels: model(pixels, training=False), input_signature=signature)
+
+    @tf.function(input_signature=signature)
+    def forward(pixels: tf.Tensor) -> tf.Tensor:
+        return model(pixels, training=False)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         probabilities: NDArray[np.float32] = forward(pixels).numpy()

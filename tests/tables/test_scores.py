@@ -61,6 +61,17 @@ def test_structs_and_tensors_are_images_too(
             assert found[number] == pytest.approx(expected[number], abs=1e-5)
 
 
+def test_bfloat16_gives_all_but_the_same_probabilities(
+    predictor: Predictor, expected: np.ndarray
+) -> None:
+    rough = Predictor(predictor.run, predictor.digest, "bfloat16").load(threads=0)
+    pixels = np.stack([decode_rgb(file, max_pixels=10**6) for file in FILES])
+    found = rough(pixels)
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 0.03
+    assert not np.array_equal(found, expected)
+
+
 def test_the_readme_s_example_runs(
     spark: SparkSession, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
