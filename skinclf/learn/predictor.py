@@ -58,7 +58,7 @@ def _load(predictor: Predictor, threads: int) -> Predict:
         model.set_weights(weights)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def forward(pixels: tf.Tensor) -> tf.Tensor:
         return model(pixels, training=False)
 
