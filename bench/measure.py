@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.table import Table
 
 TICKS = os.sysconf("SC_CLK_TCK")
 POLL_SECONDS = 0.05
+SKINCLF = str(Path(sys.executable).with_name("skinclf"))
 
 
 @dataclass(frozen=True)

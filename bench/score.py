@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from bench.measure import Cost, measured, print_table
+from bench.measure import SKINCLF, Cost, measured, print_table
 
 CONTENDERS = ("floor", "skinclf", "loop", "spark")
 
@@ -77,7 +77,7 @@ def command(name: str, folder: str, run: str) -> list[str]:
         return [sys.executable, "-m", "bench.score", *own]
     shutil.rmtree(f"{folder}-scores", ignore_errors=True)
     settings = [f"score.paths={folder}", f"score.path={folder}-scores", f"run.path={run}"]
-    return ["skinclf", "score", *(word for s in settings for word in ("--set", s))]
+    return [SKINCLF, "score", *(word for s in settings for word in ("--set", s))]
 
 
 def extract(source: str, folder: Path, count: int) -> None:
@@ -136,7 +136,7 @@ def by_spark(folder: str, run: str) -> None:
     from skinclf.image import decode_rgb
     from skinclf.tables.session import spark_session
 
-    @pandas_udf("array<float>")  # type: ignore[call-overload]
+    @pandas_udf(ArrayType(FloatType()))  # type: ignore[call-overload]
     def decoded(content: pd.Series) -> pd.Series:
         return content.map(
             lambda file: decode_rgb(file, max_pixels=10**8).astype(np.float32).ravel()

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bench.measure import print_table, watched
+from bench.measure import SKINCLF, print_table, watched
 from bench.score import extract
 
 
@@ -35,7 +35,7 @@ def main() -> None:
             settings = [f"score.paths={root}/list.txt", f"score.path={root}/scores"]
             settings += [f"run.path={arguments.run}", "spark.driver_memory=1g"]
             words = [word for setting in settings for word in ("--set", setting)]
-            cost, peaks = watched(["skinclf", "score", *words])
+            cost, peaks = watched([SKINCLF, "score", *words])
             rows.append([f"{size:,}", *(f"{mb:,}" for mb in peaks.values())])
             rows[-1].append(f"{cost.seconds:.0f}")
             print(rows[-1], flush=True)
