@@ -30,17 +30,22 @@ def write_shards(folder: str, images: int) -> Dataset:
                 column = [row.tobytes() for row in pixels]
                 writer.write_table(pa.table([labels, column], schema=schema))
         files.append(TensorFile(path=name, split="train", shard=shard, rows=rows))
+    return dataset_of(files, folder)
+
+
+def dataset_of(files: list[TensorFile], folder: str) -> Dataset:
+    """A dataset of these files, without whatever else prepare knows."""
     return Dataset(
         skinclf="",
         created="",
         sources=[],
         metadata="",
         split=SplitConfig(),
-        shards=SHARDS,
         inputs=0,
         tensors=0,
         rejects={},
         counts={"train": {}},
+        shards=len({file.shard for file in files}),
         files=files,
         path=folder,
     )

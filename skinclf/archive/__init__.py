@@ -5,7 +5,22 @@ pass over its headers, and both are read in place by byte range, so that all cor
 large archive. One abstraction for prepare and score.
 """
 
-from skinclf.archive.listing import LISTING, fits, iter_images, list_images, listing_of
+from skinclf.archive.listing import (
+    LISTING,
+    check_paths,
+    fits,
+    iter_images,
+    list_images,
+    listing_of,
+)
 from skinclf.archive.reader import ArchiveReader
 
-__all__ = ["LISTING", "ArchiveReader", "fits", "iter_images", "list_images", "listing_of"]
+__all__ = [
+    "LISTING",
+    "ArchiveReader",
+    "check_paths",
+    "fits",
+    "iter_images",
+    "list_images",
+    "listing_of",
+]

@@ -80,11 +80,18 @@ def iter_images(
     Raises ArchiveError where a path does not exist.
     """
     skipped = {uri(path) for path in leave_out if path}
-    for path in chain.from_iterable(map(_expand, paths)):
-        listed = path.lower().endswith(LISTS) and _is_file(path)
-        for file, info in _files_of_list(path) if listed else _files_below(path):
-            if file not in skipped:
-                yield from (row for row in _rows(file, info) if fits(row, include))
+    for file, info in chain.from_iterable(map(_files, paths)):
+        if file not in skipped:
+            yield from (row for row in _rows(file, info) if fits(row, include))
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Raise ArchiveError for a path that does not exist or a list that names no files.
+
+    Opens no archive: it takes a moment, however many images there are.
+    """
+    for path in paths:
+        next(_files(path), None)
 
 
 def fits(row: Row, include: Sequence[str]) -> bool:
@@ -124,6 +131,13 @@ def _rows(file: str, info: fs.FileInfo) -> Iterator[Row]:
                 row["source"] = f"{file}!/{within}{again}"
                 row["image_id"] = PurePosixPath(within).stem
             yield row
+
+
+def _files(path: str) -> Iterator[tuple[str, fs.FileInfo]]:
+    """The files that a path stands for, as (URI, info). Raises ArchiveError."""
+    for expanded in _expand(path):
+        listed = expanded.lower().endswith(LISTS) and _is_file(expanded)
+        yield from _files_of_list(expanded) if listed else _files_below(expanded)
 
 
 def _expand(path: str) -> list[str]:

@@ -34,8 +34,7 @@ class ArchiveReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._forget()
 
     def read(self, entry: Mapping[str, Any]) -> bytes:
         """The bytes of one row of LISTING (with `content` where Spark has read it).
@@ -91,7 +90,7 @@ class ArchiveReader:
         return self._file
 
     def _forget(self) -> None:
-        """Close what is open: after an error its state is not to be trusted."""
+        """Close what is open; after an error its state is not to be trusted."""
         if self._file is not None:
             self._file.close()
         self._file, self._inside = None, None

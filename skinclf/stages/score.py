@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archive import iter_images
+from skinclf.archive import check_paths, iter_images
 from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import ArchiveError, CheckError, ConfigError
@@ -76,8 +76,7 @@ def score(config: Config, console: Console) -> Summary:
     if not paths:
         raise ConfigError("score.paths: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
-        for path in paths:
-            next(iter_images([path]), None)  # what is not there is told before Spark starts
+        check_paths(paths)  # what is not there is told before Spark starts
     name = predictor.digest[:DIGEST_CHARACTERS]
     name += "" if precision == "float32" else f"-{precision}"  # its scores are others
     folder = ScoreFolder(join(absolute(config.score.path), name))

@@ -230,11 +230,9 @@ def _write_found(
 ) -> DataFrame:
     """What the archive holds, on storage, each source once."""
     delete(folder.found)
-    remaining = iter(rows)
-    for number, part in enumerate(_parts(remaining)):
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(part, schema=LISTING), sink)
-        write_bytes(join(folder.found, f"{number:06}.parquet"), sink.getvalue().to_pybytes())
+    for number, part in enumerate(_parts(iter(rows))):
+        table = pa.Table.from_pylist(part, schema=LISTING)
+        _write_table(table, join(folder.found, f"{number:06}.parquet"))
     if not exists(folder.found):
         return spark.createDataFrame([], from_arrow_schema(LISTING))
     found = spark.read.schema(from_arrow_schema(LISTING)).parquet(hadoop_path(folder.found))
@@ -244,6 +242,12 @@ def _write_found(
 def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     while part := list(islice(rows, ROWS_A_PART)):
         yield part
+
+
+def _write_table(table: pa.Table, path: str) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:
@@ -260,11 +264,9 @@ def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:
             file_system, inner = locate(path)
             table = pq.read_table(inner, filesystem=file_system, schema=schema)
             kept = table.filter(pc.invert(pc.is_in(table["source"], pa.array(row["sources"]))))
-            sink = pa.BufferOutputStream()
-            pq.write_table(kept, sink)
             name = path.rpartition("/")[2]
             delete(join(path.removesuffix(name), f".{name}.crc"))  # Hadoop's, on a local disk
-            write_bytes(path, sink.getvalue().to_pybytes())
+            _write_table(kept, path)
 
 
 def _read(spark: SparkSession, path: str, schema: pa.Schema) -> DataFrame:

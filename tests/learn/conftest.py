@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skinclf.config import SplitConfig
+from bench.shards import dataset_of
 from skinclf.dataset_folder import Dataset, TensorFile
 from skinclf.schemas import PIXEL_BYTES
 
@@ -32,21 +32,3 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         return dataset_of(files, str(tmp_path))
 
     return make
-
-
-def dataset_of(files: list[TensorFile], path: str) -> Dataset:
-    shards = len({file.shard for file in files})
-    return Dataset(
-        skinclf="",
-        created="",
-        sources=[],
-        metadata="",
-        split=SplitConfig(),
-        shards=shards,
-        inputs=0,
-        tensors=0,
-        rejects={},
-        counts={},
-        files=files,
-        path=path,
-    )

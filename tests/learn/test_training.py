@@ -1,6 +1,5 @@
 import inspect
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.train import free_ports
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.learn.training import class_weights, make_optimizer
@@ -47,14 +47,6 @@ def train_with(workers: int, dataset: Path, run: Path) -> tuple[list[float], np.
     assert kept[0].dtype == np.float64
     losses = [row[name] for row in rows for name in ("loss", "val_loss", "balanced_accuracy")]
     return losses, np.concatenate(kept)
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @pytest.mark.slow
