@@ -22,6 +22,7 @@ from skinclf.learn import import_tensorflow
 from skinclf.learn.heartbeat import Heartbeat
 from skinclf.tables.failures import own_error, root_cause
 from skinclf.tables.slots import wait_for_slots
+from skinclf.watching import watching
 
 REQUIRED_CONF = {
     # A Python worker that trained once has peers that are gone: never use it again.
@@ -121,13 +122,12 @@ def _guard(
     Yields the cause, once there is one. A silent worker is one whose process or machine is
     stopped; where all tell but no step is taken, some worker hangs.
     """
-    done = threading.Event()
     stopped: list[str] = []
     if config.local_mode:  # no worker to wait for, and no task to cancel
         yield stopped
         return
 
-    def watch() -> None:
+    def watch(done: threading.Event) -> None:
         patience = Patience(supervise)
         while not done.wait(POLL_SECONDS):
             beats = [run_folder.read_beat(run, worker) for worker in range(config.slots)]
@@ -137,13 +137,8 @@ def _guard(
                 spark.sparkContext.cancelJobGroup(JOB_GROUP)
                 return
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with watching(watch):
         yield stopped
-    finally:
-        done.set()
-        watcher.join()
 
 
 class Patience:

@@ -15,6 +15,7 @@ from skinclf.errors import ConfigError
 from skinclf.history import Epoch
 from skinclf.run_folder import read_history
 from skinclf.storage import exists, join, read_bytes, read_text, write_text
+from skinclf.watching import watching
 
 FILE = "mlflow.json"
 POLL_SECONDS = 2.0
@@ -108,9 +109,8 @@ def epochs_tracked(tracking: Tracking | None, run: str) -> Iterator[None]:
     if tracking is None:
         yield
         return
-    done = threading.Event()
 
-    def follow() -> None:
+    def follow(done: threading.Event) -> None:
         told, finished = 0, False
         while not finished:
             finished = done.wait(POLL_SECONDS)
@@ -119,10 +119,5 @@ def epochs_tracked(tracking: Tracking | None, run: str) -> Iterator[None]:
                 tracking.epochs(history)
                 told = len(history)
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with watching(follow):
         yield
-    finally:
-        done.set()
-        thread.join()

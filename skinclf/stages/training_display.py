@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from skinclf import run_folder
 from skinclf.history import Epoch
+from skinclf.watching import watching
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -22,14 +24,8 @@ def training_display(run: str, epochs: int, console: Console) -> Iterator[None]:
 
     A line an epoch; between them a bar in a terminal, and plain lines in a log.
     """
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(run, epochs, console, done), daemon=True)
-    watcher.start()
-    try:
+    with watching(partial(_watch, run, epochs, console)):
         yield
-    finally:
-        done.set()
-        watcher.join()
 
 
 def epoch_line(row: Epoch, epochs: int) -> str:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from skinclf.watching import watching
+
 POLL_SECONDS = 0.5
 LINE_SECONDS = 15
 """Where there is no terminal, a plain line this often: logs stay short."""
@@ -23,17 +26,13 @@ LINE_SECONDS = 15
 @contextmanager
 def spark_progress(spark: SparkSession, title: str, console: Console) -> Iterator[None]:
     """Show the tasks of the Spark jobs that run inside: a bar in a terminal, lines in a log."""
-    done = threading.Event()
     group = f"skinclf {title} {time.monotonic_ns()}"
     spark.sparkContext.setJobGroup(group, title)
     show = _show_bar if console.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(spark, group, title, console, done), daemon=True)
-    thread.start()
     try:
-        yield
+        with watching(partial(show, spark, group, title, console)):
+            yield
     finally:
-        done.set()
-        thread.join()
         spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
 
 
