@@ -53,7 +53,8 @@ def main() -> None:
 def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     import_tensorflow()
     from skinclf.learn.cluster import Place
-    from skinclf.learn.training import Job, make_trainer
+    from skinclf.learn.trainer import make_trainer
+    from skinclf.learn.training import Job
 
     config = TrainConfig()
     job = Job(dataset, "", config, Place())

@@ -171,7 +171,8 @@ def work(arguments: argparse.Namespace) -> Result:
 
 def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
     from skinclf.learn.cluster import Place
-    from skinclf.learn.training import Job, make_trainer, start_of_epoch, train_epoch
+    from skinclf.learn.trainer import make_trainer
+    from skinclf.learn.training import Job, start_of_epoch, train_epoch
 
     config = TrainConfig(global_batch=arguments.batch, precision=arguments.run.split()[-1])
     addresses = tuple(filter(None, arguments.addresses.split(",")))

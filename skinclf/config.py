@@ -95,13 +95,14 @@ class AugmentConfig(Section):
     flip: bool = False
     rotate: bool = False
     shift: Fraction = 0.0
+    zoom: Fraction = 0.0
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
 
     @property
     def moves(self) -> bool:
         """Whether pixels change their places."""
-        return self.flip or self.rotate or self.shift > 0
+        return self.flip or self.rotate or self.shift > 0 or self.zoom > 0
 
     @property
     def any(self) -> bool:
@@ -125,6 +126,8 @@ class TrainConfig(Section):
     warmup_epochs: NonNegativeInt = 0
     loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
     class_weighting: Literal["none", "balanced"] = "none"
+    logit_adjustment: NonNegativeFloat = 0.0
+    label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
     seed: int = 2020
     best_metric: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"

@@ -11,19 +11,19 @@ from skinclf.schemas import HEIGHT, WIDTH
 
 
 def augmented(pixels: tf.Tensor, draws: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
-    """Pixels (n, 75, 100, 3) uint8 and draws (n, 7) in 0–1 → (n, 75, 100, 3) float32, 0–255.
+    """Pixels (n, 75, 100, 3) uint8 and draws (n, 8) in 0–1 → (n, 75, 100, 3) float32, 0–255.
 
     Draws in order: flip left-right, flip upside-down, quarter turns, shift right, shift down,
-    brightness, contrast.
+    brightness, contrast, zoom.
     """
     images = tf.cast(pixels, tf.float32)
     if config.moves:
         images = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
-            transforms=moves(draws[:, :5], config),
+            transforms=moves(draws, config),
             output_shape=tf.constant([HEIGHT, WIDTH]),
             fill_value=0.0,
-            interpolation="NEAREST",
+            interpolation="BILINEAR" if config.zoom else "NEAREST",
             fill_mode="REFLECT",
         )
     if config.brightness or config.contrast:
@@ -35,7 +35,7 @@ def augmented(pixels: tf.Tensor, draws: tf.Tensor, config: AugmentConfig) -> tf.
 
 
 def moves(draws: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
-    """Draws (n, 5) → (n, 8) transforms from output to input places, in whole pixels.
+    """Draws (n, 8) → (n, 8) transforms from output to input places, in whole pixels but for zoom.
 
     A quarter turn keeps the scale: the long side's ends leave the picture, and the short side
     is continued by its mirror image.
@@ -48,9 +48,14 @@ def moves(draws: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
     sine = tf.gather([0.0, 1.0, 0.0, -1.0], tf.cast(angle, tf.int32))
     shift_x = tf.round((2 * draws[:, 3] - 1) * config.shift * WIDTH)
     shift_y = tf.round((2 * draws[:, 4] - 1) * config.shift * HEIGHT)
-    xx, xy, yx, yy = flip_x * cosine, -flip_x * sine, flip_y * sine, flip_y * cosine
+    scale = 1 + (2 * draws[:, 7] - 1) * config.zoom
+    xx, xy, yx, yy = (
+        part / scale for part in (flip_x * cosine, -flip_x * sine, flip_y * sine, flip_y * cosine)
+    )
     middle_x, middle_y = (WIDTH - 1) / 2, (HEIGHT - 1) / 2
-    # Half pixels arise where a turn swaps a side of odd with one of even length: rounded down.
-    from_x = tf.floor(middle_x - xx * middle_x - xy * middle_y - shift_x)
-    from_y = tf.floor(middle_y - yx * middle_x - yy * middle_y - shift_y)
+    from_x = middle_x - xx * middle_x - xy * middle_y - shift_x
+    from_y = middle_y - yx * middle_x - yy * middle_y - shift_y
+    if not config.zoom:
+        # Half pixels arise where a turn swaps a side of odd with one of even length: rounded down.
+        from_x, from_y = tf.floor(from_x), tf.floor(from_y)
     return tf.stack([xx, xy, from_x, yx, yy, from_y, 0 * on, 0 * on], axis=1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skinclf.errors import ConfigError
 from skinclf.learn.shards import Images, RowGroup, ShardReader
 
-DRAWS = 7
+DRAWS = 8
 """Random numbers an image and epoch: what augment.augmented takes."""
 
 ORDER, AUGMENTATION = 0, 1
@@ -24,7 +24,7 @@ ORDER, AUGMENTATION = 0, 1
 
 @dataclass(frozen=True)
 class Batch:
-    """One worker's part of a global batch: pixels and labels as in Images, draws (n, 7) in 0–1."""
+    """One worker's part of a global batch: pixels and labels as in Images, draws (n, 8) in 0–1."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
@@ -44,7 +44,7 @@ class Order:
 
 
 Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32]]
-"""(75, 100, 3) pixels, label, draws (7,)."""
+"""(75, 100, 3) pixels, label, draws (8,)."""
 
 
 def check_divides(shards: int, slots: int, global_batch: int) -> None:
@@ -132,7 +132,7 @@ def windows(
 
 
 def augmentation_draws(group: RowGroup, order: Order) -> NDArray[np.float32]:
-    """(rows, 7) uniform in 0–1, a function of (seed, epoch, image), named by shard, group, row."""
+    """(rows, 8) uniform in 0–1, a function of (seed, epoch, image), named by shard, group, row."""
     key = [order.seed, order.epoch, group.shard, group.number, AUGMENTATION]
     return np.random.default_rng(key).random((group.rows, DRAWS), np.float32)
 

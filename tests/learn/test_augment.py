@@ -9,14 +9,16 @@ MIDDLE = 0.5  # of a draw from 0 to 1: nothing is shifted, brightened or contras
 
 
 def change(config: AugmentConfig, **draws: float) -> np.ndarray:
-    names = ("flip_x", "flip_y", "turn", "shift_x", "shift_y", "brightness", "contrast")
+    names = ("flip_x", "flip_y", "turn", "shift_x", "shift_y", "brightness", "contrast", "zoom")
     row = [draws.get(name, 0.9 if name.startswith("flip") else MIDDLE) for name in names]
     row[2] = draws.get("turn", 0.0)
     return augmented(PIXELS, np.array([row], np.float32), config).numpy()[0]
 
 
 def test_draws_in_the_middle_change_nothing() -> None:
-    everything = AugmentConfig(flip=True, rotate=True, shift=0.1, brightness=0.2, contrast=0.2)
+    everything = AugmentConfig(
+        flip=True, rotate=True, shift=0.1, zoom=0.2, brightness=0.2, contrast=0.2
+    )
     assert change(everything) == pytest.approx(PIXELS[0].astype(float), abs=1e-3)
 
 
@@ -53,6 +55,14 @@ def test_a_shift_moves_whole_pixels_and_mirrors_the_edge() -> None:
     assert np.array_equal(shifted[:, :10], PIXELS[0, :, :10][:, ::-1])
     shifted = change(AugmentConfig(shift=0.04), shift_y=0.0)
     assert np.array_equal(shifted[:-3], PIXELS[0, 3:])
+
+
+def test_a_zoom_of_two_shows_the_middle_half() -> None:
+    near = change(AugmentConfig(zoom=0.5), zoom=1.0)  # 1.5 times as large
+    assert near[37, 49:51].mean(axis=0) == pytest.approx(PIXELS[0, 37, 49:51].mean(axis=0), abs=30)
+    assert near[37 + 3, 49] == pytest.approx(  # 3 pixels down are 2 of the original's
+        PIXELS[0, 37 + 2, 49] * (5 / 6) + PIXELS[0, 37 + 2, 50] / 6, abs=1
+    )
 
 
 def test_brightness_and_contrast_stay_within_a_byte() -> None:

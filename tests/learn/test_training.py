@@ -10,7 +10,7 @@ import pytest
 from bench.train import free_ports
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
-from skinclf.learn.training import class_weights, make_optimizer
+from skinclf.learn.trainer import class_weights, make_optimizer
 from skinclf.run_folder import begin_attempt
 from skinclf.storage import write_text
 
