@@ -123,25 +123,45 @@ def explore(config: ConfigFile = None, assignments: Assignments = None) -> None:
 
 
 @app.command()
-def evaluate(config: ConfigFile = None, assignments: Assignments = None) -> None:
-    """Predict the test split with a trained model and tell honestly how good it is.
+def evaluate(
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    archive: Annotated[
+        list[str] | None,
+        typer.Option(help="Evaluate this labelled archive instead of a split; repeatable."),
+    ] = None,
+    metadata: Annotated[str | None, typer.Option(help="The archive's CSV of diagnoses.")] = None,
+) -> None:
+    """Tell honestly how good a trained model is, on the test split or on an archive from elsewhere.
 
-    **Inputs:** `dataset.path` and `run.path`.
+    **Inputs:** `dataset.path` and `run.path`; with `--archive` and `--metadata` any labelled
+    archive, its CSV in the form of HAM10000, of the ISIC archive's export or of ISIC 2018's ground
+    truth.
 
-    **Output:** `run.path`/evaluation with predictions, metrics, the confusion matrix and a
-    report (HTML).
+    **Output:** `run.path`/evaluation/SET with predictions, metrics.json, figures, a report (HTML)
+    and near duplicates of training images; and `run.path`/model_card.md.
 
-    **Example:** `skinclf evaluate --set dataset.path=dataset --set run.path=runs/first`
+    **Examples:** `skinclf evaluate --set run.path=runs/first`. Another set: `skinclf evaluate
+    --set run.path=runs/first --archive ISIC2018_Task3_Test_Input.zip
+    --metadata ISIC2018_Task3_Test_GroundTruth.csv`
     """
-    settings = _load(config, assignments)
+    given = [f"evaluate.archive={archive}"] if archive else []
+    given += [f"evaluate.metadata={metadata}"] if metadata else []
+    settings = _load(config, [*(assignments or []), *given])
     from skinclf.stages.evaluate import evaluate
 
     metrics, report = evaluate(settings, terminal)
+    intervals = metrics["intervals"]
     _print_table(
-        f"{metrics['images']:,} images of split {settings.evaluate.split}",
-        ("", "model", "always nv"),
+        f"{metrics['images']:,} images of {metrics['set']}",
+        ("", "model", "95 %", "always nv"),
         [
-            (name.replace("_", " "), f"{value:.4f}", f"{metrics['baseline'][name]:.4f}")
+            (
+                name.replace("_", " "),
+                f"{value:.4f}",
+                " – ".join(f"{limit:.3f}" for limit in intervals.get(name, [])),
+                f"{metrics['baseline'][name]:.4f}",
+            )
             for name, value in metrics["model"].items()
         ],
     )

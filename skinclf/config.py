@@ -49,6 +49,7 @@ class ArchiveConfig(Section):
 
     paths: Paths = ()
     metadata: str = ""
+    licence: str = ""
     include: tuple[Text, ...] = ()
     reader: Literal["auto", "direct", "spark"] = "auto"
     max_file_bytes: PositiveInt = 64 * 2**20
@@ -186,11 +187,27 @@ class MlflowConfig(Section):
     experiment: Text = "skinclf"
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class EvaluateConfig(Section):
-    """Which split is evaluated."""
+    """What is evaluated: a split of the dataset, or an archive from elsewhere."""
 
     split: Literal["val", "test"] = "test"
+    archive: Paths = ()
+    metadata: str = ""
+    name: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
+    flips: bool = False
+    allow_leaks: bool = False
+    bootstrap: PositiveInt = 1000
+    melanoma_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
     batch_images: PositiveInt = 64
+
+    @model_validator(mode="after")
+    def _archive_has_metadata(self) -> Self:
+        if bool(self.archive) != bool(self.metadata):
+            raise ValueError("archive and metadata belong together: set both, or neither")
+        return self
 
 
 class ScoreConfig(Section):
@@ -200,6 +217,7 @@ class ScoreConfig(Section):
     path: Text = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
     precision: Literal["float32", "bfloat16"] = "float32"
+    flips: bool = False
     limit: NonNegativeInt = 0
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 1.0
     micro_batch_images: PositiveInt = 8192

@@ -8,6 +8,7 @@ dataset/
   staging/              only while prepare runs
 """
 
+import hashlib
 from typing import Any, Self
 
 import pyarrow.parquet as pq
@@ -43,6 +44,7 @@ class Dataset(BaseModel):
     created: str  # UTC, ISO 8601
     sources: list[str]  # archive.paths as given
     metadata: str
+    licence: str = ""  # of the images, as given
     classes: list[str] = list(CODES)
     shape: tuple[int, int, int] = (HEIGHT, WIDTH, CHANNELS)
     dtype: str = "uint8"
@@ -83,6 +85,15 @@ class Dataset(BaseModel):
         """The tensor files of a split, by shard."""
         files = [file for file in self.files if file.split == split]
         return sorted(files, key=lambda file: (file.shard, file.path))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of dataset.json."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def same_as(self, other: "Dataset") -> bool:
+        """Whether both are one dataset, wherever it was read from."""
+        return self.digest == other.digest
 
     def rows_of(self, split: str) -> list[int]:
         """How many images each shard of a split holds; `shards` numbers."""

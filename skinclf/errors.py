@@ -37,6 +37,10 @@ class RunError(UsageError):
     """A run folder is missing, unfinished, or belongs to another training."""
 
 
+class LeakError(UsageError):
+    """A test set has lesions, images or files that the model was trained on."""
+
+
 class PreflightError(UsageError):
     """The cluster can't train as it is: checks failed before anything was started."""
 

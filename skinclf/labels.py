@@ -14,6 +14,27 @@ NAMES = {
 }
 """Tschandl, Rosendahl, Kittler, Sci. Data 5:180161 (2018), table 1."""
 
+ISIC_DIAGNOSES = {
+    "Nevus": "nv",
+    "Basal cell carcinoma": "bcc",
+    "Dermatofibroma": "df",
+    "Pigmented benign keratosis": "bkl",
+    "Seborrheic keratosis": "bkl",
+    "Solar lentigo": "bkl",
+    "Lichen planus like keratosis": "bkl",
+    "Solar or actinic keratosis": "akiec",
+    "Squamous cell carcinoma in situ": "akiec",
+    # The archive's name of HAM10000's own intraepithelial carcinomas; invasive ones have another.
+    "Squamous cell carcinoma, NOS": "akiec",
+}
+"""`diagnosis_3` of the ISIC archive's export → code. What stands in neither table has no code."""
+
+ISIC_GROUPS = {
+    "Malignant melanocytic proliferations (Melanoma)": "mel",
+    "Benign soft tissue proliferations - Vascular": "vasc",
+}
+"""`diagnosis_2` of the ISIC archive's export → code, whatever stands in `diagnosis_3`."""
+
 MAJORITY = "nv"
 """The class that two thirds of HAM10000 have: always answering it is the baseline to beat."""
 

@@ -1,11 +1,11 @@
-"""Self-contained HTML pages: figures inside, one style, readable on screen and on paper."""
+"""Templates filled in: self-contained HTML pages (figures inside, one style) and Markdown."""
 
 import base64
 import io
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 
@@ -21,11 +21,11 @@ def data_uri(image: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
-def render_page(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any]) -> str:
     """Fill in one of skinclf/templates; a value that the page names and nobody gave is an error."""
     environment = Environment(
         loader=PackageLoader("skinclf"),
-        autoescape=select_autoescape(["html", "j2"], default=True),
+        autoescape=lambda name: name is None or ".html" in name,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -13,7 +13,9 @@ runs/<name>/
   figures/              accuracy and loss by epoch
   labels.json           class order and preprocessing, for whoever loads the model
   model.keras           written last; its SHA-256 is the model's name in scores
-  evaluation/           predictions-, metrics-, confusion- and report-SPLIT
+  model_card.md         what the model is, how good, and what it is not for
+  evaluation/SET/       of a split or another set: metrics.json, report.html, predictions,
+                        rejects (of another set), near-duplicates and figures
 """
 
 import hashlib
@@ -29,7 +31,6 @@ from skinclf.history import Epoch, best_epoch
 from skinclf.labels import CODES, NAMES
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.storage import (
-    absolute,
     delete,
     exists,
     join,
@@ -42,7 +43,7 @@ from skinclf.storage import (
 
 CONFIG, HISTORY, ATTEMPT, WORKERS = "config.toml", "history.jsonl", "attempt.json", "workers"
 CHECKPOINTS, RESTARTS, TENSORBOARD = "checkpoints", "restarts.jsonl", "tensorboard"
-MODEL, LABELS = "model.keras", "labels.json"
+MODEL, LABELS, CARD = "model.keras", "labels.json", "model_card.md"
 FIGURES, EVALUATION = "figures", "evaluation"
 
 Beat = dict[str, Any]
@@ -62,13 +63,13 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
         write_history(path, [])
         write_text(stored, to_toml(config))
         return False
-    theirs = parse_config(read_text(stored), stored).train.learned
+    theirs = read_config(path).train.learned
     differing = [
         f"train.{key} = {ours!r} but {theirs[key]!r} in the run"
         for key, ours in config.train.learned.items()
         if ours != theirs[key]
     ]
-    if Dataset.read(path) != dataset.model_copy(update={"path": absolute(path)}):
+    if not Dataset.read(path).same_as(dataset):
         differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
     if differing:
         raise RunError(
@@ -76,6 +77,12 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
             f"Name another folder: --set run.path=runs/NAME"
         )
     return exists(join(path, MODEL))
+
+
+def read_config(path: str) -> Config:
+    """The settings that a run was begun with."""
+    stored = join(path, CONFIG)
+    return parse_config(read_text(stored), stored)
 
 
 def begin_attempt(path: str, attempt: str) -> None:

@@ -13,7 +13,7 @@ JOBS = {
     "explore": "dataset/exploration/exploration.html",
     "doctor": "dataset/dataset.json",  # leaves nothing of its own
     "train": "run/model.keras",
-    "evaluate": "run/evaluation/report-test.html",
+    "evaluate": "run/evaluation/test/report.html",
     "score": "scores/*/summary.json",
 }
 

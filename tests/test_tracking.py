@@ -35,7 +35,7 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     files = {file.path for file in client.list_artifacts(tracked.info.run_id)}
     assert files == {"config.toml", "history.jsonl", "labels.json", "model.keras", "evaluation"}
     files = {file.path for file in client.list_artifacts(tracked.info.run_id, "evaluation")}
-    assert "evaluation/report-test.html" in files
+    assert "evaluation/test/report.html" in files
 
 
 def test_a_tracked_run_that_goes_on_tells_each_epoch_once(

@@ -24,11 +24,12 @@ class Predictor:
     run: str
     digest: str
     precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
+    flips: bool = False  # the mean answer to four mirror images, for four times the work
 
     @classmethod
-    def of_run(cls, run: str, precision: str = "float32") -> "Predictor":
+    def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none."""
-        return cls(run, model_digest(read_model(run)), precision)
+        return cls(run, model_digest(read_model(run)), precision, flips)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""
@@ -60,7 +61,10 @@ def _load(predictor: Predictor, threads: int) -> Predict:
 
     @tf.function(input_signature=signature, autograph=False)
     def forward(pixels: tf.Tensor) -> tf.Tensor:
-        return model(pixels, training=False)
+        if not predictor.flips:
+            return model(pixels, training=False)
+        views = [pixels, *(tf.reverse(pixels, axes) for axes in ([1], [2], [1, 2]))]
+        return tf.add_n([model(view, training=False) for view in views]) / len(views)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         probabilities: NDArray[np.float32] = forward(pixels).numpy()

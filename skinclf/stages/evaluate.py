@@ -1,111 +1,216 @@
-"""Dataset + run → predictions, figures of merit and a report."""
+"""Dataset or outside archive + run → predictions, figures of merit, a report and a model card."""
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from pyarrow import parquet as pq
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from rich.console import Console
 
-from skinclf import __version__, run_folder
-from skinclf.config import Config
-from skinclf.dataset_folder import Dataset
-from skinclf.errors import CheckError
-from skinclf.figures import confusion_figure, history_figure
-from skinclf.labels import CODES, NAMES, label_of, probability_column
+from skinclf import run_folder
+from skinclf.config import ArchiveConfig, Config, EvaluateConfig
+from skinclf.dataset_folder import REJECTS, STAGING, Dataset
+from skinclf.errors import CheckError, LeakError, RunError
 from skinclf.learn.predictor import Predictor
-from skinclf.metrics import Labels, Probabilities
-from skinclf.metrics import evaluate as figures_of_merit
-from skinclf.report import png, render_page
-from skinclf.storage import absolute, hadoop_path, join, locate, write_bytes, write_text
-from skinclf.tables.dataset import read_tensors
+from skinclf.metrics.assessment import assess
+from skinclf.model_card import write_card
+from skinclf.predictions import Predictions, predictions_of
+from skinclf.schemas import TENSORS
+from skinclf.stages.evaluation_report import CONFUSION, most_confident_errors, write_report
+from skinclf.storage import absolute, delete, hadoop_path, join, locate, write_text
+from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
+from skinclf.tables.images import ROW
+from skinclf.tables.labelled_archive import list_by_spark, list_directly, read_labelled_archive
+from skinclf.tables.leaks import near_duplicates, shared_keys
+from skinclf.tables.metadata import check_metadata_file, read_metadata
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
 from skinclf.tracking import Tracking
 
+METRICS, PREDICTIONS, NEAR_DUPLICATES = "metrics.json", "predictions", "near-duplicates"
+
 log = logging.getLogger(__name__)
 
 
-def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
-    """Predict a split with the run's model → (what metrics.json holds, the report's path).
+@dataclass(frozen=True)
+class Tested:
+    """The images of one evaluation: TENSORS, and where they come from."""
 
-    Raises DatasetError or RunError for what is missing, CheckError where an image got lost.
+    tensors: DataFrame
+    count: int
+    rejects: dict[str, int]  # by reason; of an outside archive
+
+
+def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
+    """Tell how good the run's model is on a split, or on `evaluate.archive` → (what metrics.json
+    holds, the report's path).
+
+    Thresholds and temperature are chosen on the validation split. Raises UsageError children for
+    what is missing, LeakError where the model was trained on tested lesions, images or files, and
+    CheckError where an image got lost.
     """
-    dataset = Dataset.read(config.dataset.path)
-    predictor = Predictor.of_run(absolute(config.run.path))
-    folder = join(config.run.path, run_folder.EVALUATION)
-    split = config.evaluate.split
-    predictions = join(folder, f"predictions-{split}")
-    with (
-        spark_session("evaluate", config.spark) as spark,
-        spark_progress(spark, "predict", console),
-    ):
-        tensors = read_tensors(spark, dataset.path).where(f"split = '{split}'")
-        predicted_tensors(tensors, predictor, config.evaluate.batch_images).write.parquet(
-            hadoop_path(predictions), mode="overwrite"
-        )
-    labels, probabilities = _read_predictions(predictions)
-    expected = sum(dataset.rows_of(split))
-    if len(labels) != expected or expected == 0:
-        raise CheckError(
-            f"{predictions}: {len(labels)} predictions for the {expected} images of split {split} "
-            f"in {dataset.path}"
-        )
-    metrics = figures_of_merit(labels, probabilities)
-    write_text(join(folder, f"metrics-{split}.json"), json.dumps(metrics, indent=1) + "\n")
-    report = _write_report(metrics, dataset, predictor, split, folder)
-    tracking = Tracking.of_run(config, predictor.run)
-    if tracking:
-        tracking.results({f"{split}_{name}": value for name, value in metrics["model"].items()})
-        names = (f"metrics-{split}.json", f"confusion-{split}.png")
-        tracking.files([report, *(join(folder, name) for name in names)], run_folder.EVALUATION)
-    log.info("evaluated %s images of split %s; report: %s", f"{len(labels):,}", split, report)
+    settings = config.evaluate
+    run = absolute(config.run.path)
+    predictor = Predictor.of_run(run, flips=settings.flips)
+    dataset = _trained_on(run, config.dataset.path)
+    name = set_name(settings)
+    folder = join(run, run_folder.EVALUATION, name)
+    outside = _outside_archive(config)
+    listing = list_directly(outside) if outside else None
+    with spark_session("evaluate", config.spark) as spark:
+        tensors = read_tensors(spark, dataset.path)
+        training = tensors.where("split = 'train'")
+        if outside:
+            listing = listing or list_by_spark(spark, outside)
+            tested = _outside_images(spark, listing, outside, folder, console)
+        else:
+            split = tensors.where(F.col("split") == settings.split)
+            tested = Tested(split, sum(dataset.rows_of(settings.split)), {})
+        with spark_progress(spark, "look for leaks", console):
+            leaks = _leaks(tested.tensors, training, folder, name, allowed=settings.allow_leaks)
+        with spark_progress(spark, "predict", console):
+            path = join(folder, PREDICTIONS)
+            predicted_tensors(tested.tensors, predictor, settings.batch_images).write.parquet(
+                hadoop_path(path), mode="overwrite"
+            )
+            predictions = _read_predictions(path, tested.count)
+            validation = _validation(tensors, dataset, predictor, settings) or predictions
+        errors = most_confident_errors(predictions)
+        pictures = _pixels(tested.tensors, [error.image_id for error in errors])
+    delete(join(folder, STAGING))
+    metrics = {
+        "set": name,
+        "digest": predictor.digest,
+        "flips": settings.flips,
+        "split_by": "" if outside else dataset.split.by,
+        "chosen_on": name if validation is predictions else "val",
+        "rejects": tested.rejects,
+        "leaks": leaks,
+        **assess(
+            predictions,
+            validation,
+            sensitivities=settings.melanoma_sensitivities,
+            rounds=settings.bootstrap,
+        ),
+    }
+    write_text(join(folder, METRICS), json.dumps(metrics, indent=1) + "\n")
+    report = write_report(metrics, predictions, errors, pictures, run, folder)
+    card = write_card(run)
+    _track(config, run, metrics, [report, card, join(folder, METRICS), join(folder, CONFUSION)])
+    log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
 
 
-def _read_predictions(path: str) -> tuple[Labels, Probabilities]:
-    """labels (n,) int32 and probabilities (n, 7) float32 of the written predictions."""
-    file_system, inner = locate(path)
-    columns = ["dx", *map(probability_column, CODES)]
-    table: pa.Table = pq.read_table(inner, columns=columns, filesystem=file_system)
-    labels = np.array([label_of(code) for code in table["dx"].to_pylist()], np.int32)
-    probabilities = np.stack([table[name].to_numpy() for name in columns[1:]], axis=1)
-    return labels, probabilities
+def set_name(settings: EvaluateConfig) -> str:
+    """The folder of an evaluation: its split, or what the outside set is called."""
+    if not settings.archive:
+        return settings.split
+    return settings.name or settings.metadata.rpartition("/")[2].rpartition(".")[0]
 
 
-def _write_report(
-    metrics: dict[str, Any],
-    dataset: Dataset,
-    predictor: Predictor,
-    split: str,
-    folder: str,
-) -> str:
-    confusion = png(confusion_figure(np.array(metrics["confusion"]), f"Confusion, {split} split"))
-    write_bytes(join(folder, f"confusion-{split}.png"), confusion)
-    history = run_folder.read_history(predictor.run)
-    curves = [
-        png(history_figure(history, metric, f"{metric.replace('_', ' ').capitalize()} by epoch"))
-        for metric in ("accuracy", "loss")
-        if history
-    ]
-    page = render_page(
-        "evaluation.html.j2",
-        {
-            "title": "Evaluation",
-            "version": __version__,
-            "metrics": metrics,
-            "names": NAMES,
-            "split": split,
-            "split_by": dataset.split.by,
-            "model": predictor.digest,
-            "run": predictor.run,
-            "confusion": confusion,
-            "curves": curves,
-        },
+def _trained_on(run: str, path: str) -> Dataset:
+    """The dataset at `path`. Raises RunError where the run was trained on another."""
+    dataset = Dataset.read(path)
+    if not Dataset.read(run).same_as(dataset):
+        raise RunError(
+            f"{run}: was not trained on {dataset.path}, so nothing tells which of its images the "
+            f"model has seen. Name the run's own dataset (dataset.path); other images are "
+            f"evaluated with --archive and --metadata"
+        )
+    return dataset
+
+
+def _outside_archive(config: Config) -> ArchiveConfig | None:
+    settings = config.evaluate
+    if not settings.archive:
+        return None
+    check_metadata_file(settings.metadata)
+    new = {"paths": settings.archive, "metadata": settings.metadata}
+    return config.archive.model_copy(update=new)
+
+
+def _outside_images(
+    spark: SparkSession, listing: pa.Table, archive: ArchiveConfig, folder: str, console: Console
+) -> Tested:
+    """Decode and label an archive that is no dataset; what can't be used goes to rejects."""
+    read_metadata(spark, archive.metadata)  # of a known form, or nothing is begun
+    found = read_labelled_archive(spark, listing, archive, join(folder, STAGING), console)
+    write_rejects(found.rejects, join(folder, REJECTS))
+    reasons = reason_counts(spark, join(folder, REJECTS))
+    accepted = found.labelled.where("reason IS NULL")
+    count = accepted.count()
+    check_nothing_lost(found.inputs, count, sum(reasons.values()))
+    if count == 0:
+        told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+        raise CheckError(
+            f"{', '.join(archive.paths)}: none of {found.inputs} inputs can be evaluated ({told}); "
+            f"{join(folder, REJECTS)} names them"
+        )
+    tensors = accepted.join(found.images.select(ROW.name, "pixels"), ROW.name)
+    return Tested(tensors.select(*TENSORS.names), count, reasons)
+
+
+def _leaks(
+    tested: DataFrame, training: DataFrame, folder: str, name: str, *, allowed: bool
+) -> dict[str, Any]:
+    """What tested and training images share: images by key, and near duplicates.
+
+    The latter are listed beside the report. Raises LeakError for the former unless `allowed`.
+    """
+    shared = shared_keys(tested.drop("pixels"), training.drop("pixels")).cache()
+    keys = dict(map(tuple, shared.groupBy("key").count().orderBy("key").collect()))
+    images = shared.select("image_id").distinct().count()
+    if images and not allowed:
+        some = [f"{row.image_id} ({row.key} {row.value})" for row in shared.limit(5).collect()]
+        raise LeakError(
+            f"{name}: {images} of its images share a lesion, an id or a file with the training "
+            f"images ({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
+            f"{', '.join(some)}: figures of them would flatter. Split by lesion (split.by), or ask "
+            f"for figures that say so: --set evaluate.allow_leaks=true"
+        )
+    alike = near_duplicates(tested, training).cache()
+    alike.orderBy("bits", "image_id", "training_image_id").coalesce(1).write.csv(
+        hadoop_path(join(folder, NEAR_DUPLICATES)), header=True, mode="overwrite"
     )
-    path = join(folder, f"report-{split}.html")
-    write_text(path, page)
-    return path
+    near = alike.select("image_id").distinct().count()
+    if near:
+        log.warning("%s images look nearly like training images: see %s", near, NEAR_DUPLICATES)
+    return {"images": images, "by_key": keys, "near_duplicates": near}
+
+
+def _read_predictions(path: str, expected: int) -> Predictions:
+    """What was written. Raises CheckError unless it is each image that was to be predicted."""
+    file_system, inner = locate(path)
+    predictions = predictions_of(pq.read_table(inner, filesystem=file_system))
+    if len(predictions) != expected or expected == 0:
+        raise CheckError(f"{path}: {len(predictions)} predictions for {expected} images")
+    return predictions
+
+
+def _validation(
+    tensors: DataFrame, dataset: Dataset, predictor: Predictor, settings: EvaluateConfig
+) -> Predictions | None:
+    """The validation split's predictions; None where that split is tested itself, or empty."""
+    tested = not settings.archive and settings.split == "val"
+    if tested or not any(dataset.rows_of("val")):
+        return None
+    split = tensors.where("split = 'val'")
+    return predictions_of(predicted_tensors(split, predictor, settings.batch_images).toArrow())
+
+
+def _pixels(tensors: DataFrame, image_ids: list[str]) -> dict[str, bytes]:
+    rows = tensors.where(F.col("image_id").isin(image_ids)).select("image_id", "pixels").collect()
+    return {row.image_id: bytes(row.pixels) for row in rows}
+
+
+def _track(config: Config, run: str, metrics: dict[str, Any], files: list[str]) -> None:
+    tracking = Tracking.of_run(config, run)
+    if tracking:
+        name = metrics["set"]
+        tracking.results({f"{name}_{key}": value for key, value in metrics["model"].items()})
+        tracking.files(files, f"{run_folder.EVALUATION}/{name}")

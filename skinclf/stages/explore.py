@@ -8,9 +8,9 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.config import Config
 from skinclf.dataset_folder import EXPLORATION, Dataset
-from skinclf.figures import bar_figure, histogram_figure, samples_figure
+from skinclf.figures.counts import bar_figure, histogram_figure, samples_figure
 from skinclf.labels import CODES
-from skinclf.report import png, render_page
+from skinclf.report import png, render
 from skinclf.storage import join, write_bytes, write_text
 from skinclf.tables.dataset import read_tensors
 from skinclf.tables.exploration import AGE_YEARS, Exploration, explore_tensors
@@ -36,7 +36,7 @@ def explore(config: Config, console: Console) -> str:
         picture = png(figure)
         write_bytes(join(dataset.path, EXPLORATION, f"{name}.png"), picture)
         pictures.append({"title": name.replace("-", " "), "png": picture})
-    page = render_page(
+    page = render(
         "exploration.html.j2",
         {
             "title": "What the dataset holds",

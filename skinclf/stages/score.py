@@ -70,15 +70,17 @@ def score(config: Config, console: Console) -> Summary:
     computed again, and each input ends exactly once in scores or rejects. Raises UsageError
     children for what is missing, CheckError where an input got lost or too many were rejected.
     """
-    precision = config.score.precision
-    predictor = Predictor.of_run(absolute(config.run.path), precision)
+    precision, flips = config.score.precision, config.score.flips
+    predictor = Predictor.of_run(absolute(config.run.path), precision, flips=flips)
     paths = config.score.paths or config.archive.paths
     if not paths:
         raise ConfigError("score.paths: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
         check_paths(paths)  # what is not there is told before Spark starts
     name = predictor.digest[:DIGEST_CHARACTERS]
-    name += "" if precision == "float32" else f"-{precision}"  # its scores are others
+    # The same model's scores are others where it answers in another way.
+    name += "" if precision == "float32" else f"-{precision}"
+    name += "-flips" if flips else ""
     folder = ScoreFolder(join(absolute(config.score.path), name))
     with spark_session("score", config.spark) as spark:
         display = ScoreDisplay(console)

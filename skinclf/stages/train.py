@@ -9,10 +9,11 @@ from skinclf import run_folder
 from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
-from skinclf.figures import history_figure
+from skinclf.figures.training import history_figure
 from skinclf.history import Epoch, final_epoch, is_over
 from skinclf.launch import REQUIRED_CONF, train_until_done
 from skinclf.learn.batches import check_divides, steps_an_epoch
+from skinclf.model_card import write_card
 from skinclf.preflight import check_fit, preflight
 from skinclf.report import png
 from skinclf.stages.training_display import training_display
@@ -37,7 +38,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     run = absolute(config.run.path)
     if run_folder.open_run(run, config, dataset):
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
-        draw_history(run)  # a driver that was killed at the very end left none
+        describe(run)  # a driver that was killed at the very end did not
         return run_folder.read_history(run)
     log.info(
         "training on %s images: %s epochs of %s steps, global batch %s, %s, %s",
@@ -66,9 +67,15 @@ def train(config: Config, console: Console) -> list[Epoch]:
             f"{run}: {len(history)} epochs in the history, {config.train.epochs} expected. "
             f"Is this folder on storage that driver and executors share?"
         )
-    draw_history(run)
+    describe(run)
     if tracking:
-        names = (run_folder.CONFIG, run_folder.HISTORY, run_folder.LABELS, run_folder.MODEL)
+        names = (
+            run_folder.CONFIG,
+            run_folder.HISTORY,
+            run_folder.LABELS,
+            run_folder.MODEL,
+            run_folder.CARD,
+        )
         tracking.files([join(run, name) for name in names])
         tracking.finish()
     epoch = final_epoch(history, config.train)
@@ -77,8 +84,10 @@ def train(config: Config, console: Console) -> list[Epoch]:
     return history
 
 
-def draw_history(run: str) -> None:
-    """Draw accuracy and loss by epoch into the run's figures, where they are not yet."""
+def describe(run: str) -> None:
+    """Write the model card, and draw accuracy and loss by epoch, where they are not yet."""
+    if not exists(join(run, run_folder.CARD)):
+        write_card(run)
     history = run_folder.read_history(run)
     for metric in ("accuracy", "loss"):
         path = join(run, run_folder.FIGURES, f"{metric}.png")

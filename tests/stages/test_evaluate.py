@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ from rich.console import Console
 
 from skinclf import run_folder
 from skinclf.dataset_folder import Dataset
-from skinclf.errors import RunError
+from skinclf.demo import METADATA, ZIPS
+from skinclf.errors import LeakError, RunError
 from skinclf.learn.predictor import Predictor
 from skinclf.learn.shards import pixel_array
 from skinclf.schemas import PREDICTIONS
 from skinclf.stages.evaluate import evaluate
-from tests.conftest import road_config
+from tests.conftest import encoded, road_config, write_zip
 
 QUIET = Console(quiet=True)
 
@@ -21,11 +23,11 @@ QUIET = Console(quiet=True)
 @pytest.fixture(scope="module")
 def evaluated(trained: Path) -> Path:
     evaluate(road_config(trained), QUIET)
-    return trained / "run" / "evaluation"
+    return trained / "run" / "evaluation" / "test"
 
 
 def test_every_image_of_the_test_split_is_predicted_once(trained: Path, evaluated: Path) -> None:
-    table = pq.read_table(evaluated / "predictions-test")
+    table = pq.read_table(evaluated / "predictions")
     dataset = Dataset.read(str(trained / "dataset"))
     assert table.schema.names == PREDICTIONS.names
     assert table.num_rows == sum(dataset.rows_of("test")) == len(set(table["image_id"].to_pylist()))
@@ -38,9 +40,7 @@ def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evalua
     shard = pq.read_table(f"{dataset.path}/{dataset.files_of('test')[0].path}")
     pixels = pixel_array(shard["pixels"].combine_chunks())
     expected = Predictor.of_run(str(trained / "run")).load(threads=0)(pixels)
-    predicted = {
-        r["image_id"]: r for r in pq.read_table(evaluated / "predictions-test").to_pylist()
-    }
+    predicted = {r["image_id"]: r for r in pq.read_table(evaluated / "predictions").to_pylist()}
     found = [
         [predicted[image_id][f"probability_{code}"] for code in dataset.classes]
         for image_id in shard["image_id"].to_pylist()
@@ -49,7 +49,7 @@ def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evalua
 
 
 def test_metrics_stand_beside_the_baseline(evaluated: Path) -> None:
-    metrics = json.loads((evaluated / "metrics-test.json").read_text())
+    metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["model"].keys() == metrics["baseline"].keys()
     present = sum(row["images"] > 0 for row in metrics["classes"].values())
     assert metrics["baseline"]["balanced_accuracy"] == pytest.approx(1 / present)
@@ -57,12 +57,104 @@ def test_metrics_stand_beside_the_baseline(evaluated: Path) -> None:
 
 
 def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) -> None:
-    page = (evaluated / "report-test.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
-    assert "always answering nv" in page
+    page = (evaluated / "report.html").read_text()
+    wrong = sum(map(sum, json.loads((evaluated / "metrics.json").read_text())["confusion"]))
+    assert page.count("data:image/png;base64,") >= 7 + 2 + min(wrong, 1)
+    assert "always nv" in page
     assert not [word for word in ("http:", "https:", "<script", "<link") if word in page]
 
 
 def test_a_run_without_a_model_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no finished model here"):
         evaluate(road_config(trained, f"run.path={tmp_path}"), QUIET)
+
+
+def test_thresholds_are_chosen_on_validation(evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["chosen_on"] == "val"
+    assert [row["wanted_sensitivity"] for row in metrics["melanoma"]] == [0.8, 0.9, 0.95]
+    assert metrics["leaks"]["images"] == 0
+
+
+def test_the_model_card_has_data_settings_and_figures(trained: Path, evaluated: Path) -> None:
+    card = (trained / "run" / "model_card.md").read_text()
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["digest"] in card
+    assert f"| test | {metrics['images']} |" in card
+    assert f"{100 * metrics['model']['balanced_accuracy']:.1f} %" in card
+    assert "not a medical device" in card
+    assert "`train.global_batch = 32`" in card
+
+
+def test_a_run_of_another_dataset_is_refused(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "dataset"
+    shutil.copytree(trained / "dataset", other)
+    manifest = other / "dataset.json"
+    manifest.write_text(
+        manifest.read_text().replace('"seed":2020', '"seed":1').replace("2020", "1")
+    )
+    with pytest.raises(RunError, match="was not trained on"):
+        evaluate(road_config(trained, f"dataset.path={other}"), QUIET)
+
+
+def outside(folder: Path, *, first: int) -> tuple[Path, Path]:
+    """A zip of five drawn images and ISIC 2018's form of their diagnoses; one row has none."""
+    random = np.random.default_rng(first)
+    files = {
+        f"ISIC_{first + n:07}.jpg": encoded(
+            random.integers(0, 256, (45, 60, 3), np.uint8), "JPEG", quality=90
+        )
+        for n in range(5)
+    }
+    codes = ("NV", "MEL", "NV", "DF", "BKL", "NV")
+    header = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+    rows = [
+        ",".join([f"ISIC_{first + n:07}", *("1.0" if code == name else "0.0" for name in header)])
+        for n, code in enumerate(codes)
+    ]
+    metadata = folder / "truth.csv"
+    metadata.write_text("\n".join([",".join(["image", *header]), *rows]) + "\n")
+    return write_zip(folder / "outside.zip", files), metadata
+
+
+def test_an_archive_from_elsewhere_gives_the_same_report(trained: Path, tmp_path: Path) -> None:
+    archive, metadata = outside(tmp_path, first=7_000_000)
+    config = road_config(
+        trained,
+        f'evaluate.archive=["{archive}"]',
+        f"evaluate.metadata={metadata}",
+        "evaluate.bootstrap=50",
+        "evaluate.flips=true",
+    )
+    metrics, report = evaluate(config, QUIET)
+    folder = trained / "run" / "evaluation" / "truth"
+    assert report == str(folder / "report.html")
+    assert (metrics["images"], metrics["lesions"]) == (5, 5)
+    assert metrics["rejects"] == {"no_image": 1}
+    assert pq.read_table(folder / "rejects")["image_id"].to_pylist() == ["ISIC_7000005"]
+    assert not (folder / "staging").exists()
+    assert "| truth, mirror images | 5 |" in (trained / "run" / "model_card.md").read_text()
+
+
+def test_images_that_were_trained_on_are_refused(trained: Path, tmp_path: Path) -> None:
+    archive = trained / "archive"
+    settings = [
+        f'evaluate.archive=["{archive / ZIPS[0]}"]',
+        f"evaluate.metadata={archive / METADATA}",
+        "evaluate.bootstrap=20",
+    ]
+    with pytest.raises(LeakError, match=r"images share a lesion, an id or a file .* by image_id"):
+        evaluate(road_config(trained, *settings), QUIET)
+    allowed = road_config(trained, *settings, "evaluate.allow_leaks=true", "evaluate.name=leaky")
+    metrics, report = evaluate(allowed, QUIET)
+    assert metrics["leaks"]["images"] > 0.5 * metrics["images"]
+    assert "These figures flatter" in Path(report).read_text()
+
+
+def test_answers_to_mirror_images_are_averaged(trained: Path) -> None:
+    run = str(trained / "run")
+    pixels = np.random.default_rng(5).integers(0, 256, (3, 75, 100, 3), np.uint8)
+    plain, flips = (Predictor.of_run(run, flips=on).load(threads=0) for on in (False, True))
+    views = [pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1]]
+    expected = np.mean([plain(np.ascontiguousarray(view)) for view in views], axis=0)
+    np.testing.assert_allclose(flips(pixels), expected, atol=1e-6)

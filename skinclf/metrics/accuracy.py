@@ -1,34 +1,11 @@
-"""Labels and probabilities → figures of merit. scikit-learn where it has them."""
-
-import math
-from typing import Any
+"""Three accuracies and two losses of a whole set of answers."""
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, log_loss
 
 from skinclf.labels import CODES, MAJORITY, label_of
-
-Labels = NDArray[np.int32]
-Probabilities = NDArray[np.float32]
-
-
-def evaluate(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
-    """Everything that metrics.json holds; labels (n,) 0–6, probabilities (n, 7).
-
-    `model` beside `baseline`, the answer nv to everything: figures that look good in a
-    collection of which two thirds are nv mean something only beside it.
-    """
-    always = np.zeros_like(probabilities)
-    always[:, label_of(MAJORITY)] = 1
-    answers = probabilities.argmax(axis=1)
-    return {
-        "images": len(labels),
-        "model": summary(labels, probabilities),
-        "baseline": summary(labels, always),
-        "classes": per_class(labels, answers),
-        "confusion": confusion(labels, answers).tolist(),
-    }
+from skinclf.predictions import Labels, Probabilities
 
 
 def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
@@ -45,14 +22,28 @@ def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
     }
 
 
+def always_majority(probabilities: Probabilities) -> Probabilities:
+    """The answer nv to everything: figures that look good in a collection of which two thirds are
+    nv mean something only beside it.
+    """
+    always = np.zeros_like(probabilities)
+    always[:, label_of(MAJORITY)] = 1
+    return always
+
+
 def binary_accuracy(labels: Labels, probabilities: Probabilities) -> float:
     """The share of the 7 outputs that are right when each is rounded at 0.5.
 
     What Keras calls accuracy under `binary_crossentropy`, and what the paper's 93.93 % are: a
     wrong answer still has five of its seven outputs right.
     """
-    rounded = probabilities > 0.5
-    return float((rounded == _one_hot(labels)).mean())
+    return float(right_outputs(labels, probabilities).mean())
+
+
+def right_outputs(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+    """(n,) of each image, the share of its 7 outputs that are right when rounded at 0.5."""
+    right: NDArray[np.float64] = ((probabilities > 0.5) == one_hot(labels)).mean(axis=1)
+    return right
 
 
 def balanced_accuracy(labels: Labels, answers: NDArray[np.int64]) -> float:
@@ -65,24 +56,8 @@ def balanced_accuracy(labels: Labels, answers: NDArray[np.int64]) -> float:
 def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
     """The paper's loss: the mean over 7 outputs, clipped at 1e-7 as Keras does."""
     p = probabilities.astype(np.float64).clip(1e-7, 1 - 1e-7)
-    truth = _one_hot(labels)
+    truth = one_hot(labels)
     return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
-
-
-def per_class(labels: Labels, answers: NDArray[np.int64]) -> dict[str, dict[str, float | None]]:
-    """Sensitivity, precision, F1 and images of each class; None where nothing defines it."""
-    precision, sensitivity, f1, images = precision_recall_fscore_support(
-        labels, answers, labels=range(len(CODES)), zero_division=np.nan
-    )
-    return {
-        code: {
-            "sensitivity": _number(sensitivity[label]),
-            "precision": _number(precision[label]),
-            "f1": _number(f1[label]),
-            "images": int(images[label]),
-        }
-        for label, code in enumerate(CODES)
-    }
 
 
 def confusion(labels: Labels, answers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -91,7 +66,8 @@ def confusion(labels: Labels, answers: NDArray[np.int64]) -> NDArray[np.int64]:
     return matrix
 
 
-def _one_hot(labels: Labels) -> NDArray[np.bool_]:
+def one_hot(labels: Labels) -> NDArray[np.bool_]:
+    """(n, 7) where each image's class stands."""
     return labels[:, None] == np.arange(len(CODES))
 
 
@@ -100,7 +76,3 @@ def _normalised(probabilities: Probabilities) -> NDArray[np.float64]:
     clipped = probabilities.astype(np.float64).clip(1e-7, 1)
     rows: NDArray[np.float64] = clipped / clipped.sum(axis=1, keepdims=True)
     return rows
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""Numbers → matplotlib figures. Nothing here reads or writes files."""

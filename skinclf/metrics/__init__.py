@@ -1,0 +1,1 @@
+"""How good answers are: arrays → numbers. Nothing here reads files or draws."""

@@ -1,0 +1,141 @@
+"""All figures of one evaluation: what metrics.json holds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.labels import CODES, label_of
+from skinclf.metrics.accuracy import (
+    always_majority,
+    balanced_accuracy,
+    confusion,
+    right_outputs,
+    summary,
+)
+from skinclf.metrics.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    tempered,
+)
+from skinclf.metrics.classes import AREAS, RATES, areas, rates_at_half, rates_by_answer
+from skinclf.metrics.coverage import coverage_rows, unlike_validation
+from skinclf.metrics.intervals import lesion_intervals
+from skinclf.metrics.screening import screening
+from skinclf.metrics.subgroups import subgroups
+from skinclf.metrics.values import by_name, number
+from skinclf.predictions import Predictions
+
+WHOLE = ("accuracy", "balanced_accuracy", "binary_accuracy")
+"""The figures of the whole set that have intervals."""
+
+
+def assess(
+    predictions: Predictions,
+    validation: Predictions,
+    *,
+    sensitivities: Sequence[float],
+    rounds: int,
+) -> dict[str, Any]:
+    """What is told of a set of predictions.
+
+    `validation` is the same model's answers to the validation split: thresholds and temperature
+    are chosen on it. `sensitivities` are those at which melanoma is screened for, `rounds` the
+    bootstrap's.
+    """
+    labels, probabilities = predictions.labels, predictions.probabilities
+    whole, classes = _intervals(predictions, rounds)
+    return {
+        "images": len(predictions),
+        "lesions": int(predictions.lesions.max()) + 1,
+        "model": summary(labels, probabilities),
+        "baseline": summary(labels, always_majority(probabilities)),
+        "intervals": dict(zip(WHOLE, whole.tolist(), strict=True)),
+        "classes": _classes(predictions, classes),
+        "confusion": confusion(labels, predictions.answers).tolist(),
+        "isic_2018": _isic_2018(predictions),
+        "calibration": _calibration(predictions, validation),
+        "melanoma": [
+            screening(predictions, validation, wanted, rounds) for wanted in sensitivities
+        ],
+        "coverage": coverage_rows(predictions),
+        "unlike_validation": unlike_validation(predictions, validation),
+        "subgroups": subgroups(predictions, rounds),
+    }
+
+
+def _intervals(
+    predictions: Predictions, rounds: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(3, 2) of WHOLE and (7, 7, 2) of each class's RATES and AREAS, from the same draws."""
+    labels, answers = predictions.labels, predictions.answers
+    right = answers == labels
+    outputs = right_outputs(labels, predictions.probabilities)
+
+    def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        taken = weights > 0
+        by_answer = rates_by_answer(labels, answers, weights)
+        present = np.unique(labels[taken])
+        by_class = [by_answer, areas(labels, predictions.probabilities, weights)]
+        return np.concatenate(
+            [
+                [np.average(right, weights=weights)],
+                [by_answer[present, RATES.index("sensitivity")].mean()],
+                [np.average(outputs, weights=weights)],
+                np.concatenate(by_class, axis=1).ravel(),
+            ]
+        )
+
+    intervals = lesion_intervals(predictions.lesions, figures, rounds)
+    return intervals[:3], intervals[3:].reshape(len(CODES), len(RATES) + len(AREAS), 2)
+
+
+def _classes(predictions: Predictions, intervals: NDArray[np.float64]) -> dict[str, Any]:
+    labels, probabilities = predictions.labels, predictions.probabilities
+    by_answer = rates_by_answer(labels, predictions.answers)
+    values = np.concatenate([by_answer, areas(labels, probabilities)], axis=1)
+    return {
+        code: {
+            "images": int((labels == label).sum()),
+            **by_name((*RATES, *AREAS), values[label], intervals[label]),
+        }
+        for label, code in enumerate(CODES)
+    }
+
+
+def _isic_2018(predictions: Predictions) -> dict[str, Any]:
+    """As the scorer of the ISIC 2018 challenge, task 3, defines it; None where it gives 1."""
+    rates = rates_at_half(predictions.labels, predictions.probabilities)
+    found = areas(predictions.labels, predictions.probabilities)
+    names = (*RATES, *AREAS)
+    values = np.concatenate([rates, found], axis=1)
+    return {
+        "balanced_accuracy": balanced_accuracy(predictions.labels, predictions.answers),
+        "classes": {
+            code: dict(zip(names, map(number, values[label_of(code)]), strict=True))
+            for code in CODES
+        },
+    }
+
+
+def _calibration(predictions: Predictions, validation: Predictions) -> dict[str, Any]:
+    """Before and after temperature scaling, fitted on validation."""
+    temperature = fit_temperature(validation.labels, validation.probabilities)
+    after = tempered(predictions.probabilities, temperature)
+    return {
+        "temperature": temperature,
+        **{
+            name: {
+                "expected_calibration_error": expected_calibration_error(
+                    predictions.labels, probabilities
+                ),
+                "categorical_crossentropy": summary(predictions.labels, probabilities)[
+                    "categorical_crossentropy"
+                ],
+                "reliability": reliability(predictions.labels, probabilities),
+            }
+            for name, probabilities in (("as_it_is", predictions.probabilities), ("scaled", after))
+        },
+    }

@@ -1,0 +1,43 @@
+"""What is gained by leaving the doubtful images to a person."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.predictions import Predictions
+
+SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+UNSURE = 0.05
+"""Of the validation images: below their confidence, an image counts as one of doubtful kind."""
+
+
+def coverage_curve(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) shares answered, from the surest image on, and (n,) the accuracy on those answered."""
+    order = np.argsort(-predictions.confidence, kind="stable")
+    right = (predictions.answers == predictions.labels)[order]
+    answered = np.arange(1, len(right) + 1)
+    return answered / len(right), np.cumsum(right) / answered
+
+
+def coverage_rows(predictions: Predictions) -> list[dict[str, float]]:
+    """`coverage`, `accuracy` and the lowest `confidence` answered, at SHARES."""
+    _, accuracy = coverage_curve(predictions)
+    confidence = np.sort(predictions.confidence)[::-1]
+    places = [max(int(np.ceil(share * len(predictions))) - 1, 0) for share in SHARES]
+    return [
+        {
+            "coverage": share,
+            "accuracy": float(accuracy[place]),
+            "confidence": float(confidence[place]),
+        }
+        for share, place in zip(SHARES, places, strict=True)
+    ]
+
+
+def unlike_validation(predictions: Predictions, validation: Predictions) -> float:
+    """The share of images of which the model is less sure than of 95 % of the validation images.
+
+    Some 5 % in images of the same kind; much more in another kind (another camera, other skin,
+    no skin at all).
+    """
+    limit = np.quantile(validation.confidence, UNSURE)
+    return float((predictions.confidence < limit).mean())

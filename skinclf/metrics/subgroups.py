@@ -1,0 +1,50 @@
+"""The same figures for parts of the patients."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.labels import label_of
+from skinclf.metrics.intervals import lesion_intervals
+from skinclf.metrics.screening import SCREENED
+from skinclf.metrics.values import by_name
+from skinclf.predictions import Predictions
+
+FIGURES = ("accuracy", "balanced_accuracy", "mel_sensitivity")
+
+
+def subgroups(predictions: Predictions, rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """column → value → `images`, `lesions`, FIGURES and their intervals; values in order."""
+    return {
+        column: {
+            str(value): _figures(predictions.subset(values == value), rounds)
+            for value in np.unique(values)
+        }
+        for column, values in predictions.groups.items()
+    }
+
+
+def _figures(group: Predictions, rounds: int) -> dict[str, Any]:
+    right = group.answers == group.labels
+    label = label_of(SCREENED)
+
+    def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        images = np.bincount(group.labels, weights, minlength=label + 1)
+        found = np.bincount(group.labels, weights * right, minlength=label + 1)
+        with np.errstate(invalid="ignore"):
+            sensitivities = found / images
+        return np.array(
+            [
+                found.sum() / images.sum(),
+                sensitivities[images > 0].mean(),
+                sensitivities[label],
+            ]
+        )
+
+    intervals = lesion_intervals(group.lesions, figures, rounds)
+    return {
+        "images": len(group),
+        "lesions": int(group.lesions.max()) + 1,
+        **by_name(FIGURES, figures(np.ones(len(group))), intervals),
+    }

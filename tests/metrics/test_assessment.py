@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+
+from skinclf.labels import CODES, label_of
+from skinclf.metrics.assessment import assess
+from skinclf.metrics.coverage import coverage_rows, unlike_validation
+from skinclf.metrics.screening import screening, threshold_for
+from skinclf.metrics.subgroups import subgroups
+from skinclf.predictions import Predictions, age_band
+
+MEL, NV = label_of("mel"), label_of("nv")
+
+
+def melanomas(found: list[float], others: list[float]) -> Predictions:
+    """Melanomas and nevi with these probabilities of melanoma; each a lesion."""
+    probabilities = np.zeros((len(found) + len(others), 7), np.float32)
+    probabilities[:, MEL] = found + others
+    probabilities[:, NV] = 1 - probabilities[:, MEL]
+    labels = np.array([MEL] * len(found) + [NV] * len(others), np.int32)
+    names = [f"I{n}" for n in range(len(labels))]
+    return Predictions(labels, probabilities, names, np.arange(len(labels)), {})
+
+
+def test_the_threshold_is_chosen_on_validation_and_kept() -> None:
+    validation = melanomas([0.9, 0.6, 0.4, 0.2], [0.5, 0.1])
+    assert threshold_for(validation, 0.75) == pytest.approx(0.4)
+    tested = melanomas([0.5, 0.3], [0.45, 0.2, 0.1, 0.0])
+    row = screening(tested, validation, 0.75, rounds=20)
+    assert row["flagged"] == 2  # 0.5 and 0.45
+    assert (row["sensitivity"], row["specificity"], row["ppv"]) == (1 / 2, 3 / 4, 1 / 2)
+
+
+def test_the_surest_answers_come_first() -> None:
+    """Of ten answers the two least sure are wrong."""
+    tested = melanomas([0.95, 0.94, 0.93, 0.92, 0.45, 0.44], [0.09, 0.08, 0.07, 0.06])
+    rows = {row["coverage"]: row for row in coverage_rows(tested)}
+    assert rows[1.0]["accuracy"] == 0.8
+    assert rows[0.8]["accuracy"] == 1.0
+    assert rows[0.9]["confidence"] == pytest.approx(0.56)
+
+
+def test_images_of_another_kind_are_less_sure_than_validation() -> None:
+    validation = melanomas([0.9 + n / 1000 for n in range(100)], [])
+    assert unlike_validation(validation, validation) == 0.05
+    assert unlike_validation(melanomas([0.7, 0.6, 0.95, 0.99], []), validation) == 0.5
+
+
+def test_figures_by_group_have_their_numbers() -> None:
+    tested = melanomas([0.9, 0.2], [0.1, 0.2])
+    tested.groups["sex"] = np.array(["female", "male", "male", "male"])
+    rows = subgroups(tested, rounds=20)["sex"]
+    assert (rows["female"]["images"], rows["female"]["accuracy"]) == (1, 1.0)
+    assert (rows["male"]["images"], rows["male"]["accuracy"]) == (3, 2 / 3)
+    assert rows["male"]["balanced_accuracy"] == 1 / 2
+    assert rows["male"]["mel_sensitivity"] == 0
+
+
+def test_age_bands() -> None:
+    ages = (None, 0.0, 5, 29, 30, 59, 60, 85)
+    assert [age_band(age) for age in ages] == [
+        "unknown",
+        "unknown",
+        "0–29",
+        "0–29",
+        "30–44",
+        "45–59",
+        "60–74",
+        "75+",
+    ]
+
+
+def test_all_figures_are_json_even_where_classes_are_missing() -> None:
+    tested = melanomas([0.9, 0.2], [0.1, 0.2, 0.3])
+    metrics = assess(tested, tested, sensitivities=(0.5, 1.0), rounds=30)
+    told = json.loads(json.dumps(metrics, allow_nan=False))
+    assert told["model"]["accuracy"] == 4 / 5
+    low, high = told["intervals"]["accuracy"]
+    assert low < 4 / 5 <= high
+    assert told["classes"]["mel"]["sensitivity"] == 1 / 2
+    assert told["classes"]["df"]["sensitivity"] is None
+    assert told["classes"]["df"]["intervals"]["auc"] == [None, None]
+    assert list(told["classes"]) == list(CODES)

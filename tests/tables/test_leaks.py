@@ -1,0 +1,75 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from skinclf.image import decode_rgb
+from skinclf.tables.leaks import NEAR_BITS, near_duplicates, perceptual_hash, shared_keys
+
+RANDOM = np.random.default_rng(3)
+
+
+def picture() -> Image.Image:
+    """A blurred field of random colours, 300 x 225."""
+    small = Image.fromarray(RANDOM.integers(0, 256, (5, 7, 3), np.uint8))
+    return small.resize((300, 225), Image.Resampling.BICUBIC)
+
+
+def tensor(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    return decode_rgb(buffer.getvalue()).tobytes()
+
+
+def test_images_that_share_a_lesion_an_id_or_a_file_are_found(spark: SparkSession) -> None:
+    columns = "image_id string, lesion_id string, digest string"
+    training = spark.createDataFrame([("I1", "L1", "d1"), ("I2", None, "d2")], columns)
+    tested = spark.createDataFrame(
+        [("I1", "L9", "d9"), ("I3", "L1", "d3"), ("I4", None, "d2"), ("I5", None, "d5")], columns
+    )
+    found = {(row.image_id, row.key, row.value) for row in shared_keys(tested, training).collect()}
+    assert found == {("I1", "image_id", "I1"), ("I3", "lesion_id", "L1"), ("I4", "digest", "d2")}
+
+
+def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSession) -> None:
+    pictures = [picture() for _ in range(20)]
+    columns = "image_id string, pixels binary"
+    training = spark.createDataFrame(
+        [(f"T{n}", bytearray(tensor(image, quality=95))) for n, image in enumerate(pictures)],
+        columns,
+    )
+    copies = [
+        ("worse", tensor(pictures[3], quality=40)),
+        ("smaller", tensor(pictures[5].resize((150, 112)), quality=90)),
+        ("other", tensor(picture(), quality=95)),
+        ("mirrored", tensor(pictures[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
+    ]
+    tested = spark.createDataFrame([(name, bytearray(pixels)) for name, pixels in copies], columns)
+    rows = near_duplicates(tested, training).collect()
+    assert {(row.image_id, row.training_image_id) for row in rows} == {
+        ("worse", "T3"),
+        ("smaller", "T5"),
+    }
+    assert all(0 <= row.bits <= NEAR_BITS for row in rows)
+
+
+def test_a_hash_says_where_a_picture_grows_brighter() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 100).astype(np.uint8)[None, :, None], (75, 100, 3))
+    assert perceptual_hash(ramp.tobytes()) == -1  # all 64 bits
+    assert perceptual_hash(ramp[:, ::-1].tobytes()) == 0
+
+
+@pytest.mark.parametrize("flipped", [0, 12, 13, 25, 38, 51, 63])
+def test_one_bit_anywhere_is_near(spark: SparkSession, flipped: int) -> None:
+    """Each part of the hash may be the one that differs: the others still bring the pair up."""
+    from skinclf.tables.leaks import _parts
+
+    columns = "image_id string, hash long"
+    value = 0x0123456789ABCDEF
+    other = value ^ (1 << flipped)
+    signed = other - (1 << 64) if other >= 1 << 63 else other
+    left = _parts(spark.createDataFrame([("a", value)], columns))
+    right = _parts(spark.createDataFrame([("b", signed)], columns)).withColumnRenamed("hash", "h")
+    assert left.join(right, "part").count() == NEAR_BITS  # of five parts, four are equal
