@@ -169,6 +169,27 @@ def evaluate(
 
 
 @app.command()
+def replicate(config: ConfigFile = None, assignments: Assignments = None) -> None:
+    """Repeat the paper's experiment by its own protocol and by ours, and print both beside it.
+
+    **Inputs:** `archive.paths` and `archive.metadata`: HAM10000's.
+
+    **Output:** datasets and runs at `dataset.path` and `run.path` with `-by-image` and
+    `-by-lesion` added; `run.path`/replication.html with the table and the paper's nine figures,
+    and replication.json. Started again, it goes on where it was.
+
+    **Example:** `skinclf replicate --config conf/paper.toml
+    --set archive.paths='["part_1.zip","part_2.zip"]' --set archive.metadata=HAM10000_metadata.csv`
+    """
+    settings = _load(config, assignments)
+    from skinclf.stages.replicate import COLUMNS, replicate
+
+    rows, page = replicate(settings, terminal)
+    _print_table("the paper, replicated", COLUMNS, rows)
+    print(page)
+
+
+@app.command()
 def score(config: ConfigFile = None, assignments: Assignments = None) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 

@@ -20,7 +20,7 @@ def picture() -> Image.Image:
 def tensor(image: Image.Image, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", **options)
-    return decode_rgb(buffer.getvalue()).tobytes()
+    return decode_rgb(buffer.getvalue(), max_pixels=10**6).tobytes()
 
 
 def test_images_that_share_a_lesion_an_id_or_a_file_are_found(spark: SparkSession) -> None:

@@ -1,0 +1,94 @@
+"""Which recipe is best? Trials one after another, measured on validation alone.
+
+python -m bench.search NAME … --dataset DATASET --runs FOLDER
+
+Each trial is one `skinclf train`, which goes on where it was broken off; its row goes to
+bench/search.jsonl, the log of what was tried and what it gave. The test split is never looked at.
+"""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from bench.measure import SKINCLF, measured
+from skinclf.config import shipped_config
+from skinclf.dataset_folder import Dataset
+from skinclf.labels import CODES
+from skinclf.learn.predictor import Predictor
+from skinclf.learn.shards import pixel_array
+from skinclf.metrics.accuracy import summary
+
+LOG = Path(__file__).with_name("search.jsonl")
+FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
+
+TRIALS: dict[str, dict[str, Any]] = {
+    # conf/best.toml is the base; what a trial names is changed.
+    "adjusted": {},
+    "seed-2": {"seed": 2},
+    "seed-3": {"seed": 3},
+    "not-adjusted": {"logit_adjustment": 0},
+    "fully-adjusted": {"logit_adjustment": 1},
+    "smoothed": {"label_smoothing": 0.05},
+    "longer": {"epochs": 60},
+}
+
+ADJUSTMENTS = (-0.5, -0.25, 0.0, 0.25, 0.5)
+"""Of the logits after training, on top of the trial's own: which trade-off the model offers."""
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("trials", nargs="+", choices=TRIALS)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--runs", default="search")
+    arguments = parser.parse_args()
+    for name in arguments.trials:
+        run = f"{arguments.runs}/{name}"
+        settings = [f"train.{key}={value}" for key, value in TRIALS[name].items()]
+        paths = [f"dataset.path={arguments.dataset}", f"run.path={run}"]
+        words = [word for setting in (*settings, *paths) for word in ("--set", setting)]
+        cost = measured([SKINCLF, "train", "--config", shipped_config("best.toml"), *words])
+        row = {"trial": name, "changed": TRIALS[name], "cpu_seconds": round(cost.cpu_seconds)}
+        row |= validated(Dataset.read(arguments.dataset), run)
+        with LOG.open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        print(json.dumps(row, indent=1))
+
+
+def validated(dataset: Dataset, run: str) -> dict[str, Any]:
+    """FIGURES on the validation split: plain, with mirror images, and with these at ADJUSTMENTS."""
+    tables = [pq.read_table(f"{dataset.path}/{file.path}") for file in dataset.files_of("val")]
+    pixels = np.concatenate([pixel_array(table["pixels"].combine_chunks()) for table in tables])
+    labels = np.concatenate([table["label"].to_numpy() for table in tables])
+    plain, flips = (
+        predicted(Predictor.of_run(run, flips=on).load(threads=0), pixels) for on in (False, True)
+    )
+    counts = np.array([dataset.counts["train"].get(code, 0) for code in CODES], np.float64)
+    prior = counts / counts.sum()
+    adjusted = {str(tau): flips * prior**-tau for tau in ADJUSTMENTS}
+    return {
+        "validation": figures(labels, plain),
+        "flips": figures(labels, flips),
+        "adjusted": {
+            tau: figures(labels, (answers / answers.sum(axis=1, keepdims=True)).astype(np.float32))
+            for tau, answers in adjusted.items()
+        },
+    }
+
+
+def predicted(predict: Any, pixels: np.ndarray) -> np.ndarray:
+    parts = [predict(pixels[start : start + 64]) for start in range(0, len(pixels), 64)]
+    return np.concatenate(parts)
+
+
+def figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    found = summary(labels.astype(np.int32), probabilities)
+    return {name: round(found[name], 4) for name in FIGURES}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""The job `replicate` for spark-submit: `spark-submit jobs/replicate.py --help` tells the rest."""
+
+from skinclf.cli import main
+
+if __name__ == "__main__":
+    main("replicate")

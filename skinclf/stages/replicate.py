@@ -1,0 +1,153 @@
+"""The paper's experiment by its own protocol and by ours, in one table beside its figures."""
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from skinclf import __version__, run_folder
+from skinclf.config import Config
+from skinclf.dataset_folder import EXPLORATION, MANIFEST, Dataset
+from skinclf.errors import DatasetError
+from skinclf.report import render
+from skinclf.run_folder import EVALUATION, FIGURES
+from skinclf.stages.evaluate import METRICS, evaluate
+from skinclf.stages.evaluation_report import CONFUSION
+from skinclf.stages.explore import explore
+from skinclf.stages.prepare import prepare
+from skinclf.stages.train import train
+from skinclf.storage import exists, join, list_names, read_bytes, read_text, write_text
+
+PAPER = {
+    "val": {"accuracy": 0.9406, "loss": 0.1452},
+    "test": {"accuracy": 0.9393, "loss": 0.1463},
+}
+"""Benbrahim, Hachimi and Amine (2020), chapter 6: what they call accuracy and loss."""
+
+PROTOCOLS = {
+    "image": "the paper's: split by image",
+    "lesion": "ours: split by lesion",
+}
+
+NAME = "replication"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """One split of one protocol, as evaluate measured it."""
+
+    by: str
+    split: str
+    metrics: dict[str, Any]
+
+    def cells(self) -> tuple[str, ...]:
+        """Protocol, split, four figures of the model and the baseline's first three."""
+        model, baseline = self.metrics["model"], self.metrics["baseline"]
+        names = ("binary_accuracy", "binary_crossentropy", "accuracy", "balanced_accuracy")
+        return (
+            PROTOCOLS[self.by],
+            self.split,
+            *(f"{model[name]:.4f}" for name in names),
+            *(f"{baseline[name]:.3f}" for name in names if name in self.metrics["intervals"]),
+        )
+
+
+COLUMNS = (
+    "protocol",
+    "split",
+    "binary accuracy",
+    "binary cross-entropy",
+    "top-1",
+    "balanced accuracy",
+    "nv: binary",
+    "nv: top-1",
+    "nv: balanced",
+)
+
+
+def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], str]:
+    """Take the archive through all stages, split by image and by lesion → (rows under COLUMNS,
+    the path of the page).
+
+    What an earlier start has finished is taken over. Datasets and runs lie at dataset.path and
+    run.path with `-by-image` and `-by-lesion` added; the page and the same figures as JSON in
+    run.path itself. Raises what the stages raise, and DatasetError where a finished dataset is
+    of another archive.
+    """
+    results, pictures = [], []
+    for by in PROTOCOLS:
+        protocol = protocol_config(config, by)
+        log.info("%s", PROTOCOLS[by])
+        _prepared(protocol, console)
+        train(protocol, console)
+        for split in PAPER:
+            results.append(Replicated(by, split, _evaluated(protocol, split, console)))
+        pictures.append({"title": PROTOCOLS[by], "files": _pictures(protocol)})
+    rows = [
+        ("the paper", split, f"{told['accuracy']:.4f}", f"{told['loss']:.4f}", *[""] * 5)
+        for split, told in PAPER.items()
+    ]
+    rows += [result.cells() for result in results]
+    told = [{"by": r.by, "split": r.split, **r.metrics} for r in results]
+    write_text(join(config.run.path, f"{NAME}.json"), json.dumps(told, indent=1) + "\n")
+    page = join(config.run.path, f"{NAME}.html")
+    values = {"title": "The paper, replicated", "version": __version__, "columns": COLUMNS}
+    write_text(page, render(f"{NAME}.html.j2", {**values, "rows": rows, "protocols": pictures}))
+    return rows, page
+
+
+def protocol_config(config: Config, by: str) -> Config:
+    """The settings with another split, and with folders of their own for it."""
+    changes: dict[str, dict[str, Any]] = {
+        "split": {"by": by},
+        "dataset": {"path": f"{config.dataset.path.rstrip('/')}-by-{by}"},
+        "run": {"path": f"{config.run.path.rstrip('/')}-by-{by}"},
+        # By image, tested lesions were trained on: that is what is to be shown.
+        "evaluate": {"allow_leaks": by == "image"},
+    }
+    sections = {
+        name: getattr(config, name).model_copy(update=change) for name, change in changes.items()
+    }
+    return config.model_copy(update=sections)
+
+
+def _prepared(config: Config, console: Console) -> None:
+    """Prepare and explore, unless that is done."""
+    path = config.dataset.path
+    if not exists(join(path, MANIFEST)):
+        prepare(config, console)
+    dataset = Dataset.read(path)
+    ours = (list(config.archive.paths), config.archive.metadata, config.split)
+    if (dataset.sources, dataset.metadata, dataset.split) != ours:
+        raise DatasetError(
+            f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
+            f"and split asked for. Name other folders: --set dataset.path=… --set run.path=…"
+        )
+    if not exists(join(path, EXPLORATION)):
+        explore(config, console)
+
+
+def _evaluated(config: Config, split: str, console: Console) -> dict[str, Any]:
+    """The metrics of a split; measured now, unless they are this model's already."""
+    path = join(config.run.path, EVALUATION, split, METRICS)
+    if exists(path):
+        metrics: dict[str, Any] = json.loads(read_text(path))
+        if metrics["digest"] == run_folder.model_digest(run_folder.read_model(config.run.path)):
+            return metrics
+    settings = config.evaluate.model_copy(update={"split": split, "archive": (), "metadata": ""})
+    return evaluate(config.model_copy(update={"evaluate": settings}), console)[0]
+
+
+def _pictures(config: Config) -> dict[str, bytes]:
+    """The paper's figures 6.1 to 6.9: title → PNG."""
+    exploration = join(config.dataset.path, EXPLORATION)
+    drawn = [name for name in list_names(exploration) if name.endswith(".png")]
+    files = {name.removesuffix(".png"): join(exploration, name) for name in drawn}
+    files["6-7-accuracy"] = join(config.run.path, FIGURES, "accuracy.png")
+    files["6-8-loss"] = join(config.run.path, FIGURES, "loss.png")
+    files["6-9-confusion"] = join(config.run.path, EVALUATION, "test", CONFUSION)
+    return {title: read_bytes(path) for title, path in files.items()}

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from skinclf.demo import make_archive
+from skinclf.errors import DatasetError
+from skinclf.stages.replicate import COLUMNS, protocol_config, replicate
+from tests.conftest import road_config
+
+QUIET = Console(quiet=True)
+
+
+@pytest.mark.slow
+def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
+    make_archive(tmp_path / "archive", 160)
+    config = road_config(
+        tmp_path, "train.loss=binary_crossentropy", "train.epochs=1", "evaluate.bootstrap=20"
+    )
+    rows, page = replicate(config, QUIET)
+    assert [len(row) for row in rows] == [len(COLUMNS)] * 6
+    assert rows[0][:4] == ("the paper", "val", "0.9406", "0.1452")
+    told = json.loads((tmp_path / "run" / "replication.json").read_text())
+    assert [(row["by"], row["split"]) for row in told] == [
+        ("image", "val"),
+        ("image", "test"),
+        ("lesion", "val"),
+        ("lesion", "test"),
+    ]
+    assert told[1]["leaks"]["images"] > 0  # by image, lesions stand on both sides
+    assert told[3]["leaks"]["images"] == 0
+    assert rows[5][2] == f"{told[3]['model']['binary_accuracy']:.4f}"
+    assert Path(page).read_text().count("<figure>") == 2 * 9
+
+    models = {path: path.stat().st_mtime for path in tmp_path.glob("run-by-*/model.keras")}
+    assert len(models) == 2
+    assert replicate(config, QUIET)[0] == rows  # again: nothing is trained anew
+    assert all(path.stat().st_mtime == before for path, before in models.items())
+
+    other = config.archive.model_copy(update={"paths": ("elsewhere.zip",)})
+    with pytest.raises(DatasetError, match="not of the archive and split asked for"):
+        replicate(config.model_copy(update={"archive": other}), QUIET)
+
+
+def test_each_protocol_has_folders_of_its_own() -> None:
+    config = road_config(Path("/x"))
+    by_image, by_lesion = (protocol_config(config, by) for by in ("image", "lesion"))
+    assert (by_image.split.by, by_lesion.split.by) == ("image", "lesion")
+    assert by_image.dataset.path == "/x/dataset-by-image"
+    assert by_lesion.run.path == "/x/run-by-lesion"
+    assert (by_image.evaluate.allow_leaks, by_lesion.evaluate.allow_leaks) == (True, False)
+    assert by_image.train == config.train
