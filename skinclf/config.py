@@ -174,10 +174,19 @@ class SuperviseConfig(Section):
     """How the driver watches over a training in Spark tasks."""
 
     max_restarts: NonNegativeInt = 3
+    ports: Annotated[str, Field(pattern=r"^(\d+-\d+)?$")] = ""
     slots_seconds: NonNegativeInt = 600
     start_seconds: PositiveInt = 600
     silence_seconds: PositiveInt = 60
     stall_seconds: PositiveInt = 300
+
+    @model_validator(mode="after")
+    def _ports_are_a_range(self) -> Self:
+        if self.ports:
+            first, last = map(int, self.ports.split("-"))
+            if not 1024 <= first <= last <= 65535:
+                raise ValueError(f"ports from 1024 to 65535 are expected, got {self.ports}")
+        return self
 
 
 class MlflowConfig(Section):

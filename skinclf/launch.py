@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from py4j.protocol import Py4JError
 from pyspark import BarrierTaskContext
@@ -20,6 +20,7 @@ from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError, WorkersLost
 from skinclf.learn import import_tensorflow
 from skinclf.learn.heartbeat import Heartbeat
+from skinclf.ports import free_port
 from skinclf.tables.failures import own_error, root_cause
 from skinclf.tables.slots import wait_for_slots
 from skinclf.watching import watching
@@ -64,7 +65,7 @@ def train_until_done(
             log.info("going on from checkpoint %s", resume)
         try:
             with _guard(spark, run, config, supervise) as stopped:
-                _launch(spark, dataset, run, config, attempt, resume)
+                _launch(spark, dataset, run, config, supervise.ports, attempt, resume)
             return
         except WorkersLost as lost:
             cause = stopped[0] if stopped else str(lost)
@@ -90,6 +91,7 @@ def _launch(
     dataset: Dataset,
     run: str,
     config: TrainConfig,
+    ports: str,
     attempt: str,
     resume: str,
 ) -> None:
@@ -107,7 +109,15 @@ def _launch(
     spark.sparkContext.setJobGroup(JOB_GROUP, f"train {run}", interruptOnCancel=True)
     task = _train_here if config.local_mode else _train_in_task
     try:
-        runner.run(task, dataset=dataset, run=run, config=config, attempt=attempt, resume=resume)
+        runner.run(
+            task,
+            dataset=dataset,
+            run=run,
+            config=config,
+            ports=ports,
+            attempt=attempt,
+            resume=resume,
+        )
     except (Py4JError, PySparkException) as error:
         kind, cause = _cause(str(error))
         raise kind(cause) from error
@@ -172,7 +182,10 @@ def _who(beat: run_folder.Beat) -> str:
     return f"worker {beat['worker']} ({beat['host']}, process {beat['pid']})"
 
 
-def _train_here(dataset: Dataset, run: str, config: TrainConfig, attempt: str, resume: str) -> None:
+def _train_here(
+    dataset: Dataset, run: str, config: TrainConfig, ports: str, attempt: str, resume: str
+) -> None:
+    """Train in this process, which listens on no port."""
     with Heartbeat(run, 0) as heart:
         heart.tell("importing TensorFlow")
         import_tensorflow()
@@ -184,7 +197,7 @@ def _train_here(dataset: Dataset, run: str, config: TrainConfig, attempt: str, r
 
 
 def _train_in_task(
-    dataset: Dataset, run: str, config: TrainConfig, attempt: str, resume: str
+    dataset: Dataset, run: str, config: TrainConfig, ports: str, attempt: str, resume: str
 ) -> None:
     """Train as one of the barrier stage's tasks; all of them return together.
 
@@ -200,19 +213,13 @@ def _train_in_task(
 
         heart.tell("waiting for the other workers")
         host = task.getTaskInfos()[task.partitionId()].address.rpartition(":")[0]
-        addresses = task.allGather(f"{host}:{_free_port()}")
+        addresses = task.allGather(f"{host}:{free_port(ports)}")
         threads = config.threads_per_slot or task.cpus()
         place = Place(task.partitionId(), tuple(addresses), threads)
         train(Job(dataset, run, config, place, attempt, heart.tell), resume)
         heart.tell("waiting for the other workers to finish")
         # The first worker hosts TensorFlow's coordination: it must not leave early.
         task.barrier()
-
-
-def _free_port() -> int:
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_error(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from skinclf.config import SuperviseConfig, TrainConfig
 from skinclf.dataset_folder import MANIFEST, Dataset
 from skinclf.errors import PreflightError, StorageError, TrainingError
+from skinclf.ports import listening_socket
 from skinclf.schemas import PIXEL_BYTES
 from skinclf.storage import delete, exists, join, read_text, write_text
 from skinclf.tables.slots import wait_for_slots
@@ -66,7 +67,7 @@ def preflight(
         if config.local_mode:
             reports = [_report(run, dataset.path, 0, [])]
         else:
-            reports = _reports(spark, run, dataset.path, config.slots)
+            reports = _reports(spark, run, dataset.path, config.slots, supervise.ports)
         return [*checks, *_of_reports(reports, dataset, run, config)]
     finally:
         delete(join(run, ours).rstrip("/"))
@@ -166,7 +167,8 @@ def _ports(reports: list[Report]) -> Check:
         "worker ports",
         not closed,
         "; ".join(closed) or f"{len(reports)} workers reach each other",
-        "Workers talk over TCP ports of the system's choice: open them between executors",
+        "Workers talk over TCP ports of the system's choice, or of supervise.ports: open these "
+        "between executors",
     )
 
 
@@ -215,14 +217,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _reports(spark: SparkSession, run: str, dataset: str, slots: int) -> list[Report]:
+def _reports(spark: SparkSession, run: str, dataset: str, slots: int, ports: str) -> list[Report]:
     """What each of `slots` barrier tasks finds; all of them run at once."""
 
     def look(_rows: Iterable[int]) -> Iterator[Report]:
         task = BarrierTaskContext.get()
         hosts = [info.address.rpartition(":")[0] for info in task.getTaskInfos()]
         with ExitStack() as held:
-            listener = held.enter_context(closing(socket.create_server(("", 0))))
+            listener = held.enter_context(closing(listening_socket(ports)))
             address = f"{hosts[task.partitionId()]}:{listener.getsockname()[1]}"
             addresses = task.allGather(address)
             report = _report(run, dataset, task.partitionId(), addresses)

@@ -52,7 +52,10 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         file.write_bytes(content)
-        model = keras.models.load_model(file, compile=False, safe_mode=True)
+        try:  # in safe mode, a model file that carries code is refused, not run
+            model = keras.models.load_model(file, compile=False, safe_mode=True)
+        except (ValueError, TypeError, OSError) as error:
+            raise RunError(f"{predictor.run}: model.keras is not loaded: {error}") from None
     if predictor.precision != "float32":
         weights = model.get_weights()
         model = build_network(dropout=0.0, precision=predictor.precision)

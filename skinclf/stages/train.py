@@ -49,6 +49,14 @@ def train(config: Config, console: Console) -> list[Epoch]:
         "in the driver" if config.train.local_mode else f"{config.train.slots} slots",
         config.train.precision,
     )
+    if not config.train.local_mode:
+        log.info(
+            "workers exchange gradients by TensorFlow's own gRPC, which is not encrypted, on %s: "
+            "keep these within a network that you trust",
+            f"ports {config.supervise.ports}"
+            if config.supervise.ports
+            else "ports of their choice",
+        )
     tracking = Tracking.of_run(config, run)
     with spark_session("train", config.spark, REQUIRED_CONF) as spark:
         start = time.monotonic()

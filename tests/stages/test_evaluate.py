@@ -158,3 +158,14 @@ def test_answers_to_mirror_images_are_averaged(trained: Path) -> None:
     views = [pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1]]
     expected = np.mean([plain(np.ascontiguousarray(view)) for view in views], axis=0)
     np.testing.assert_allclose(flips(pixels), expected, atol=1e-6)
+
+
+def test_a_model_that_carries_code_is_refused(trained: Path, tmp_path: Path) -> None:
+    import keras
+
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    layers = [keras.Input((75, 100, 3)), keras.layers.Lambda(lambda pixels: pixels)]
+    keras.Sequential(layers).save(run / "model.keras")
+    with pytest.raises(RunError, match=r"model\.keras is not loaded: .*Lambda"):
+        Predictor.of_run(str(run)).load(threads=0)

@@ -1,0 +1,136 @@
+"""This environment, interpreter included, as one archive that Spark gives to its executors.
+
+python tools/env_archive.py dist/skinclf-env.tar.gz
+
+spark-submit --archives dist/skinclf-env.tar.gz#environment \\
+    --conf spark.pyspark.python=./environment/bin/python …
+
+A packed virtual environment only links to an interpreter that every node must have at the same
+path. This one has it inside, with the standard library and the shared libraries that these need
+beyond the C library: a node needs Linux of the same processor family, with a C library no older
+than this machine's, and no Python. What an executor never opens (headers, Spark's own jars, test
+suites) stays out, and so do the tools of development.
+"""
+
+import io
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+PROJECT = "skinclf"
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+LIBRARY = f"lib/{PYTHON}"
+
+LAUNCHER = f"""#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+export LD_LIBRARY_PATH="$here/../lib/shared${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+exec "$here/{PYTHON}" "$@"
+"""
+
+LEFT_OUT = re.compile(
+    r"""(^|/)(__pycache__|tests)/
+    |^(test|idlelib|ensurepip|turtledemo|config-[^/]*)/  # of the standard library
+    |^pyspark/(jars|bin|sbin|examples)/                  # Spark brings its own
+    |^tensorflow/include/|^clang/                        # headers, and a parser of C
+    |\.(pyc|a|pyi)$""",
+    re.VERBOSE,
+)
+C_LIBRARY = re.compile(r"^(ld-linux|lib(c|m|dl|rt|util|pthread|resolv|gcc_s)\.so)")
+
+Member = tuple[str, Path]
+"""Where a file goes in the archive, and where it is."""
+
+
+def main() -> None:
+    """Write the archive that the command line names."""
+    target = Path(sys.argv[1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    members = dict([*interpreter(), *packages(), *own_package()])
+    # Level 1: unpacking is what every executor waits for, and it is as fast at any level.
+    with tarfile.open(target, "w:gz", compresslevel=1) as archive:
+        add_launcher(archive)
+        for place, file in sorted(members.items()):
+            archive.add(file.resolve(), place)
+    unpacked = sum(file.stat().st_size for file in members.values())
+    size = target.stat().st_size
+    print(f"{target}: {size / 2**20:.0f} MB, {unpacked / 2**20:.0f} MB unpacked")
+
+
+def interpreter() -> Iterator[Member]:
+    """The interpreter, its standard library, and the shared libraries of both."""
+    executable = Path(sys.base_prefix, "bin", PYTHON).resolve()
+    yield f"bin/{PYTHON}", executable
+    standard = Path(sysconfig.get_path("stdlib", vars={"base": sys.base_prefix}))
+    files = [file for file in files_below(standard) if "-packages/" not in str(file)]
+    for file in files:
+        yield f"{LIBRARY}/{file.relative_to(standard)}", file
+    modules = [file for file in files if file.suffix == ".so"]
+    for library in sorted({found for file in [executable, *modules] for found in needed(file)}):
+        yield f"lib/shared/{library.name}", library
+
+
+def packages() -> Iterator[Member]:
+    """Every file of the packages that the project needs to run."""
+    for name in sorted(required(PROJECT) - {PROJECT}):
+        distribution = metadata.distribution(name)
+        for file in distribution.files or ():
+            path = Path(str(distribution.locate_file(file)))
+            if ".." not in file.parts and not LEFT_OUT.search(str(file)) and path.exists():
+                yield f"{LIBRARY}/site-packages/{file}", path
+
+
+def own_package() -> Iterator[Member]:
+    """The package as its wheel would have it, also where it is installed to be edited."""
+    root = Path(__file__).parent.parent
+    for file in files_below(root / PROJECT):
+        yield f"{LIBRARY}/site-packages/{file.relative_to(root)}", file
+    for file in files_below(root / "conf"):
+        yield f"{LIBRARY}/site-packages/{PROJECT}/{file.relative_to(root)}", file
+    for entry in metadata.distribution(PROJECT).files or ():
+        if entry.parts[0].endswith(".dist-info"):
+            path = Path(str(metadata.distribution(PROJECT).locate_file(entry)))
+            yield f"{LIBRARY}/site-packages/{entry}", path
+
+
+def required(name: str, known: frozenset[str] = frozenset()) -> set[str]:
+    """A package and all that it needs, extras aside."""
+    found = {name}
+    for line in metadata.requires(name) or ():
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if requirement.name.lower() not in known | {other.lower() for other in found}:
+            found |= required(requirement.name, known | found)
+    return found
+
+
+def needed(file: Path) -> Iterator[Path]:
+    """The shared libraries that a program or library is linked to, the C library aside."""
+    told = subprocess.run(["ldd", str(file)], capture_output=True, text=True, check=False).stdout
+    for name, path in re.findall(r"(\S+) => (/\S+)", told):
+        if not C_LIBRARY.match(name):
+            yield Path(path).with_name(name)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files that belong into an archive."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [file for file in files if not LEFT_OUT.search(str(file.relative_to(folder)))]
+
+
+def add_launcher(archive: tarfile.TarFile) -> None:
+    """bin/python, which finds the shared libraries wherever the archive was unpacked."""
+    launcher = tarfile.TarInfo("bin/python")
+    launcher.mode, launcher.size = 0o755, len(LAUNCHER)
+    archive.addfile(launcher, io.BytesIO(LAUNCHER.encode()))
+
+
+if __name__ == "__main__":
+    main()
