@@ -27,7 +27,8 @@ FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
 
 TRIALS: dict[str, dict[str, Any]] = {
     # conf/best.toml is the base; what a trial names is changed.
-    "adjusted": {},
+    "first": {"global_batch": 64, "dropout": 0.5, "logit_adjustment": 0.5},
+    "small-batch": {},
     "seed-2": {"seed": 2},
     "seed-3": {"seed": 3},
     "not-adjusted": {"logit_adjustment": 0},
