@@ -10,7 +10,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV = $(shell command -v uv || echo .tools/bin/uv)
 
-.PHONY: help demo test lint types format lock clean
+COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
+
+.PHONY: help demo test lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,9 +23,12 @@ demo: $(INSTALLED) ## make a small archive and take it all the way to scores
 test: $(INSTALLED) ## run the whole test suite
 	$(BIN)/python -m pytest
 
-lint: $(INSTALLED) ## check style and format
+lint: $(INSTALLED) ## check style and format, of docker/ too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/shellcheck docker/*.sh .ci/run
 
 types: $(INSTALLED) ## check types
 	$(BIN)/mypy
@@ -35,6 +40,21 @@ format: $(INSTALLED) ## rewrite the code in the project's format
 lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+env-archive: $(INSTALLED) ## pack the environment and its interpreter for spark-submit --archives
+	$(BIN)/python tools/env_archive.py dist/skinclf-env.tar.gz
+
+cluster-up: docker/.env ## start a master, two workers and the history server in containers
+	$(COMPOSE) up --build --detach --wait
+
+cluster-demo: docker/.env ## run all jobs on that cluster, over a small archive
+	$(COMPOSE) run --rm submit
+
+cluster-down: docker/.env ## end the cluster and delete its volume
+	$(COMPOSE) --profile submit down --volumes
+
+docker/.env: # the secret of this cluster's processes
+	umask 077 && $(PYTHON) -c 'import secrets; print("SKINCLF_SECRET=" + secrets.token_hex(32))' > $@
 
 clean: ## remove what make has installed
 	rm -rf $(VENV) .tools
