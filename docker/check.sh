@@ -2,7 +2,8 @@
 # Builds docker/Dockerfile without a Docker engine, and runs a master, two workers and all jobs in
 # the image: buildah in a chroot, from a Debian base made by debootstrap.
 # Needs root, `apt install buildah debootstrap`, some 15 GB and half an hour.
-# BUILDAH_FLAGS: more for `buildah build`, such as --volume for a company's certificates.
+# BUILDAH_FLAGS: more for `buildah build`, such as a network's own certificates:
+#   --volume /FILE.crt:/FILE.crt:ro --build-arg SSL_CERT_FILE=/FILE.crt
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
