@@ -2,12 +2,15 @@
 
 import errno
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from pyarrow import fs
 
 from skinclf.errors import StorageError
+
+S3 = re.compile("^s3[an]?://")
 
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 """Why a file can't be written now, nor when it is tried again."""
@@ -24,16 +27,19 @@ def uri(path: str) -> str:
 
 
 def hadoop_path(path: str) -> str:
-    """The form of a path or URI that Spark reads: local paths with file:, never %-encoded."""
+    """The form of a path or URI that Spark reads: local paths with file:, never %-encoded; S3 by
+    s3a:, Hadoop's own name for it.
+    """
     if path.startswith("file:"):
         path = locate(path)[1]
+    path = S3.sub("s3a://", path)
     return path if "://" in path else f"file://{absolute(path)}"
 
 
 def locate(path: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a path or URI, and the path within it."""
     if "://" in path:
-        return fs.FileSystem.from_uri(path)
+        return fs.FileSystem.from_uri(S3.sub("s3://", path))
     return fs.LocalFileSystem(), absolute(path)
 
 

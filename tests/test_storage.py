@@ -1,0 +1,92 @@
+"""Folders on S3: a real S3 server in this process, read and written through pyarrow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow import fs
+from rich.console import Console
+
+from skinclf import run_folder
+from skinclf.config import TrainConfig
+from skinclf.dataset_folder import Dataset
+from skinclf.stages.train import train
+from skinclf.storage import (
+    delete,
+    exists,
+    hadoop_path,
+    join,
+    list_names,
+    locate,
+    read_text,
+    write_text,
+)
+from tests.conftest import road_config, weights
+
+BUCKET = "s3://photographs"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        storage = fs.S3FileSystem(
+            endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
+        )
+        storage.create_dir("photographs")
+        yield BUCKET
+    server.stop()
+
+
+def test_files_are_written_whole_listed_and_deleted(bucket: str) -> None:
+    folder = f"{bucket}/some/run"
+    write_text(join(folder, "a.txt"), "first")
+    write_text(join(folder, "a.txt"), "second")
+    write_text(join(folder, "inner", "b.txt"), "x")
+    assert read_text(join(folder, "a.txt")) == "second"
+    assert list_names(folder) == ["a.txt", "inner"]  # no temporary name is left
+    assert exists(join(folder, "inner"))
+    delete(folder)
+    assert not exists(join(folder, "a.txt"))
+    assert list_names(folder) == []
+    with pytest.raises(FileNotFoundError):
+        read_text(join(folder, "a.txt"))
+
+
+def test_checkpoints_are_kept_and_removed(bucket: str) -> None:
+    run = f"{bucket}/kept"
+    history = [{"epoch": float(n), "val_loss": 1.0 / n} for n in (1, 2, 3)]
+    for count in (1, 2, 3):
+        content = str(count).encode()
+        config = TrainConfig(keep_checkpoints=1)
+        run_folder.write_checkpoint(run, content, history[:count], 0, config)
+    assert run_folder.checkpoint_names(run) == ["epoch-0003.npz"]
+    run_folder.begin_attempt(run, "one")
+    run_folder.check_attempt(run, "one")
+
+
+def test_spark_and_pyarrow_each_have_their_name_for_s3(bucket: str) -> None:
+    assert hadoop_path("s3://b/x") == hadoop_path("s3a://b/x") == "s3a://b/x"
+    assert locate("s3a://photographs/x")[1] == locate("s3://photographs/x")[1] == "photographs/x"
+
+
+def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
+    bucket: str, trained: Path, tmp_path: Path
+) -> None:
+    """The same model, bit by bit, as from local folders."""
+    storage, _ = locate(bucket)
+    fs.copy_files(str(trained / "dataset"), "photographs/dataset", destination_filesystem=storage)
+    settings = [f"dataset.path={bucket}/dataset", f"run.path={bucket}/runs/first"]
+    train(road_config(trained, *settings), Console(quiet=True))
+    assert Dataset.read(f"{bucket}/runs/first").same_as(Dataset.read(f"{trained}/dataset"))
+    fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=storage)
+    assert np.array_equal(weights(tmp_path / "run"), weights(trained / "run"))
+    assert "not a medical device" in (tmp_path / "run" / "model_card.md").read_text()
