@@ -40,9 +40,19 @@ format: $(INSTALLED) ## rewrite the code in the project's format
 lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+	echo 'tensorflow ; platform_machine != "x86_64"' > .tools/overrides.txt
+	$(UV) pip compile pyproject.toml --group executors --override .tools/overrides.txt \
+	  --constraint requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	  -o requirements-executors.lock
 
-env-archive: $(INSTALLED) ## pack the environment and its interpreter for spark-submit --archives
-	$(BIN)/python tools/env_archive.py dist/skinclf-env.tar.gz
+env-archive: dist/skinclf-env.tar.gz ## pack an environment, interpreter included, for spark-submit --archives
+
+dist/skinclf-env.tar.gz: requirements-executors.lock pyproject.toml tools/env_archive.py $(wildcard skinclf/*.py skinclf/*/*.py conf/*) | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-executors
+	$(UV) pip sync --quiet --python .venv-executors/bin/python --require-hashes requirements-executors.lock
+	$(UV) pip install --quiet --python .venv-executors/bin/python --no-deps .
+	.venv-executors/bin/python tools/env_archive.py $@
 
 cluster-up: docker/.env ## start a master, two workers and the history server in containers
 	$(COMPOSE) up --build --detach --wait
@@ -57,7 +67,7 @@ docker/.env: # the secret of this cluster's processes
 	umask 077 && $(PYTHON) -c 'import secrets; print("SKINCLF_SECRET=" + secrets.token_hex(32))' > $@
 
 clean: ## remove what make has installed
-	rm -rf $(VENV) .tools
+	rm -rf $(VENV) .venv-executors .tools dist
 
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"skinclf needs Python 3.11 or later; this is {sys.version}. Name another: make PYTHON=python3.12")'

@@ -22,6 +22,9 @@ from skinclf.storage import delete, exists, join, read_text, write_text
 from skinclf.tables.slots import wait_for_slots
 
 PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pyarrow")
+OTHER_BUILDS = {"tensorflow": ("tensorflow-cpu",)}
+"""The same package under another name: without what GPUs need, which is half of it."""
+
 TENSORFLOW_MB = 1300
 """What a training process takes before its images, as measured."""
 
@@ -210,10 +213,10 @@ def versions() -> dict[str, str]:
     """The versions in this process, found without importing the packages."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
+        found[name] = "missing"
+        for distribution in (name, *OTHER_BUILDS.get(name, ())):
+            with suppress(importlib.metadata.PackageNotFoundError):
+                found[name] = importlib.metadata.version(distribution)
     return found
 
 

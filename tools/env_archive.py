@@ -1,6 +1,6 @@
-"""This environment, interpreter included, as one archive that Spark gives to its executors.
+"""The environment it runs in, interpreter included, as one archive that Spark gives to executors.
 
-python tools/env_archive.py dist/skinclf-env.tar.gz
+make env-archive   makes an environment of what executors need and runs this in it
 
 spark-submit --archives dist/skinclf-env.tar.gz#environment \\
     --conf spark.pyspark.python=./environment/bin/python …
@@ -9,7 +9,7 @@ A packed virtual environment only links to an interpreter that every node must h
 path. This one has it inside, with the standard library and the shared libraries that these need
 beyond the C library: a node needs Linux of the same processor family, with a C library no older
 than this machine's, and no Python. What an executor never opens (headers, Spark's own jars, test
-suites) stays out, and so do the tools of development.
+suites) stays out.
 """
 
 import io
@@ -22,9 +22,6 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
-PROJECT = "skinclf"
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 LIBRARY = f"lib/{PYTHON}"
 
@@ -36,10 +33,10 @@ exec "$here/{PYTHON}" "$@"
 
 LEFT_OUT = re.compile(
     r"""(^|/)(__pycache__|tests)/
-    |^(test|idlelib|ensurepip|turtledemo|config-[^/]*)/  # of the standard library
+    |^(test|idlelib|ensurepip|turtledemo|tkinter|config-[^/]*)/  # of the standard library
     |^pyspark/(jars|bin|sbin|examples)/                  # Spark brings its own
     |^tensorflow/include/|^clang/                        # headers, and a parser of C
-    |\.(pyc|a|pyi)$""",
+    |^lib-dynload/_tkinter|\.(pyc|a|pyi)$""",
     re.VERBOSE,
 )
 C_LIBRARY = re.compile(r"^(ld-linux|lib(c|m|dl|rt|util|pthread|resolv|gcc_s)\.so)")
@@ -52,7 +49,7 @@ def main() -> None:
     """Write the archive that the command line names."""
     target = Path(sys.argv[1])
     target.parent.mkdir(parents=True, exist_ok=True)
-    members = dict([*interpreter(), *packages(), *own_package()])
+    members = dict([*interpreter(), *packages()])
     # Level 1: unpacking is what every executor waits for, and it is as fast at any level.
     with tarfile.open(target, "w:gz", compresslevel=1) as archive:
         add_launcher(archive)
@@ -77,38 +74,12 @@ def interpreter() -> Iterator[Member]:
 
 
 def packages() -> Iterator[Member]:
-    """Every file of the packages that the project needs to run."""
-    for name in sorted(required(PROJECT) - {PROJECT}):
-        distribution = metadata.distribution(name)
+    """Every file of the packages that are installed beside this interpreter."""
+    for distribution in metadata.distributions():
         for file in distribution.files or ():
             path = Path(str(distribution.locate_file(file)))
             if ".." not in file.parts and not LEFT_OUT.search(str(file)) and path.exists():
                 yield f"{LIBRARY}/site-packages/{file}", path
-
-
-def own_package() -> Iterator[Member]:
-    """The package as its wheel would have it, also where it is installed to be edited."""
-    root = Path(__file__).parent.parent
-    for file in files_below(root / PROJECT):
-        yield f"{LIBRARY}/site-packages/{file.relative_to(root)}", file
-    for file in files_below(root / "conf"):
-        yield f"{LIBRARY}/site-packages/{PROJECT}/{file.relative_to(root)}", file
-    for entry in metadata.distribution(PROJECT).files or ():
-        if entry.parts[0].endswith(".dist-info"):
-            path = Path(str(metadata.distribution(PROJECT).locate_file(entry)))
-            yield f"{LIBRARY}/site-packages/{entry}", path
-
-
-def required(name: str, known: frozenset[str] = frozenset()) -> set[str]:
-    """A package and all that it needs, extras aside."""
-    found = {name}
-    for line in metadata.requires(name) or ():
-        requirement = Requirement(line)
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if requirement.name.lower() not in known | {other.lower() for other in found}:
-            found |= required(requirement.name, known | found)
-    return found
 
 
 def needed(file: Path) -> Iterator[Path]:
