@@ -22,8 +22,11 @@ buildah build --isolation chroot --layers --build-arg "BASE=localhost/$base" \
 
 container=$(buildah from skinclf)
 trap 'buildah rm "$container" > /dev/null' EXIT
-run() { buildah run --isolation chroot --env SKINCLF_SECRET=checked --env SPARK_LOCAL_IP=127.0.0.1 \
-    "$container" -- tini -- entrypoint.sh "$@"; }
+run() {
+    buildah run --isolation chroot --env SKINCLF_SECRET=checked \
+        --env SPARK_LOCAL_IP=127.0.0.1 --env SPARK_MASTER_HOST=127.0.0.1 \
+        "$container" -- tini -s -- entrypoint.sh "$@"
+}
 
 # The processes of a chroot share the machine's network: one container stands for all.
 run bash -c '
@@ -33,7 +36,7 @@ run bash -c '
         if grep -q "I have been elected leader" /tmp/master.log; then break; fi
         sleep 1
     done
-    url=$(grep -o "spark://[^ ]*" /tmp/master.log | head -1)
+    url=$(grep -o "spark://[^ ]*" /tmp/master.log | head -1) || { cat /tmp/master.log; exit 1; }
     for _ in 1 2; do
         SPARK_WORKER_CORES=1 SPARK_WORKER_MEMORY=2g entrypoint.sh worker "$url" > /dev/null 2>&1 &
     done

@@ -20,7 +20,8 @@ fi
 
 case "${1:-}" in
 master)
-    exec "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master --host "$(hostname)"
+    exec "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master \
+        --host "${SPARK_MASTER_HOST:-$(hostname)}"
     ;;
 worker)
     exec "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker \
