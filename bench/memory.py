@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.measure import print_table
 from bench.shards import write_shards
-from skinclf.config import TrainConfig
+from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import MANIFEST, Dataset
 from skinclf.learn import import_tensorflow
 from skinclf.learn.batches import Order, training_batches
@@ -57,9 +57,9 @@ def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     from skinclf.learn.training import Job
 
     config = TrainConfig()
-    job = Job(dataset, "", config, Place())
+    job = Job(dataset, "", ModelConfig(), config, Place())
     reader = job.reader("train", memory_bytes)
-    trainer = make_trainer(config, job.place, dataset)
+    trainer = make_trainer(job.model, config, job.place, dataset)
     order = Order(config.seed, epoch=1, window=config.shuffle_window)
     steps = range(sum(dataset.rows_of("train")) // config.global_batch)
     rows = config.global_batch // dataset.shards

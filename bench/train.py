@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.measure import print_table
 from bench.shards import write_shards
-from skinclf.config import TrainConfig
+from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import MANIFEST, Dataset
 from skinclf.labels import CODES
 from skinclf.learn import import_tensorflow
@@ -178,9 +178,9 @@ def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     addresses = tuple(filter(None, arguments.addresses.split(",")))
     threads = arguments.threads // max(len(addresses), 1)
     place = Place(arguments.index, addresses, threads)
-    job = Job(dataset, "", config, place)
+    job = Job(dataset, "", ModelConfig(), config, place)
     reader = job.reader("train", 2**40)
-    trainer = make_trainer(config, place, dataset)
+    trainer = make_trainer(job.model, config, place, dataset)
     done: list[dict[str, float]] = []
 
     def epoch(_number: int) -> None:
@@ -198,7 +198,7 @@ def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     from skinclf.learn.network import build_network
 
     limit_threads(arguments.threads)
-    model = build_network(TrainConfig().dropout, arguments.run.split()[-1])
+    model = build_network(ModelConfig(), TrainConfig().dropout, arguments.run.split()[-1])
     model.compile(
         optimizer=keras.optimizers.Adam(), loss="categorical_crossentropy", metrics=["accuracy"]
     )

@@ -90,6 +90,14 @@ class RunConfig(Section):
     path: Text = "runs/first"
 
 
+class ModelConfig(Section):
+    """Which network is trained, and from where it starts."""
+
+    name: Literal["paper", "compact"] = "paper"
+    initializer: Literal["glorot_uniform", "he_uniform"] = "glorot_uniform"
+    centred: bool = False
+
+
 class AugmentConfig(Section):
     """Random changes of each training image, drawn anew in every epoch."""
 
@@ -142,7 +150,7 @@ class TrainConfig(Section):
 
     @property
     def learned(self) -> dict[str, Any]:
-        """The settings that decide what is learned, by dotted key: a run keeps to its own.
+        """The settings that decide what is learned, by dotted key.
 
         The rest says how much memory is used and how often is written; it may change on the way.
         """
@@ -248,12 +256,19 @@ class Config(Section):
     dataset: DatasetConfig = DatasetConfig()
     split: SplitConfig = SplitConfig()
     run: RunConfig = RunConfig()
+    model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     supervise: SuperviseConfig = SuperviseConfig()
     mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """The settings that decide what is learned, by dotted key: a run keeps to its own."""
+        model = {f"model.{key}": value for key, value in self.model.model_dump().items()}
+        return model | {f"train.{key}": value for key, value in self.train.learned.items()}
 
 
 def load_config(file: str | None, assignments: Sequence[str] = ()) -> Config:

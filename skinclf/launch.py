@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from spark_tensorflow_distributor import MirroredStrategyRunner
 
 from skinclf import run_folder
-from skinclf.config import SuperviseConfig, TrainConfig
+from skinclf.config import ModelConfig, SuperviseConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError, WorkersLost
 from skinclf.learn import import_tensorflow
@@ -46,6 +46,7 @@ def train_until_done(
     spark: SparkSession,
     dataset: Dataset,
     run: str,
+    model: ModelConfig,
     config: TrainConfig,
     supervise: SuperviseConfig,
 ) -> None:
@@ -65,7 +66,7 @@ def train_until_done(
             log.info("going on from checkpoint %s", resume)
         try:
             with _guard(spark, run, config, supervise) as stopped:
-                _launch(spark, dataset, run, config, supervise.ports, attempt, resume)
+                _launch(spark, dataset, run, model, config, supervise.ports, attempt, resume)
             return
         except WorkersLost as lost:
             cause = stopped[0] if stopped else str(lost)
@@ -90,6 +91,7 @@ def _launch(
     spark: SparkSession,
     dataset: Dataset,
     run: str,
+    model: ModelConfig,
     config: TrainConfig,
     ports: str,
     attempt: str,
@@ -113,6 +115,7 @@ def _launch(
             task,
             dataset=dataset,
             run=run,
+            model=model,
             config=config,
             ports=ports,
             attempt=attempt,
@@ -183,7 +186,13 @@ def _who(beat: run_folder.Beat) -> str:
 
 
 def _train_here(
-    dataset: Dataset, run: str, config: TrainConfig, ports: str, attempt: str, resume: str
+    dataset: Dataset,
+    run: str,
+    model: ModelConfig,
+    config: TrainConfig,
+    ports: str,
+    attempt: str,
+    resume: str,
 ) -> None:
     """Train in this process, which listens on no port."""
     with Heartbeat(run, 0) as heart:
@@ -193,11 +202,17 @@ def _train_here(
         from skinclf.learn.training import Job, train
 
         place = Place(threads=config.threads_per_slot)
-        train(Job(dataset, run, config, place, attempt, heart.tell), resume)
+        train(Job(dataset, run, model, config, place, attempt, heart.tell), resume)
 
 
 def _train_in_task(
-    dataset: Dataset, run: str, config: TrainConfig, ports: str, attempt: str, resume: str
+    dataset: Dataset,
+    run: str,
+    model: ModelConfig,
+    config: TrainConfig,
+    ports: str,
+    attempt: str,
+    resume: str,
 ) -> None:
     """Train as one of the barrier stage's tasks; all of them return together.
 
@@ -216,7 +231,7 @@ def _train_in_task(
         addresses = task.allGather(f"{host}:{free_port(ports)}")
         threads = config.threads_per_slot or task.cpus()
         place = Place(task.partitionId(), tuple(addresses), threads)
-        train(Job(dataset, run, config, place, attempt, heart.tell), resume)
+        train(Job(dataset, run, model, config, place, attempt, heart.tell), resume)
         heart.tell("waiting for the other workers to finish")
         # The first worker hosts TensorFlow's coordination: it must not leave early.
         task.barrier()

@@ -12,12 +12,17 @@ from skinclf.storage import exists, join, list_names, read_text, write_text
 
 METRICS = "metrics.json"
 
+NETWORKS = {
+    "paper": "The convolutional network of Benbrahim, Hachimi and Amine (2020), 788,551 parameters",
+    "compact": "A residual network with group normalisation, 484,359 parameters",
+}
+
 
 def write_card(run: str) -> str:
     """Write the card of a finished run, with every evaluation that there is; returns its path."""
-    config, dataset = run_folder.read_config(run).train, Dataset.read(run)
+    config, dataset = run_folder.read_config(run), Dataset.read(run)
     history = run_folder.read_history(run)
-    epoch = final_epoch(history, config)
+    epoch = final_epoch(history, config.train)
     card = render(
         "model_card.md.j2",
         {
@@ -28,6 +33,7 @@ def write_card(run: str) -> str:
             "codes": CODES,
             "names": NAMES,
             "images": sum(sum(counts.values()) for counts in dataset.counts.values()),
+            "network": NETWORKS[config.model.name],
             "settings": config.learned,
             "epoch": history[epoch - 1],
             "epochs": len(history),

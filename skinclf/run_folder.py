@@ -63,10 +63,10 @@ def open_run(path: str, config: Config, dataset: Dataset) -> bool:
         write_history(path, [])
         write_text(stored, to_toml(config))
         return False
-    theirs = read_config(path).train.learned
+    theirs = read_config(path).learned
     differing = [
-        f"train.{key} = {ours!r} but {theirs[key]!r} in the run"
-        for key, ours in config.train.learned.items()
+        f"{key} = {ours!r} but {theirs[key]!r} in the run"
+        for key, ours in config.learned.items()
         if ours != theirs[key]
     ]
     if not Dataset.read(path).same_as(dataset):

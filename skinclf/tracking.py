@@ -58,7 +58,7 @@ class Tracking:
             experiment = client.get_experiment_by_name(name)
             place = experiment.experiment_id if experiment else client.create_experiment(name)
             created = client.create_run(place, run_name=run.rstrip("/").rpartition("/")[2])
-            for key, value in config.train.learned.items():
+            for key, value in config.learned.items():
                 client.log_param(created.info.run_id, key, value)
         except MlflowException as error:
             raise ConfigError(f"mlflow.tracking_uri: MLflow says: {error}") from None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skinclf.errors import RunError
 from skinclf.learn import import_tensorflow
-from skinclf.run_folder import model_digest, read_model
+from skinclf.run_folder import model_digest, read_config, read_model
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, 75, 100, 3) uint8 RGB → (n, 7) float32 probabilities in the order of labels.CODES."""
@@ -58,7 +58,8 @@ def _load(predictor: Predictor, threads: int) -> Predict:
             raise RunError(f"{predictor.run}: model.keras is not loaded: {error}") from None
     if predictor.precision != "float32":
         weights = model.get_weights()
-        model = build_network(dropout=0.0, precision=predictor.precision)
+        network = read_config(predictor.run).model
+        model = build_network(network, dropout=0.0, precision=predictor.precision)
         model.set_weights(weights)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from skinclf.config import TrainConfig
+from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.labels import CODES
 from skinclf.learn.augment import augmented
@@ -38,7 +38,7 @@ TINY = 1e-30
 class Trainer:
     """What training changes and needs: the state that a checkpoint has to hold is in here."""
 
-    model: keras.Sequential
+    model: keras.Model
     optimizer: keras.optimizers.Optimizer
     # Both steps: a worker's pixels, labels → sums; those of training are of all workers.
     train_step: Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor]
@@ -46,13 +46,15 @@ class Trainer:
     sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
-def make_trainer(config: TrainConfig, place: Place, dataset: Dataset) -> Trainer:
+def make_trainer(
+    network: ModelConfig, config: TrainConfig, place: Place, dataset: Dataset
+) -> Trainer:
     """Meet the other workers and build the network, alike on all of them by `config.seed`."""
     strategy = make_strategy(place)
     keras.utils.set_random_seed(config.seed)
     steps = steps_an_epoch(dataset.rows_of("train"), config.global_batch)
     with strategy.scope():
-        model = build_network(config.dropout, config.precision)
+        model = build_network(network, config.dropout, config.precision)
         optimizer = make_optimizer(config, steps)
         optimizer.build(model.trainable_variables)
     objective = make_objective(config, dataset.counts["train"])
@@ -184,7 +186,7 @@ def metrics_of(sums: Sums) -> dict[str, float]:
     }
 
 
-def seed_dropout(model: keras.Sequential, seed: int, epoch: int, step: int, worker: int) -> None:
+def seed_dropout(model: keras.Model, seed: int, epoch: int, step: int, worker: int) -> None:
     """Give dropout its stream of masks for (seed, epoch, worker), where `step` steps are taken.
 
     Workers drop different units, and a step's masks are the same after a resume: Keras counts
@@ -196,9 +198,9 @@ def seed_dropout(model: keras.Sequential, seed: int, epoch: int, step: int, work
         layer.seed_generator.state.assign([int(state[0]), step])
 
 
-def model_bytes(weights: list[NDArray], dropout: float) -> bytes:
+def model_bytes(weights: list[NDArray], network: ModelConfig, dropout: float) -> bytes:
     """model.keras as bytes: a plain float32 network that knows no strategy."""
-    plain = build_network(dropout)
+    plain = build_network(network, dropout)
     plain.set_weights(weights)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from skinclf import run_folder
-from skinclf.config import TrainConfig
+from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.history import Epoch, final_epoch, is_over
@@ -49,6 +49,7 @@ class Job:
 
     dataset: Dataset
     run: str
+    model: ModelConfig
     config: TrainConfig
     place: Place
     attempt: str = ""
@@ -70,7 +71,7 @@ def train(job: Job, resume: str) -> None:
     memory = job.config.memory_mb * 2**20
     train_reader, val_reader = job.reader("train", memory * 8 // 10), job.reader("val", memory // 5)
     job.tell("waiting for the other workers")
-    trainer = make_trainer(job.config, job.place, job.dataset)
+    trainer = make_trainer(job.model, job.config, job.place, job.dataset)
     position = go_on(trainer, job, resume) if resume else start_of_epoch([])
     while not is_over(position.history, job.config):
         train_epoch(trainer, train_reader, job, position)
@@ -123,7 +124,7 @@ def finish(trainer: Trainer, job: Job, history: list[Epoch]) -> None:
         name = run_folder.checkpoint_name(epoch)
         weights = read_checkpoint(read_bytes(join(job.run, run_folder.CHECKPOINTS, name))).model
     run_folder.check_attempt(job.run, job.attempt)
-    run_folder.write_model(job.run, model_bytes(weights, job.config.dropout))
+    run_folder.write_model(job.run, model_bytes(weights, job.model, job.config.dropout))
 
 
 def train_epoch(trainer: Trainer, reader: ShardReader, job: Job, position: Position) -> None:

@@ -68,7 +68,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
             training_display(run, config.train.epochs, console),
             epochs_tracked(tracking, run),
         ):
-            train_until_done(spark, dataset, run, config.train, config.supervise)
+            train_until_done(spark, dataset, run, config.model, config.train, config.supervise)
     history = run_folder.read_history(run)
     if not is_over(history, config.train):
         raise TrainingError(

@@ -2,12 +2,13 @@ import keras
 import numpy as np
 import pytest
 
+from skinclf.config import ModelConfig
 from skinclf.learn.network import PARAMETERS, build_network
 
 
 @pytest.fixture(scope="module")
 def network() -> keras.Sequential:
-    return build_network(dropout=0.5)
+    return build_network(ModelConfig(), dropout=0.5)
 
 
 def test_the_summary_shows_the_paper_s_788_551_parameters(network: keras.Sequential) -> None:

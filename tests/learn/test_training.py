@@ -18,7 +18,7 @@ WORKER = """
 import json, sys
 from skinclf.learn import import_tensorflow
 import_tensorflow()
-from skinclf.config import TrainConfig
+from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.learn.cluster import Place
 from skinclf.learn.training import Job, train
@@ -28,7 +28,7 @@ config = TrainConfig(
     augment={"flip": True, "rotate": True, "shift": 0.05, "brightness": 0.1},
 )
 place = Place(int(index), tuple(filter(None, addresses.split(","))), threads=1)
-train(Job(Dataset.read(dataset), run, config, place, "test"), "")
+train(Job(Dataset.read(dataset), run, ModelConfig(), config, place, "test"), "")
 """
 
 
