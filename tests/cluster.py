@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 class Cluster:
     """A master and `workers` Spark workers of one core; ended with all that they started."""
 
-    def __init__(self, folder: Path, workers: int = 2) -> None:
+    def __init__(self, folder: Path, workers: int = 2, python: str = sys.executable) -> None:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = probe.getsockname()[1]
@@ -24,6 +24,7 @@ class Cluster:
         self.master = f"spark://{HOST}:{port}"
         self.workers: list[subprocess.Popen[bytes]] = []
         self._count = workers
+        self._python = python  # which executors use unless the driver names another
 
     def __enter__(self) -> Self:
         port = self.master.rpartition(":")[2]
@@ -63,7 +64,7 @@ class Cluster:
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {
             "SPARK_LOCAL_IP": HOST,
-            "PYSPARK_PYTHON": sys.executable,
+            "PYSPARK_PYTHON": self._python,
             "SPARK_DAEMON_MEMORY": "512m",
         }
         command = [str(SPARK_CLASS), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
