@@ -174,7 +174,7 @@ def _leaks(
             f"for figures that say so: --set evaluate.allow_leaks=true"
         )
     alike = near_duplicates(tested, training).cache()
-    alike.orderBy("bits", "image_id", "training_image_id").coalesce(1).write.csv(
+    alike.orderBy("difference", "image_id", "training_image_id").coalesce(1).write.csv(
         hadoop_path(join(folder, NEAR_DUPLICATES)), header=True, mode="overwrite"
     )
     near = alike.select("image_id").distinct().count()

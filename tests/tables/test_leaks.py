@@ -52,7 +52,7 @@ def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSe
         ("worse", "T3"),
         ("smaller", "T5"),
     }
-    assert all(0 <= row.bits <= NEAR_BITS for row in rows)
+    assert all(0 <= row.difference < 2 for row in rows)
 
 
 def test_a_hash_says_where_a_picture_grows_brighter() -> None:
