@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from bench.measure import SKINCLF, measured
-from skinclf.config import shipped_config
+from skinclf.config_file import shipped_config
 from skinclf.dataset_folder import Dataset
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from skinclf.config import Config, load_config
+from skinclf.config import Config
+from skinclf.config_file import load_config
 from skinclf.errors import SkinclfError
 
 app = typer.Typer(

@@ -24,7 +24,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from skinclf.config import Config, TrainConfig, parse_config, to_toml
+from skinclf.config import Config, TrainConfig
+from skinclf.config_file import parse_config, to_toml
 from skinclf.dataset_folder import MANIFEST, Dataset
 from skinclf.errors import RunError, TrainingError
 from skinclf.history import Epoch, best_epoch

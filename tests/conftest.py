@@ -11,7 +11,8 @@ from PIL import Image
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.config import Config, SparkConfig, load_config
+from skinclf.config import Config, SparkConfig
+from skinclf.config_file import load_config
 from skinclf.demo import METADATA, ZIPS, make_archive
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train

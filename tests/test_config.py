@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from skinclf.config import Config, load_config, to_toml
+from skinclf.config import Config
+from skinclf.config_file import load_config, to_toml
 from skinclf.errors import ConfigError
 from tests.conftest import REPOSITORY
 

@@ -3,7 +3,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from skinclf.config import load_config
+from skinclf.config_file import load_config
 from skinclf.errors import ConfigError
 from skinclf.ports import free_port, listening_socket
 

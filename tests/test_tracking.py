@@ -5,7 +5,7 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from skinclf.config import load_config, to_toml
+from skinclf.config_file import load_config, to_toml
 from skinclf.errors import ConfigError
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.train import train

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from skinclf.config import Config, load_config, shipped_config
+from skinclf.config import Config
+from skinclf.config_file import load_config, shipped_config
 from skinclf.dataset_folder import Dataset
 from skinclf.demo import METADATA, ZIPS, make_archive
 from skinclf.errors import UsageError

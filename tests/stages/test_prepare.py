@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from skinclf.config import Config, load_config
+from skinclf.config import Config
+from skinclf.config_file import load_config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import CheckError, DatasetError, UsageError
 from skinclf.image import decode_rgb
