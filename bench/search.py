@@ -25,16 +25,24 @@ from skinclf.metrics.accuracy import summary
 LOG = Path(__file__).with_name("search.jsonl")
 FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
 
+PLAIN_START: dict[str, Any] = {"model.centred": False, "model.initializer": "glorot_uniform"}
+"""As the paper and Keras have it."""
+
 TRIALS: dict[str, dict[str, Any]] = {
     # conf/best.toml is the base; what a trial names is changed.
-    "first": {"global_batch": 64, "dropout": 0.5, "logit_adjustment": 0.5},
-    "small-batch": {},
-    "seed-2": {"seed": 2},
-    "seed-3": {"seed": 3},
-    "not-adjusted": {"logit_adjustment": 0},
-    "fully-adjusted": {"logit_adjustment": 1},
-    "smoothed": {"label_smoothing": 0.05},
-    "longer": {"epochs": 60},
+    "first": {
+        **PLAIN_START,
+        "train.global_batch": 64,
+        "train.dropout": 0.5,
+        "train.logit_adjustment": 0.5,
+    },
+    "small-batch": PLAIN_START,
+    "centred": {},
+    "seed-2": {"train.seed": 2},
+    "seed-3": {"train.seed": 3},
+    "longer": {"train.epochs": 60},
+    "smoothed": {"train.label_smoothing": 0.05},
+    "compact": {"model.name": "compact"},
 }
 
 ADJUSTMENTS = (-0.5, -0.25, 0.0, 0.25, 0.5)
@@ -49,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.trials:
         run = f"{arguments.runs}/{name}"
-        settings = [f"train.{key}={value}" for key, value in TRIALS[name].items()]
+        settings = [f"{key}={json.dumps(value)}" for key, value in TRIALS[name].items()]
         paths = [f"dataset.path={arguments.dataset}", f"run.path={run}"]
         words = [word for setting in (*settings, *paths) for word in ("--set", setting)]
         cost = measured([SKINCLF, "train", "--config", shipped_config("best.toml"), *words])
