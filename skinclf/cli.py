@@ -46,8 +46,9 @@ class TerminalHandler(logging.Handler):
 def prepare(config: ConfigFile = None, assignments: Assignments = None) -> None:
     """Read an archive and its metadata, and write the dataset to train on.
 
-    **Inputs:** `archive.paths` (folders, zip files, single images) and `archive.metadata`
-    (HAM10000's CSV).
+    **Inputs:** `archive.paths` (folders, zip and tar files, Parquet, images, lists) and
+    `archive.metadata`: a CSV in the form of HAM10000, of the ISIC archive's export or of ISIC
+    2018's ground truth.
 
     **Output:** `dataset.path` with tensors, rejects and, last of all, dataset.json.
 
@@ -70,11 +71,11 @@ def prepare(config: ConfigFile = None, assignments: Assignments = None) -> None:
 
 @app.command()
 def train(config: ConfigFile = None, assignments: Assignments = None) -> None:
-    """Train the paper's network on the dataset, through MirroredStrategyRunner.
+    """Train a network (`model.name`) on the dataset, through MirroredStrategyRunner.
 
     **Input:** `dataset.path`.
 
-    **Output:** `run.path` with config.toml, history.jsonl, figures and model.keras.
+    **Output:** `run.path` with config.toml, history.jsonl, figures, model.keras and model_card.md.
 
     **Examples:** one slot in this process: `skinclf train --set run.path=runs/first`. Four Spark
     tasks: `spark-submit --master spark://HOST:7077 jobs/train.py --set train.local_mode=false
@@ -194,8 +195,7 @@ def replicate(config: ConfigFile = None, assignments: Assignments = None) -> Non
 def score(config: ConfigFile = None, assignments: Assignments = None) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
-    **Inputs:** `score.paths` (folders, zip files, single images; `archive.paths` where empty)
-    and `run.path`.
+    **Inputs:** `score.paths` (as `archive.paths`, which is taken where it is empty) and `run.path`.
 
     **Output:** `score.path` with scores, rejects (Parquet) and, last of all, summary.json.
 

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JError
 from pyspark import BarrierTaskContext
@@ -24,6 +26,9 @@ from skinclf.ports import free_port
 from skinclf.tables.failures import own_error, root_cause
 from skinclf.tables.slots import wait_for_slots
 from skinclf.watching import watching
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from skinclf.learn.cluster import Place
 
 REQUIRED_CONF = {
     # A Python worker that trained once has peers that are gone: never use it again.
@@ -59,14 +64,15 @@ def train_until_done(
     while True:
         if not config.local_mode:
             wait_for_slots(spark, config.slots, supervise.slots_seconds)
-        attempt = f"{socket.gethostname()}-{os.getpid()}-{restarts}"
-        run_folder.begin_attempt(run, attempt)
+        name = f"{socket.gethostname()}-{os.getpid()}-{restarts}"
+        run_folder.begin_attempt(run, name)
         resume = _last_checkpoint(run)
         if resume:
             log.info("going on from checkpoint %s", resume)
+        attempt = Attempt(dataset, run, model, config, supervise.ports, name, resume)
         try:
             with _guard(spark, run, config, supervise) as stopped:
-                _launch(spark, dataset, run, model, config, supervise.ports, attempt, resume)
+                _launch(spark, attempt)
             return
         except WorkersLost as lost:
             cause = stopped[0] if stopped else str(lost)
@@ -87,40 +93,42 @@ def _last_checkpoint(run: str) -> str:
     return names[-1] if names else ""
 
 
-def _launch(
-    spark: SparkSession,
-    dataset: Dataset,
-    run: str,
-    model: ModelConfig,
-    config: TrainConfig,
-    ports: str,
-    attempt: str,
-    resume: str,
-) -> None:
-    """One attempt: in this process (`local_mode`), or in one barrier task a slot.
+@dataclass(frozen=True)
+class Attempt:
+    """What each worker of one attempt to train is told."""
+
+    dataset: Dataset
+    run: str
+    model: ModelConfig
+    config: TrainConfig
+    ports: str
+    name: str  # that alone may write to the run now
+    resume: str  # the checkpoint to go on from, "" for none
+
+    def train(self, place: "Place", heart: Heartbeat) -> None:
+        """Take part as one worker; TensorFlow has to be imported."""
+        from skinclf.learn.training import Job, train
+
+        job = Job(self.dataset, self.run, self.model, self.config, place, self.name, heart.tell)
+        train(job, self.resume)
+
+
+def _launch(spark: SparkSession, attempt: Attempt) -> None:
+    """Train in this process (`local_mode`), or in one barrier task a slot.
 
     Raises WorkersLost where Spark ended it and no SkinclfError of ours did.
     """
     logging.getLogger(MirroredStrategyRunner.__name__).addFilter(_is_error)
     runner = MirroredStrategyRunner(
-        num_slots=config.slots,
-        local_mode=config.local_mode,
+        num_slots=attempt.config.slots,
+        local_mode=attempt.config.local_mode,
         use_gpu=False,
         use_custom_strategy=True,
     )
-    spark.sparkContext.setJobGroup(JOB_GROUP, f"train {run}", interruptOnCancel=True)
-    task = _train_here if config.local_mode else _train_in_task
+    spark.sparkContext.setJobGroup(JOB_GROUP, f"train {attempt.run}", interruptOnCancel=True)
+    task = _train_here if attempt.config.local_mode else _train_in_task
     try:
-        runner.run(
-            task,
-            dataset=dataset,
-            run=run,
-            model=model,
-            config=config,
-            ports=ports,
-            attempt=attempt,
-            resume=resume,
-        )
+        runner.run(task, attempt=attempt)
     except (Py4JError, PySparkException) as error:
         kind, cause = _cause(str(error))
         raise kind(cause) from error
@@ -185,53 +193,33 @@ def _who(beat: run_folder.Beat) -> str:
     return f"worker {beat['worker']} ({beat['host']}, process {beat['pid']})"
 
 
-def _train_here(
-    dataset: Dataset,
-    run: str,
-    model: ModelConfig,
-    config: TrainConfig,
-    ports: str,
-    attempt: str,
-    resume: str,
-) -> None:
+def _train_here(attempt: Attempt) -> None:
     """Train in this process, which listens on no port."""
-    with Heartbeat(run, 0) as heart:
+    with Heartbeat(attempt.run, 0) as heart:
         heart.tell("importing TensorFlow")
         import_tensorflow()
         from skinclf.learn.cluster import Place
-        from skinclf.learn.training import Job, train
 
-        place = Place(threads=config.threads_per_slot)
-        train(Job(dataset, run, model, config, place, attempt, heart.tell), resume)
+        attempt.train(Place(threads=attempt.config.threads_per_slot), heart)
 
 
-def _train_in_task(
-    dataset: Dataset,
-    run: str,
-    model: ModelConfig,
-    config: TrainConfig,
-    ports: str,
-    attempt: str,
-    resume: str,
-) -> None:
+def _train_in_task(attempt: Attempt) -> None:
     """Train as one of the barrier stage's tasks; all of them return together.
 
     TensorFlow is imported before the ports are picked: the import takes many seconds, in which
     another process could take a port that was free.
     """
     task = BarrierTaskContext.get()
-    with Heartbeat(run, task.partitionId()) as heart:
+    with Heartbeat(attempt.run, task.partitionId()) as heart:
         heart.tell("importing TensorFlow")
         import_tensorflow()
         from skinclf.learn.cluster import Place
-        from skinclf.learn.training import Job, train
 
         heart.tell("waiting for the other workers")
         host = task.getTaskInfos()[task.partitionId()].address.rpartition(":")[0]
-        addresses = task.allGather(f"{host}:{free_port(ports)}")
-        threads = config.threads_per_slot or task.cpus()
-        place = Place(task.partitionId(), tuple(addresses), threads)
-        train(Job(dataset, run, model, config, place, attempt, heart.tell), resume)
+        addresses = task.allGather(f"{host}:{free_port(attempt.ports)}")
+        threads = attempt.config.threads_per_slot or task.cpus()
+        attempt.train(Place(task.partitionId(), tuple(addresses), threads), heart)
         heart.tell("waiting for the other workers to finish")
         # The first worker hosts TensorFlow's coordination: it must not leave early.
         task.barrier()

@@ -13,24 +13,44 @@ SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 HOST = "127.0.0.1"
 
 
+class Network:
+    """Where a cluster's processes are: here, all on loopback."""
+
+    master = HOST
+
+    def worker(self, number: int) -> str:
+        """The address of a worker."""
+        return HOST
+
+    def command(self, number: int) -> list[str]:
+        """What a worker's command begins with."""
+        return []
+
+
 class Cluster:
     """A master and `workers` Spark workers of one core; ended with all that they started."""
 
-    def __init__(self, folder: Path, workers: int = 2, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workers: int = 2,
+        python: str = sys.executable,  # of executors, unless the driver names another
+        network: Network | None = None,
+    ) -> None:
+        self._network = network or Network()
         with socket.socket() as probe:
-            probe.bind((HOST, 0))
+            probe.bind((self._network.master, 0))
             port = probe.getsockname()[1]
         self.folder = folder
-        self.master = f"spark://{HOST}:{port}"
+        self.master = f"spark://{self._network.master}:{port}"
         self.workers: list[subprocess.Popen[bytes]] = []
         self._count = workers
-        self._python = python  # which executors use unless the driver names another
+        self._python = python
 
     def __enter__(self) -> Self:
-        port = self.master.rpartition(":")[2]
-        self._master = self._start(
-            "master", "master.Master", "--host", HOST, "--port", port, "--webui-port", "0"
-        )
+        host, port = self.master.removeprefix("spark://").split(":")
+        arguments = ["master.Master", "--host", host, "--port", port, "--webui-port", "0"]
+        self._master = self._start("master", host, [], *arguments)
         for _ in range(self._count):
             self.add_worker()
         return self
@@ -41,12 +61,15 @@ class Cluster:
             process.wait()
 
     def add_worker(self) -> None:
-        name = f"worker-{len(self.workers)}"
+        number = len(self.workers)
+        name, host = f"worker-{number}", self._network.worker(number)
         self.workers.append(
             self._start(
                 name,
+                host,
+                self._network.command(number),
                 "worker.Worker",
-                *("--cores", "1", "--memory", "2g", "--host", HOST, "--webui-port", "0"),
+                *("--cores", "1", "--memory", "2g", "--host", host, "--webui-port", "0"),
                 *("--work-dir", str(self.folder / name), self.master),
             )
         )
@@ -61,13 +84,16 @@ class Cluster:
         daemons = [pid for jvm in self.executors() for pid in below(jvm, "pyspark.daemon")]
         return [pid for pid in daemons if parent_of(pid) in daemons]
 
-    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, name: str, host: str, prefix: list[str], *arguments: str
+    ) -> subprocess.Popen[bytes]:
         environment = os.environ | {
-            "SPARK_LOCAL_IP": HOST,
+            "SPARK_LOCAL_IP": host,
             "PYSPARK_PYTHON": self._python,
             "SPARK_DAEMON_MEMORY": "512m",
         }
-        command = [str(SPARK_CLASS), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
+        place = f"org.apache.spark.deploy.{arguments[0]}"
+        command = [*prefix, str(SPARK_CLASS), place, *arguments[1:]]
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
