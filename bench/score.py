@@ -6,13 +6,17 @@ Every contender decodes the same files, extracted beforehand, and answers with t
 each is timed at two sizes in processes of its own, so that start-up cancels out. `loop` is the
 paper's way (Pillow and `model.predict` by batch in one process), `spark` the one that Spark
 documents (binaryFile, decode in a UDF, predict_batch_udf), `floor` decoding alone in a process
-pool plus the network alone on the same cores.
+pool plus the network alone on the same cores. With --peers PYTHON, an interpreter that has them,
+Ray Data and Daft come too, each in its best form: paths go to an actor a core, which reads,
+decodes and scores.
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from pathlib import Path
@@ -20,6 +24,8 @@ from pathlib import Path
 from bench.measure import SKINCLF, Cost, measured, print_table
 
 CONTENDERS = ("floor", "skinclf", "loop", "spark")
+PEERS = ("ray", "daft")
+BATCH = 64
 
 
 def main() -> None:
@@ -29,20 +35,22 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=200)
     parser.add_argument("--large", type=int, default=1400)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--peers", metavar="PYTHON", help="pip install 'ray[data]' daft")
+    parser.add_argument("--contender", choices=CONTENDERS + PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
         globals()[f"by_{arguments.contender}"](arguments.folder, arguments.run)
         return
-    rows: dict[str, list[Cost]] = {name: [] for name in CONTENDERS}
+    names = CONTENDERS + (PEERS if arguments.peers else ())
+    rows: dict[str, list[Cost]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as folder:
         for size in (arguments.small, arguments.large):
             extract(arguments.source, Path(folder, str(size)), size)
         for _ in range(arguments.rounds):
-            for name in CONTENDERS:
+            for name in names:
                 small, large = (
-                    measured(command(name, f"{folder}/{size}", arguments.run))
+                    measured(command(name, f"{folder}/{size}", arguments))
                     for size in (arguments.small, arguments.large)
                 )
                 images = arguments.large - arguments.small
@@ -66,15 +74,20 @@ def tell(rows: dict[str, list[Cost]], arguments: argparse.Namespace) -> None:
                 *(name, f"{cpu[name]:.2f}", f"{cpu[name] / cpu['floor']:.2f}"),
                 *(f"{clock[name]:.2f}", f"{1000 / clock[name]:.0f}"),
             ]
-            for name in CONTENDERS
+            for name in rows
         ],
     )
 
 
-def command(name: str, folder: str, run: str) -> list[str]:
+def command(name: str, folder: str, arguments: argparse.Namespace) -> list[str]:
+    own = ["--contender", name, "--folder", folder, "--run", arguments.run]
+    if name in PEERS:  # their interpreter, with our packages behind its own
+        packages = os.pathsep.join([os.getcwd(), sysconfig.get_path("purelib")])
+        path = f"PYTHONPATH={packages}"
+        return ["env", path, arguments.peers, "-m", "bench.score", *own]
     if name != "skinclf":
-        own = ["--contender", name, "--folder", folder, "--run", run]
         return [sys.executable, "-m", "bench.score", *own]
+    run = arguments.run
     shutil.rmtree(f"{folder}-scores", ignore_errors=True)
     settings = [f"score.paths={folder}", f"score.path={folder}-scores", f"run.path={run}"]
     return [SKINCLF, "score", *(word for s in settings for word in ("--set", s))]
@@ -158,6 +171,56 @@ def by_spark(folder: str, run: str) -> None:
         images = spark.read.format("binaryFile").load(folder)
         scored = images.select("path", predict(decoded("content")).alias("scores"))
         scored.write.parquet(f"{folder}-spark", mode="overwrite")
+
+
+def by_ray(folder: str, run: str) -> None:
+    import ray
+
+    ray.init(include_dashboard=False, logging_level="error")
+    paths = [{"path": str(path)} for path in sorted(Path(folder).iterdir())]
+    files = ray.data.from_items(paths)
+    scored = files.map_batches(
+        Scorer,
+        fn_constructor_args=[run],
+        batch_size=BATCH,
+        compute=ray.data.ActorPoolStrategy(size=os.cpu_count()),
+        num_cpus=1,
+    )
+    scored.write_parquet(f"{folder}-ray")
+
+
+def by_daft(folder: str, run: str) -> None:
+    import daft
+
+    @daft.cls(max_concurrency=os.cpu_count(), use_process=True)
+    class Actor:
+        def __init__(self) -> None:
+            self.scorer = Scorer(run)
+
+        @daft.method.batch(
+            return_dtype=daft.DataType.list(daft.DataType.float32()), batch_size=BATCH
+        )
+        def score(self, path):  # type: ignore[no-untyped-def]
+            return list(self.scorer({"path": path.to_pylist()})["scores"])
+
+    paths = [str(path) for path in sorted(Path(folder).iterdir())]
+    actor = Actor()
+    frame = daft.from_pydict({"path": paths})
+    frame = frame.with_column("scores", actor.score(frame["path"]))
+    frame.write_parquet(f"{folder}-daft")
+
+
+class Scorer:
+    """The same decoder and the same model, for peers that keep a class for each core."""
+
+    def __init__(self, run: str) -> None:
+        from skinclf.learn.predictor import Predictor
+
+        self._predict = Predictor.of_run(run).load(threads=1)
+
+    def __call__(self, batch):  # type: ignore[no-untyped-def]
+        images = [_decoded(path) for path in batch["path"]]
+        return {"path": batch["path"], "scores": self._predict(_stack(images))}
 
 
 def _decoded(file: str) -> bytes:
