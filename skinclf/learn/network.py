@@ -32,7 +32,7 @@ def build_network(config: ModelConfig, dropout: float, precision: str = "float32
     scaling = {"scale": 1 / 127.5, "offset": -1.0} if config.centred else {"scale": 1 / 255}
     common = {"kernel_initializer": config.initializer, "dtype": inner}
     pixels = keras.Input((HEIGHT, WIDTH, CHANNELS), dtype="float32")
-    scaled = layers.Rescaling(**scaling, dtype=outer)(pixels)
+    scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(pixels)
     body = _paper if config.name == "paper" else _compact
     features = body(scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner))
     probabilities = layers.Dense(len(CODES), activation="softmax", dtype=outer)(features)

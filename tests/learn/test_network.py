@@ -4,22 +4,23 @@ import pytest
 
 from skinclf.config import ModelConfig
 from skinclf.learn.network import PARAMETERS, build_network
+from skinclf.model_card import NETWORKS
 
 
 @pytest.fixture(scope="module")
-def network() -> keras.Sequential:
+def network() -> keras.Model:
     return build_network(ModelConfig(), dropout=0.5)
 
 
-def test_the_summary_shows_the_paper_s_788_551_parameters(network: keras.Sequential) -> None:
+def test_the_summary_shows_the_paper_s_788_551_parameters(network: keras.Model) -> None:
     lines: list[str] = []
     network.summary(print_fn=lambda line, **_: lines.append(line))
     assert "788,551" in "\n".join(lines)
     assert network.count_params() == PARAMETERS
 
 
-def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Sequential) -> None:
-    rows = [(layer.output.shape[1:], layer.count_params()) for layer in network.layers]
+def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Model) -> None:
+    rows = [(layer.output.shape[1:], layer.count_params()) for layer in network.layers[1:]]
     assert rows == [
         ((75, 100, 3), 0),
         ((73, 98, 64), 1_792),
@@ -37,7 +38,20 @@ def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Sequenti
     ]
 
 
-def test_pixels_are_scaled_inside(network: keras.Sequential) -> None:
+@pytest.mark.parametrize(("centred", "black"), [(False, 0.0), (True, -1.0)])
+def test_pixels_are_scaled_inside(*, centred: bool, black: float) -> None:
+    network = build_network(ModelConfig(centred=centred), dropout=0.5)
     pixels = np.full((2, 75, 100, 3), 255, np.uint8)
-    assert network.layers[0](pixels).numpy().max() == pytest.approx(1.0)
+    pixels[0] = 0
+    scaled = network.get_layer("scaling")(pixels).numpy()
+    assert (scaled.min(), scaled.max()) == pytest.approx((black, 1.0))
     assert network(pixels).numpy().sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_the_compact_network_has_the_size_that_its_card_says() -> None:
+    network = build_network(ModelConfig(name="compact"), dropout=0.5)
+    assert f"{network.count_params():,} parameters" in NETWORKS["compact"]
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 75, 100, 3), np.uint8)
+    together = network(pixels).numpy()
+    alone = np.concatenate([network(pixels[n : n + 1]).numpy() for n in range(3)])
+    assert together == pytest.approx(alone, abs=1e-5)  # nothing depends on who else is there
