@@ -28,13 +28,16 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     place = client.get_experiment_by_name("skinclf")
     assert place is not None
     (tracked,) = client.search_runs([place.experiment_id])
-    assert tracked.data.params["learning_rate"] == "0.001"
+    assert tracked.data.params["train.learning_rate"] == "0.001"
     losses = client.get_metric_history(tracked.info.run_id, "val_loss")
     assert sorted(metric.step for metric in losses) == [1, 2]
     assert 0 <= tracked.data.metrics["test_balanced_accuracy"] <= 1
     files = {file.path for file in client.list_artifacts(tracked.info.run_id)}
-    assert files == {"config.toml", "history.jsonl", "labels.json", "model.keras", "evaluation"}
-    files = {file.path for file in client.list_artifacts(tracked.info.run_id, "evaluation")}
+    assert files == {
+        *("config.toml", "history.jsonl", "labels.json"),
+        *("model.keras", "model_card.md", "evaluation"),
+    }
+    files = {file.path for file in client.list_artifacts(tracked.info.run_id, "evaluation/test")}
     assert "evaluation/test/report.html" in files
 
 

@@ -101,7 +101,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     write_text(join(folder, METRICS), json.dumps(metrics, indent=1) + "\n")
     report = write_report(metrics, predictions, errors, pictures, run, folder)
     card = write_card(run)
-    _track(config, run, metrics, [report, card, join(folder, METRICS), join(folder, CONFUSION)])
+    _track(config, run, metrics, card, [report, join(folder, METRICS), join(folder, CONFUSION)])
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
 
@@ -208,9 +208,10 @@ def _pixels(tensors: DataFrame, image_ids: list[str]) -> dict[str, bytes]:
     return {row.image_id: bytes(row.pixels) for row in rows}
 
 
-def _track(config: Config, run: str, metrics: dict[str, Any], files: list[str]) -> None:
+def _track(config: Config, run: str, metrics: dict[str, Any], card: str, files: list[str]) -> None:
     tracking = Tracking.of_run(config, run)
     if tracking:
         name = metrics["set"]
         tracking.results({f"{name}_{key}": value for key, value in metrics["model"].items()})
+        tracking.files([card])
         tracking.files(files, f"{run_folder.EVALUATION}/{name}")
