@@ -1,13 +1,11 @@
 """All jobs by spark-submit, on one machine and on a cluster of two executors."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from skinclf.demo import make_archive
-from tests.cluster import Cluster
 from tests.conftest import REPOSITORY, road_assignments
 
 JOBS = {
@@ -30,27 +28,6 @@ FASTER = (  # to start
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,2048]"])
 def test_the_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
     run_all_jobs(["--master", master], tmp_path)
-
-
-@pytest.mark.slow
-def test_the_jobs_run_on_a_cluster_that_has_only_the_packed_environment(tmp_path: Path) -> None:
-    """Executors have no Python but the archive's: the workers' own PATH and settings name none."""
-    subprocess.run(["make", "dist/skinclf-env.tar.gz"], cwd=REPOSITORY, check=True)
-    with Cluster(tmp_path, python="/nowhere/python") as cluster:
-        options = [
-            *("--master", cluster.master),
-            *("--archives", f"{REPOSITORY}/dist/skinclf-env.tar.gz#environment"),
-            *("--conf", "spark.pyspark.python=./environment/bin/python"),
-            *("--conf", f"spark.pyspark.driver.python={sys.executable}"),
-        ]
-        run_all_jobs(options, tmp_path)
-        python = "import sys; print(sys.prefix)"
-        unpacked = list(tmp_path.glob("worker-*/app-*/*/environment/bin/python"))
-        assert len(unpacked) >= 2
-        done = subprocess.run(
-            [str(unpacked[0]), "-c", python], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == str(unpacked[0].parent.parent)
 
 
 def run_all_jobs(options: list[str], tmp_path: Path) -> None:
