@@ -40,6 +40,7 @@ format: $(INSTALLED) ## rewrite the code in the project's format
 lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+	mkdir -p .tools
 	echo 'tensorflow ; platform_machine != "x86_64"' > .tools/overrides.txt
 	$(UV) pip compile pyproject.toml --group executors --override .tools/overrides.txt \
 	  --constraint requirements.lock --universal --python-version 3.11 \

@@ -11,13 +11,13 @@ timed apart: the same batches, without a step.
 
 import argparse
 import json
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from skinclf.labels import CODES
 from skinclf.learn import import_tensorflow
 from skinclf.learn.batches import Order, training_batches
 from skinclf.learn.shards import ShardReader
+from skinclf.ports import listening_socket
 
 KERAS = ("fit float32", "fit bfloat16")
 OURS = ("1 slot float32", "2 slots float32", "1 slot bfloat16", "2 slots bfloat16")
@@ -131,11 +132,9 @@ def contend(name: str, folder: str, arguments: argparse.Namespace) -> Result:
 
 
 def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    with ExitStack() as held:  # all at once, or they might be one
+        probes = [held.enter_context(closing(listening_socket(""))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def pipeline_ms(dataset: Dataset, arguments: argparse.Namespace, *, memory_bytes: int) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from skinclf.errors import RejectedImage
-from skinclf.schemas import HEIGHT, WIDTH
+from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 
 FILTER = Image.Resampling.BICUBIC
 """Pillow's default for `resize`, hence what HAM10000 notebooks use; it must never differ
@@ -30,6 +30,12 @@ DECODE_ERRORS = (
     *(AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError),
     ZeroDivisionError,
 )
+
+
+def tensor_array(pixels: bytes) -> NDArray[np.uint8]:
+    """The 22,500 bytes of a tensor's `pixels` → (75, 100, 3) uint8, RGB."""
+    array: NDArray[np.uint8] = np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
+    return array
 
 
 def decode_rgb(

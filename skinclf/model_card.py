@@ -10,8 +10,6 @@ from skinclf.labels import CODES, NAMES
 from skinclf.report import render
 from skinclf.storage import exists, join, list_names, read_text, write_text
 
-METRICS = "metrics.json"
-
 NETWORKS = {
     "paper": "The convolutional network of Benbrahim, Hachimi and Amine (2020), 788,551 parameters",
     "compact": "A residual network with group normalisation, 484,359 parameters",
@@ -48,5 +46,5 @@ def write_card(run: str) -> str:
 
 def _evaluations(run: str) -> list[dict[str, Any]]:
     folder = join(run, run_folder.EVALUATION)
-    files = [join(folder, name, METRICS) for name in list_names(folder)]
+    files = [join(folder, name, run_folder.METRICS) for name in list_names(folder)]
     return [json.loads(read_text(file)) for file in files if exists(file)]

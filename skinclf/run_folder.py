@@ -46,6 +46,7 @@ CONFIG, HISTORY, ATTEMPT, WORKERS = "config.toml", "history.jsonl", "attempt.jso
 CHECKPOINTS, RESTARTS, TENSORBOARD = "checkpoints", "restarts.jsonl", "tensorboard"
 MODEL, LABELS, CARD = "model.keras", "labels.json", "model_card.md"
 FIGURES, EVALUATION = "figures", "evaluation"
+METRICS = "metrics.json"  # of each set in EVALUATION
 
 Beat = dict[str, Any]
 """What a worker told of itself last: `worker`, `host`, `pid`, `count`, `doing` and, in training,

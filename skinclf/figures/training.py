@@ -8,6 +8,15 @@ from matplotlib.ticker import MaxNLocator
 from skinclf.figures.style import BLUE, ORANGE, calm
 
 
+def history_figures(history: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
+    """Accuracy and loss by epoch, by name; none where no epoch was taken."""
+    return {
+        metric: history_figure(history, metric, f"{metric.capitalize()} by epoch")
+        for metric in ("accuracy", "loss")
+        if history
+    }
+
+
 def history_figure(history: Sequence[Mapping[str, float]], metric: str, title: str) -> Figure:
     """A metric by epoch, on the training and the validation split."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -26,13 +27,13 @@ from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_coun
 from skinclf.tables.images import ROW
 from skinclf.tables.labelled_archive import list_by_spark, list_directly, read_labelled_archive
 from skinclf.tables.leaks import near_duplicates, shared_keys
-from skinclf.tables.metadata import check_metadata_file, read_metadata
+from skinclf.tables.metadata import check_metadata_file
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
 from skinclf.tracking import Tracking
 
-METRICS, PREDICTIONS, NEAR_DUPLICATES = "metrics.json", "predictions", "near-duplicates"
+PREDICTIONS, NEAR_DUPLICATES = "predictions", "near-duplicates"
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
         tensors = read_tensors(spark, dataset.path)
         training = tensors.where("split = 'train'")
         if outside:
-            listing = listing or list_by_spark(spark, outside)
+            if listing is None:
+                listing = list_by_spark(spark, outside)
             tested = _outside_images(spark, listing, outside, folder, console)
         else:
             split = tensors.where(F.col("split") == settings.split)
@@ -98,10 +100,16 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
             rounds=settings.bootstrap,
         ),
     }
-    write_text(join(folder, METRICS), json.dumps(metrics, indent=1) + "\n")
+    write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
     report = write_report(metrics, predictions, errors, pictures, run, folder)
     card = write_card(run)
-    _track(config, run, metrics, card, [report, join(folder, METRICS), join(folder, CONFUSION)])
+    _track(
+        config,
+        run,
+        metrics,
+        card,
+        [report, join(folder, run_folder.METRICS), join(folder, CONFUSION)],
+    )
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
 
@@ -110,7 +118,7 @@ def set_name(settings: EvaluateConfig) -> str:
     """The folder of an evaluation: its split, or what the outside set is called."""
     if not settings.archive:
         return settings.split
-    return settings.name or settings.metadata.rpartition("/")[2].rpartition(".")[0]
+    return settings.name or PurePath(settings.metadata).stem
 
 
 def _trained_on(run: str, path: str) -> Dataset:
@@ -138,7 +146,6 @@ def _outside_images(
     spark: SparkSession, listing: pa.Table, archive: ArchiveConfig, folder: str, console: Console
 ) -> Tested:
     """Decode and label an archive that is no dataset; what can't be used goes to rejects."""
-    read_metadata(spark, archive.metadata)  # of a known form, or nothing is begun
     found = read_labelled_archive(spark, listing, archive, join(folder, STAGING), console)
     write_rejects(found.rejects, join(folder, REJECTS))
     reasons = reason_counts(spark, join(folder, REJECTS))

@@ -17,11 +17,11 @@ from skinclf.figures.clinical import (
     reliability_figure,
     roc_figure,
 )
-from skinclf.figures.training import history_figure
+from skinclf.figures.training import history_figures
+from skinclf.image import tensor_array
 from skinclf.labels import CODES, NAMES
 from skinclf.predictions import GROUPS, Predictions
 from skinclf.report import png, render
-from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.storage import join, write_bytes, write_text
 
 REPORT, CONFUSION = "report.html", "confusion.png"
@@ -65,12 +65,7 @@ def write_report(
     figures = {name: png(figure) for name, figure in _figures(metrics, predictions).items()}
     for name, picture in figures.items():
         write_bytes(join(folder, f"{name}.png"), picture)
-    history = run_folder.read_history(run)
-    curves = [
-        png(history_figure(history, metric, f"{metric.replace('_', ' ').capitalize()} by epoch"))
-        for metric in ("accuracy", "loss")
-        if history
-    ]
+    curves = history_figures(run_folder.read_history(run)).values()
     page = render(
         "evaluation.html.j2",
         {
@@ -81,7 +76,7 @@ def write_report(
             "groups": GROUPS,
             "run": run,
             "figures": figures,
-            "curves": curves,
+            "curves": [png(figure) for figure in curves],
             "gallery": [(error, _picture(pixels[error.image_id])) for error in errors],
         },
     )
@@ -110,7 +105,6 @@ def _figures(metrics: dict[str, Any], predictions: Predictions) -> dict[str, Any
 
 
 def _picture(pixels: bytes) -> bytes:
-    array = np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
+    Image.fromarray(tensor_array(pixels)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -12,8 +12,8 @@ from skinclf.config import Config
 from skinclf.dataset_folder import EXPLORATION, MANIFEST, Dataset
 from skinclf.errors import DatasetError
 from skinclf.report import render
-from skinclf.run_folder import EVALUATION, FIGURES
-from skinclf.stages.evaluate import METRICS, evaluate
+from skinclf.run_folder import EVALUATION, FIGURES, METRICS
+from skinclf.stages.evaluate import evaluate
 from skinclf.stages.evaluation_report import CONFUSION
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -88,8 +88,8 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
             results.append(Replicated(by, split, _evaluated(protocol, split, console)))
         pictures.append({"title": PROTOCOLS[by], "files": _pictures(protocol)})
     rows = [
-        ("the paper", split, f"{told['accuracy']:.4f}", f"{told['loss']:.4f}", *[""] * 5)
-        for split, told in PAPER.items()
+        ("the paper", split, f"{paper['accuracy']:.4f}", f"{paper['loss']:.4f}", *[""] * 5)
+        for split, paper in PAPER.items()
     ]
     rows += [result.cells() for result in results]
     told = [{"by": r.by, "split": r.split, **r.metrics} for r in results]

@@ -9,7 +9,7 @@ from skinclf import run_folder
 from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
-from skinclf.figures.training import history_figure
+from skinclf.figures.training import history_figures
 from skinclf.history import Epoch, final_epoch, is_over
 from skinclf.launch import REQUIRED_CONF, train_until_done
 from skinclf.learn.batches import check_divides, steps_an_epoch
@@ -96,9 +96,7 @@ def describe(run: str) -> None:
     """Write the model card, and draw accuracy and loss by epoch, where they are not yet."""
     if not exists(join(run, run_folder.CARD)):
         write_card(run)
-    history = run_folder.read_history(run)
-    for metric in ("accuracy", "loss"):
-        path = join(run, run_folder.FIGURES, f"{metric}.png")
+    for name, figure in history_figures(run_folder.read_history(run)).items():
+        path = join(run, run_folder.FIGURES, f"{name}.png")
         if not exists(path):
-            figure = history_figure(history, metric, f"{metric.capitalize()} by epoch")
             write_bytes(path, png(figure))

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from skinclf.image import tensor_array
 from skinclf.labels import CODES
-from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 
 AGE_YEARS = 5
 """HAM10000 gives ages in steps of five years."""
@@ -63,8 +63,5 @@ def class_samples(tensors: DataFrame, slim: DataFrame) -> dict[str, NDArray[np.u
     first = slim.groupBy("dx").agg(F.min("image_id").alias("image_id"))
     chosen = [row["image_id"] for row in first.collect()]
     rows = tensors.where(F.col("image_id").isin(chosen)).select("dx", "pixels").collect()
-    pixels = {
-        row["dx"]: np.frombuffer(row["pixels"], np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
-        for row in rows
-    }
+    pixels = {row["dx"]: tensor_array(row["pixels"]) for row in rows}
     return {code: pixels[code] for code in CODES if code in pixels}

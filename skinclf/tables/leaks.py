@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from PIL import Image
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
+from skinclf.image import tensor_array
 
 KEYS = ("lesion_id", "image_id", "digest")
 """Two images that agree in one of these are no independent witnesses."""
@@ -75,15 +74,10 @@ def perceptual_hash(pixels: bytes) -> int:
 
     Another size, quality or file format of the same picture changes few bits.
     """
-    small = _image(pixels).convert("L").resize((9, 8), Image.Resampling.BOX)
+    small = Image.fromarray(tensor_array(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
     grey = np.asarray(small, np.int16)
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])
     return int(bits.view(">i8")[0])
-
-
-def _image(pixels: bytes) -> Image.Image:
-    array: NDArray[np.uint8] = np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
-    return Image.fromarray(array)
 
 
 def _hashed(images: DataFrame) -> DataFrame:
@@ -92,7 +86,10 @@ def _hashed(images: DataFrame) -> DataFrame:
             files = batch["pixels"].to_pylist()
             hashes = pa.array([perceptual_hash(pixels) for pixels in files], pa.int64())
             small = [
-                _image(pixels).resize(THUMBNAIL, Image.Resampling.BOX).tobytes() for pixels in files
+                Image.fromarray(tensor_array(pixels))
+                .resize(THUMBNAIL, Image.Resampling.BOX)
+                .tobytes()
+                for pixels in files
             ]
             columns = [batch["image_id"], hashes, pa.array(small, pa.binary())]
             yield pa.RecordBatch.from_arrays(columns, schema=HASHES)
