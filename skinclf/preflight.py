@@ -1,13 +1,10 @@
 """Is the cluster fit to train? Looked at by the very tasks that would train, in seconds."""
 
-import importlib.metadata
 import os
-import platform
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pyspark import BarrierTaskContext
@@ -16,14 +13,11 @@ from pyspark.sql import SparkSession
 from skinclf.config import SuperviseConfig, TrainConfig
 from skinclf.dataset_folder import MANIFEST, Dataset
 from skinclf.errors import PreflightError, StorageError, TrainingError
+from skinclf.machine import free_megabytes, has_bfloat16, versions
 from skinclf.ports import listening_socket
 from skinclf.schemas import PIXEL_BYTES
 from skinclf.storage import delete, exists, join, read_text, write_text
 from skinclf.tables.slots import wait_for_slots
-
-PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pyarrow")
-OTHER_BUILDS = {"tensorflow": ("tensorflow-cpu",)}
-"""The same package under another name: without what GPUs need, which is half of it."""
 
 TENSORFLOW_MB = 1300
 """What a training process takes before its images, as measured."""
@@ -209,17 +203,6 @@ def _processors(reports: list[Report], config: TrainConfig) -> Check:
     )
 
 
-def versions() -> dict[str, str]:
-    """The versions in this process, found without importing the packages."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        found[name] = "missing"
-        for distribution in (name, *OTHER_BUILDS.get(name, ())):
-            with suppress(importlib.metadata.PackageNotFoundError):
-                found[name] = importlib.metadata.version(distribution)
-    return found
-
-
 def _reports(spark: SparkSession, run: str, dataset: str, slots: int, ports: str) -> list[Report]:
     """What each of `slots` barrier tasks finds; all of them run at once."""
 
@@ -278,27 +261,3 @@ def _closed(address: str) -> list[str]:
     except OSError as error:
         return [f"{socket.gethostname()} can't connect to {address} ({error})"]
     return []
-
-
-def free_megabytes() -> int | None:
-    """Memory that this process may still take, by the machine and by its container (Linux)."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    sizes = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines}
-    free = sizes["MemAvailable"]
-    with suppress(OSError, ValueError):  # "max": no limit
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        counted = Path("/sys/fs/cgroup/memory.stat").read_text().split()
-        used = int(counted[counted.index("anon") + 1])  # files' pages are given back
-        free = min(free, (limit - used) // 2**20)
-    return free
-
-
-def has_bfloat16() -> bool:
-    """Whether this machine's processor computes in bfloat16 (x86: AVX-512 or AMX; Linux)."""
-    with suppress(OSError):
-        words = set(Path("/proc/cpuinfo").read_text().split())
-        return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
-    return False

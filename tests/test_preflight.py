@@ -7,6 +7,7 @@ from skinclf import preflight as module
 from skinclf.config import SuperviseConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import PreflightError
+from skinclf.machine import versions
 from skinclf.preflight import Check, check_fit, preflight
 
 TWO = TrainConfig(slots=2, local_mode=False, global_batch=32)
@@ -45,7 +46,7 @@ def test_too_few_slots_are_told_with_their_numbers(
 def test_another_environment_on_the_executors_is_told_by_package(
     spark: SparkSession, road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = module.versions()
+    ours = versions()
     monkeypatch.setattr(module, "versions", lambda: ours | {"keras": "9.9"})
     checks = preflight(spark, Dataset.read(str(road / "dataset")), str(tmp_path), TWO, HURRY)
     told = by_name(checks)["versions"]

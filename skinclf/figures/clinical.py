@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
@@ -34,11 +35,7 @@ def confusion_figure(confusion: NDArray[np.int64], title: str) -> Figure:
 
 def roc_figure(predictions: Predictions) -> Figure:
     """Receiver operating characteristic of each class against the rest."""
-    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
-    axes = figure.add_subplot(
-        title="ROC", xlabel="1 - specificity", ylabel="sensitivity", aspect="equal"
-    )
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    figure, axes = _with_diagonal("ROC", "1 - specificity", "sensitivity")
     for label, truth, probabilities in _classes(predictions):
         false_positives, found, _ = roc_curve(truth, probabilities)
         axes.plot(false_positives, found, **_line(label))
@@ -68,11 +65,7 @@ def precision_recall_figure(predictions: Predictions) -> Figure:
 
 def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
     """Accuracy by confidence, before and after temperature scaling; size shows images."""
-    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
-    axes = figure.add_subplot(
-        title="Reliability", xlabel="confidence", ylabel="accuracy", aspect="equal"
-    )
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    figure, axes = _with_diagonal("Reliability", "confidence", "accuracy")
     temperature = calibration["temperature"]
     for name, title, color in (
         ("as_it_is", "as it is", BLUE),
@@ -118,6 +111,14 @@ def forest_figure(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]], nam
     axes.set_axisbelow(True)
     calm(axes)
     return figure
+
+
+def _with_diagonal(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """A square of 0 to 1 with the line on which both are alike."""
+    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y, aspect="equal")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    return figure, axes
 
 
 def _classes(

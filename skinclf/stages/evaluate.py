@@ -21,7 +21,12 @@ from skinclf.metrics.assessment import assess
 from skinclf.model_card import write_card
 from skinclf.predictions import Predictions, predictions_of
 from skinclf.schemas import TENSORS
-from skinclf.stages.evaluation_report import CONFUSION, most_confident_errors, write_report
+from skinclf.stages.evaluation_report import (
+    CONFUSION,
+    REPORT,
+    most_confident_errors,
+    write_report,
+)
 from skinclf.storage import absolute, delete, hadoop_path, join, locate, write_text
 from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
 from skinclf.tables.images import ROW
@@ -66,13 +71,11 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     with spark_session("evaluate", config.spark) as spark:
         tensors = read_tensors(spark, dataset.path)
         training = tensors.where("split = 'train'")
-        if outside:
-            if listing is None:
-                listing = list_by_spark(spark, outside)
-            tested = _outside_images(spark, listing, outside, folder, console)
-        else:
-            split = tensors.where(F.col("split") == settings.split)
-            tested = Tested(split, sum(dataset.rows_of(settings.split)), {})
+        tested = (
+            _outside_images(spark, listing, outside, folder, console)
+            if outside
+            else _split_images(tensors, dataset, settings.split)
+        )
         with spark_progress(spark, "look for leaks", console):
             leaks = _leaks(tested.tensors, training, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
@@ -103,13 +106,8 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
     report = write_report(metrics, predictions, errors, pictures, run, folder)
     card = write_card(run)
-    _track(
-        config,
-        run,
-        metrics,
-        card,
-        [report, join(folder, run_folder.METRICS), join(folder, CONFUSION)],
-    )
+    names = (REPORT, run_folder.METRICS, CONFUSION)
+    _track(config, run, metrics, card, [join(folder, name) for name in names])
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
 
@@ -142,10 +140,20 @@ def _outside_archive(config: Config) -> ArchiveConfig | None:
     return config.archive.model_copy(update=new)
 
 
+def _split_images(tensors: DataFrame, dataset: Dataset, split: str) -> Tested:
+    return Tested(tensors.where(F.col("split") == split), sum(dataset.rows_of(split)), {})
+
+
 def _outside_images(
-    spark: SparkSession, listing: pa.Table, archive: ArchiveConfig, folder: str, console: Console
+    spark: SparkSession,
+    listing: pa.Table | None,
+    archive: ArchiveConfig,
+    folder: str,
+    console: Console,
 ) -> Tested:
     """Decode and label an archive that is no dataset; what can't be used goes to rejects."""
+    if listing is None:
+        listing = list_by_spark(spark, archive)
     found = read_labelled_archive(spark, listing, archive, join(folder, STAGING), console)
     write_rejects(found.rejects, join(folder, REJECTS))
     reasons = reason_counts(spark, join(folder, REJECTS))

@@ -74,10 +74,14 @@ def perceptual_hash(pixels: bytes) -> int:
 
     Another size, quality or file format of the same picture changes few bits.
     """
-    small = Image.fromarray(tensor_array(pixels)).convert("L").resize((9, 8), Image.Resampling.BOX)
-    grey = np.asarray(small, np.int16)
+    grey = np.asarray(_shrunk(pixels, (9, 8), "L"), np.int16)
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])
     return int(bits.view(">i8")[0])
+
+
+def _shrunk(pixels: bytes, size: tuple[int, int], mode: str = "RGB") -> Image.Image:
+    image = Image.fromarray(tensor_array(pixels)).convert(mode)
+    return image.resize(size, Image.Resampling.BOX)
 
 
 def _hashed(images: DataFrame) -> DataFrame:
@@ -85,13 +89,10 @@ def _hashed(images: DataFrame) -> DataFrame:
         for batch in batches:
             files = batch["pixels"].to_pylist()
             hashes = pa.array([perceptual_hash(pixels) for pixels in files], pa.int64())
-            small = [
-                Image.fromarray(tensor_array(pixels))
-                .resize(THUMBNAIL, Image.Resampling.BOX)
-                .tobytes()
-                for pixels in files
-            ]
-            columns = [batch["image_id"], hashes, pa.array(small, pa.binary())]
+            small = pa.array(
+                [_shrunk(pixels, THUMBNAIL).tobytes() for pixels in files], pa.binary()
+            )
+            columns = [batch["image_id"], hashes, small]
             yield pa.RecordBatch.from_arrays(columns, schema=HASHES)
 
     return images.select("image_id", "pixels").mapInArrow(hashed, from_arrow_schema(HASHES))
