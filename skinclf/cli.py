@@ -103,7 +103,14 @@ def doctor(config: ConfigFile = None, assignments: Assignments = None) -> None:
     from skinclf.stages.doctor import doctor
 
     checks = doctor(settings)
-    rows = [("ok" if check.passed else "FAILED", check.name, check.found) for check in checks]
+    rows = [
+        (
+            "ok" if check.passed else "FAILED",
+            check.name,
+            f"{check.found} ({check.hint})" if check.hint else check.found,
+        )
+        for check in checks
+    ]
     _print_table("skinclf doctor", ("", "check", "found"), rows, right=False)
     check_fit(checks)
 

@@ -18,7 +18,9 @@ from skinclf.run_folder import read_history
 from tests.cluster import Cluster, below
 from tests.conftest import road_assignments, weights
 
-EPOCHS = 40
+EPOCHS = 16
+"""Enough for two restarts, with an epoch of half a second between them."""
+
 PATIENCE = 240
 
 

@@ -1,11 +1,13 @@
-"""All jobs by spark-submit, on one machine and on a cluster of two executors."""
+"""The jobs by spark-submit, on one machine and on a cluster of two workers."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from skinclf.demo import make_archive
+from tests.cluster import Cluster
 from tests.conftest import REPOSITORY, road_assignments
 
 JOBS = {
@@ -25,16 +27,30 @@ FASTER = (  # to start
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,2048]"])
-def test_the_jobs_run_by_spark_submit(master: str, tmp_path: Path) -> None:
-    run_all_jobs(["--master", master], tmp_path)
+def test_the_jobs_run_on_one_machine(tmp_path: Path) -> None:
+    """Those that start more than a Spark job; the demo runs them all in local mode."""
+    run_jobs(["--master", "local[2]"], tmp_path, ("prepare", "doctor", "train"))
 
 
-def run_all_jobs(options: list[str], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_jobs_run_on_a_cluster_that_has_only_the_packed_environment(tmp_path: Path) -> None:
+    """Executors have no Python but the archive's: the workers' own settings name none."""
+    subprocess.run(["make", "dist/skinclf-env.tar.gz"], cwd=REPOSITORY, check=True)
+    with Cluster(tmp_path, python="/nowhere/python") as cluster:
+        options = [
+            *("--master", cluster.master),
+            *("--archives", f"{REPOSITORY}/dist/skinclf-env.tar.gz#environment"),
+            *("--conf", "spark.pyspark.python=./environment/bin/python"),
+            *("--conf", f"spark.pyspark.driver.python={sys.executable}"),
+        ]
+        run_jobs(options, tmp_path, tuple(JOBS))
+
+
+def run_jobs(options: list[str], tmp_path: Path, jobs: tuple[str, ...]) -> None:
     make_archive(tmp_path / "archive", 160)
     # Relative paths: an executor, which runs in another folder, has to mean the same by them.
     settings = [*road_assignments(Path()), "train.slots=2", "train.local_mode=false"]
-    for job, result in JOBS.items():
+    for job in jobs:
         done = subprocess.run(
             [
                 *("spark-submit", *options, "--driver-memory", "1g"),
@@ -49,7 +65,7 @@ def run_all_jobs(options: list[str], tmp_path: Path) -> None:
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-        assert list(tmp_path.glob(result))
+        assert list(tmp_path.glob(JOBS[job]))
         if job == "doctor":
             assert "2 workers reach each other" in done.stdout
             assert not (tmp_path / "run").exists()

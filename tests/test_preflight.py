@@ -81,11 +81,23 @@ def test_ports_that_are_closed_and_memory_that_is_short_are_told(
     assert not checks["memory"].passed
 
 
-def test_bfloat16_on_a_processor_without_it_is_told(road: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "able", "hint"),
+    [
+        ("bfloat16", False, 'train.precision = "float32" would be faster'),
+        ("float32", True, 'train.precision = "bfloat16" would be faster'),
+        ("float32", False, ""),
+        ("float64", True, ""),  # asked for exactness, not for speed
+    ],
+)
+def test_what_the_processors_compute_faster_is_hinted_at(
+    road: Path, tmp_path: Path, precision: str, able: bool, hint: str
+) -> None:
     dataset = Dataset.read(str(road / "dataset"))
-    report = module._report(str(tmp_path), dataset.path, 0, []) | {"bfloat16": False}
-    config = TWO.model_copy(update={"precision": "bfloat16"})
-    assert not by_name(module._of_reports([report], dataset, "", config))["processors"].passed
+    report = module._report(str(tmp_path), dataset.path, 0, []) | {"bfloat16": able}
+    config = TWO.model_copy(update={"precision": precision})
+    told = by_name(module._of_reports([report], dataset, "", config))["processors"]
+    assert (told.passed, told.hint) == (True, hint)
 
 
 def test_dynamic_allocation_and_tls_are_told(

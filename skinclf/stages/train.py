@@ -64,6 +64,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
         check_fit(checks)
         seconds = time.monotonic() - start
         log.info("preflight: %s checks passed in %.1f s", len(checks), seconds)
+        for check in checks:
+            if check.hint:
+                log.info("%s: %s; %s", check.name, check.found, check.hint)
         with (
             training_display(run, config.train.epochs, console),
             epochs_tracked(tracking, run),

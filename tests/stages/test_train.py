@@ -42,7 +42,8 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> N
 
     float32 rounds these sums to some 1e-7 of their size. Adam divides by that size, so where a
     gradient is all but zero rounding can turn a step of 1e-3 round: in 8 steps by at most 16e-3,
-    in a few weights out of 788,551 (seen: 0.8e-3 at most, standard deviation 6e-6).
+    in a few weights out of 788,551. Standard deviations seen: 6e-6 with AVX-512, 1.1e-4 without;
+    other batches would give some 3e-3. In float64: tests/learn/test_training.py.
     """
     run = trained / "run-2"
     printed = io.StringIO()
@@ -53,7 +54,7 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> N
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-3)
     difference = weights(run) - weights(trained / "run")
-    assert difference.std() < 5e-5
+    assert difference.std() < 5e-4
     assert np.abs(difference).max() < 8 * 2 * 1e-3
     lines = [line for line in printed.getvalue().splitlines() if line.startswith("epoch")]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
