@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 TICKS = os.sysconf("SC_CLK_TCK")
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.2
 SKINCLF = str(Path(sys.executable).with_name("skinclf"))
 
 

@@ -1,5 +1,7 @@
 import io
+import re
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skinclf.archive import ArchiveReader, list_images
+from skinclf.archive import ArchiveReader, iter_images, list_images
 from skinclf.errors import ArchiveError, RejectedImage
 from tests.conftest import jpeg, write_zip
 
@@ -104,6 +106,42 @@ def test_what_is_called_zip_and_is_none_is_one_unreadable_input(tmp_path: Path) 
     (tmp_path / "a.zip").write_bytes(b"no zip")
     (tmp_path / "b.jpg").write_bytes(b"b")
     assert contents([tmp_path]) == {"a": "unreadable", "b": b"b"}
+
+
+def test_a_zip_behind_other_bytes_is_read(tmp_path: Path) -> None:
+    """As a program that unpacks itself; its offsets count from the zip's own first byte."""
+    archive = write_zip(tmp_path / "a.zip", {"a.jpg": b"A", "b.jpg": b"B"})
+    archive.write_bytes(b"#!/bin/sh" * 100 + archive.read_bytes())
+    assert contents([archive]) == {"a": b"A", "b": b"B"}
+
+
+def test_a_zip_with_a_comment_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"A")
+        archive.comment = b"c" * 65_535
+    assert contents([tmp_path / "a.zip"]) == {"a": b"A"}
+
+
+def test_a_damaged_directory_gives_what_stands_before_the_damage(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "a.zip", {f"{n}.jpg": bytes([n]) for n in range(5)})
+    raw = archive.read_bytes()
+    third = [match.start() for match in re.finditer(b"PK\x01\x02", raw)][2]
+    archive.write_bytes(raw[:third] + b"nope" + raw[third + 4 :])
+    assert contents([archive]) == {"0": b"\0", "1": b"\1", "a": "unreadable"}
+    told = list_images([str(archive)])["defect"].drop_null().to_pylist()
+    assert told == ["not a readable zip file: its central directory is damaged (after 2 members)"]
+
+
+def test_a_zip_of_very_many_members_is_listed_page_by_page(tmp_path: Path) -> None:
+    """More than 65,535, so that it is ZIP64, whose directory is many pages long."""
+    write_zip(tmp_path / "a.zip", {f"folder/ISIC_{n:07}.jpg": b"" for n in range(70_000)})
+    tracemalloc.start()
+    rows = iter_images([str(tmp_path / "a.zip")])
+    count = sum(row["source"].endswith(f"/ISIC_{n:07}.jpg") for n, row in enumerate(rows))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 70_000
+    assert peak < 12 * MIB  # a page and its members; all of them would take 75
 
 
 def test_an_encrypted_member_is_unreadable(tmp_path: Path) -> None:

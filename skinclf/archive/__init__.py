@@ -7,6 +7,7 @@ large archive. One abstraction for prepare and score.
 
 from skinclf.archive.listing import (
     LISTING,
+    REPEATED,
     check_paths,
     fits,
     iter_images,
@@ -17,6 +18,7 @@ from skinclf.archive.reader import ArchiveReader
 
 __all__ = [
     "LISTING",
+    "REPEATED",
     "ArchiveReader",
     "check_paths",
     "fits",

@@ -5,6 +5,7 @@ import fnmatch
 import glob
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import PurePosixPath
@@ -33,7 +34,9 @@ LISTING = pa.schema(
     ]
 )
 """One row a file that is to become an image. A `source` stands for one row: the second member of
-one name in an archive is archive.zip!/member.jpg#2."""
+one name in an archive is archive.zip!/member.jpg#2 (REPEATED)."""
+
+REPEATED = "{}#{}"
 
 Row = dict[str, Any]
 
@@ -61,10 +64,16 @@ def list_images(
 
 def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
     """Rows that were found in `paths` as LISTING: neighbours together, each source once."""
-    by_source = {row["source"]: row for row in rows}
-    if not by_source:
+    by_place = {(row["source"], row["offset"]): row for row in rows}
+    if not by_place:
         raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
-    ordered = sorted(by_source.values(), key=lambda row: (row["file"], row["offset"] or 0))
+    ordered = sorted(by_place.values(), key=lambda row: (row["file"], row["offset"] or 0))
+    seen: Counter[str] = Counter()
+    for row in ordered:
+        source = row["source"]
+        seen[source] += 1
+        if seen[source] > 1:
+            row["source"] = REPEATED.format(source, seen[source])
     return pa.Table.from_pylist(ordered, schema=LISTING)
 
 
@@ -76,7 +85,8 @@ def iter_images(
     `paths`: folders (recursively), zip, tar and Parquet files, lists of URIs (.txt, .csv), single
     files and local globs. Every file counts, whatever its name, save those in `leave_out` (the
     metadata) and, where `include` has patterns such as "*.jpg", those that none of them fits:
-    what is no image becomes a reject when it is read. A file that two paths name comes twice.
+    what is no image becomes a reject when it is read. A file that two paths name comes twice, and
+    so does a `source` that two members of an archive have, each with its `offset`.
     Raises ArchiveError where a path does not exist.
     """
     skipped = {uri(path) for path in leave_out if path}
@@ -121,15 +131,14 @@ def _rows(file: str, info: fs.FileInfo) -> Iterator[Row]:
     elif inside is None:
         yield plain
     else:
-        seen: dict[str, int] = {}
-        for member in inside(file):
+        for count, member in enumerate(inside(file)):
             within = member.pop("name", None)
             row = plain | {"size": None} | member
             if within is not None:
-                seen[within] = seen.get(within, 0) + 1
-                again = f"#{seen[within]}" if seen[within] > 1 else ""
-                row["source"] = f"{file}!/{within}{again}"
+                row["source"] = f"{file}!/{within}"
                 row["image_id"] = PurePosixPath(within).stem
+            elif count:
+                row["defect"] += f" (after {count:,} members)"
             yield row
 
 

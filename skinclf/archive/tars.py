@@ -22,14 +22,12 @@ def members(file: str) -> Iterator[dict[str, Any]]:
     packed = not file.lower().endswith(".tar")
     kind = "tar.gz" if packed else "tar"
     file_system, inner = locate(file)
-    listed = 0
     try:
         with (
             file_system.open_input_file(inner) as opened,
             tarfile.open(fileobj=opened, mode="r:gz" if packed else "r:") as archive,
         ):
             for member in archive:
-                listed += member.isreg()
                 if member.isreg():
                     yield {
                         "name": member.name,
@@ -40,5 +38,4 @@ def members(file: str) -> Iterator[dict[str, Any]]:
                     }
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
     except TAR_ERRORS as error:
-        after = f", after {listed:,} members" if listed else ""
-        yield {"defect": f"not a readable {kind} file{after}: {error}"}
+        yield {"defect": f"not a readable {kind} file: {error}"}

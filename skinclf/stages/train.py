@@ -3,6 +3,7 @@
 import logging
 import time
 
+from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf import run_folder
@@ -40,33 +41,10 @@ def train(config: Config, console: Console) -> list[Epoch]:
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
         describe(run)  # a driver that was killed at the very end did not
         return run_folder.read_history(run)
-    log.info(
-        "training on %s images: %s epochs of %s steps, global batch %s, %s, %s",
-        f"{sum(dataset.rows_of('train')):,}",
-        config.train.epochs,
-        steps,
-        config.train.global_batch,
-        "in the driver" if config.train.local_mode else f"{config.train.slots} slots",
-        config.train.precision,
-    )
-    if not config.train.local_mode:
-        log.info(
-            "workers exchange gradients by TensorFlow's own gRPC, which is not encrypted, on %s: "
-            "keep these within a network that you trust",
-            f"ports {config.supervise.ports}"
-            if config.supervise.ports
-            else "ports of their choice",
-        )
+    _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
     with spark_session("train", config.spark, REQUIRED_CONF) as spark:
-        start = time.monotonic()
-        checks = preflight(spark, dataset, run, config.train, config.supervise)
-        check_fit(checks)
-        seconds = time.monotonic() - start
-        log.info("preflight: %s checks passed in %.1f s", len(checks), seconds)
-        for check in checks:
-            if check.hint:
-                log.info("%s: %s; %s", check.name, check.found, check.hint)
+        _look_first(spark, dataset, run, config)
         with (
             training_display(run, config.train.epochs, console),
             epochs_tracked(tracking, run),
@@ -93,6 +71,37 @@ def train(config: Config, console: Console) -> list[Epoch]:
     model = join(run, run_folder.MODEL)
     log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), model)
     return history
+
+
+def _tell(config: Config, images: int, steps: int) -> None:
+    """Say what is about to be trained, and where its gradients go."""
+    train, ports = config.train, config.supervise.ports
+    log.info(
+        "training on %s images: %s epochs of %s steps, global batch %s, %s, %s",
+        f"{images:,}",
+        train.epochs,
+        steps,
+        train.global_batch,
+        "in the driver" if train.local_mode else f"{train.slots} slots",
+        train.precision,
+    )
+    if not train.local_mode:
+        log.info(
+            "workers exchange gradients by TensorFlow's own gRPC, which is not encrypted, on %s: "
+            "keep these within a network that you trust",
+            f"ports {ports}" if ports else "ports of their choice",
+        )
+
+
+def _look_first(spark: SparkSession, dataset: Dataset, run: str, config: Config) -> None:
+    """Raise PreflightError where the cluster can't train; hint at what would be faster."""
+    start = time.monotonic()
+    checks = preflight(spark, dataset, run, config.train, config.supervise)
+    check_fit(checks)
+    log.info("preflight: %s checks passed in %.1f s", len(checks), time.monotonic() - start)
+    for check in checks:
+        if check.hint:
+            log.info("%s: %s; %s", check.name, check.found, check.hint)
 
 
 def describe(run: str) -> None:

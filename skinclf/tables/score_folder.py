@@ -23,11 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.archive import LISTING
+from skinclf.archive import LISTING, REPEATED
 from skinclf.errors import ScoringError, SkinclfError
 from skinclf.labels import CODES, probability_column
 from skinclf.schemas import REJECTS, SCORES
@@ -236,7 +236,13 @@ def _write_found(
     if not exists(folder.found):
         return spark.createDataFrame([], from_arrow_schema(LISTING))
     found = spark.read.schema(from_arrow_schema(LISTING)).parquet(hadoop_path(folder.found))
-    return found.dropDuplicates(["source"])
+    by_source = Window.partitionBy("source").orderBy("offset")
+    numbered = found.dropDuplicates(["source", "offset"]).withColumn(
+        "number", F.row_number().over(by_source)
+    )
+    repeated = F.format_string(REPEATED.format("%s", "%d"), "source", "number")
+    source = F.when(F.col("number") > 1, repeated).otherwise(F.col("source"))
+    return numbered.withColumn("source", source).select(*LISTING.names)
 
 
 def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,22 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def scored(trained: Path) -> Path:
-    """A folder and a zip, without metadata, scored: 150 sound images and four that are not."""
+    """A folder and a zip, without metadata, scored: 150 sound images and four that are not.
+
+    Two members of the zip share a name, and the folder is named twice.
+    """
     archive = trained / "to score"
     archive.mkdir()
     sound = {f"IMG_{n:03}.jpg": jpeg((n, 90, 200 - n)) for n in range(150)}
     for name in list(sound)[:50]:
         (archive / name).write_bytes(sound[name])
     broken = {"a.jpg": b"", "b.jpg": b"nothing", "c.jpg": sound["IMG_100.jpg"][:150]}
-    write_zip(archive / "ü.zip", {n: sound[n] for n in list(sound)[50:]} | broken)
+    write_zip(archive / "ü.zip", {n: sound[n] for n in list(sound)[50:149]} | broken)
+    with zipfile.ZipFile(archive / "ü.zip", "a") as members, pytest.warns(match="Duplicate name"):
+        members.writestr("IMG_148.jpg", sound["IMG_149.jpg"])
     (archive / "no.zip").write_bytes(b"not a zip")
-    summary = score(road_config(trained, f"score.paths={archive}"), QUIET)
+    paths = json.dumps([str(archive), str(archive / "IMG_000.jpg")])
+    summary = score(road_config(trained, f"score.paths={paths}"), QUIET)
     return Path(summary.path)
 
 
@@ -44,12 +51,16 @@ def test_every_input_is_a_score_or_a_reject(scored: Path) -> None:
 
 def test_probabilities_are_the_model_s_for_this_very_image(trained: Path, scored: Path) -> None:
     predict = Predictor.of_run(str(trained / "run")).load(threads=0)
-    rows = {row["image_id"]: row for row in pq.read_table(scored / "scores").to_pylist()}
-    for number in (0, 49, 50, 149):
+    rows = {
+        row["source"].rpartition("/")[2]: row
+        for row in pq.read_table(scored / "scores").to_pylist()
+    }
+    names = {0: "IMG_000.jpg", 49: "IMG_049.jpg", 50: "IMG_050.jpg", 149: "IMG_148.jpg#2"}
+    for number, name in names.items():
         pixels = decode_rgb(jpeg((number, 90, 200 - number)), max_pixels=10**6)
         expected = predict(pixels[None])[0]
-        row = rows[f"IMG_{number:03}"]
-        found = [row[name] for name in SCORES.names if name.startswith("probability_")]
+        row = rows[name]
+        found = [row[column] for column in SCORES.names if column.startswith("probability_")]
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert (
             row["predicted"]
