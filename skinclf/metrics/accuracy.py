@@ -53,6 +53,16 @@ def balanced_accuracy(labels: Labels, answers: NDArray[np.int64]) -> float:
     return float((counts.diagonal()[present] / counts.sum(axis=1)[present]).mean())
 
 
+def weighted_accuracies(
+    labels: Labels, answers: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[float, float]:
+    """(top-1, balanced) accuracy where each image counts as often as `weights` (n,) say."""
+    images = np.bincount(labels, weights, minlength=len(CODES))
+    right = np.bincount(labels, weights * (answers == labels), minlength=len(CODES))
+    present = images > 0
+    return float(right.sum() / images.sum()), float((right[present] / images[present]).mean())
+
+
 def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
     """The paper's loss: the mean over 7 outputs, clipped at 1e-7 as Keras does."""
     p = probabilities.astype(np.float64).clip(1e-7, 1 - 1e-7)

@@ -13,6 +13,7 @@ from skinclf.metrics.accuracy import (
     confusion,
     right_outputs,
     summary,
+    weighted_accuracies,
 )
 from skinclf.metrics.calibration import (
     expected_calibration_error,
@@ -71,25 +72,29 @@ def _intervals(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3, 2) of WHOLE and (7, 7, 2) of each class's RATES and AREAS, from the same draws."""
     labels, answers = predictions.labels, predictions.answers
-    right = answers == labels
-    outputs = right_outputs(labels, predictions.probabilities)
 
     def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        taken = weights > 0
-        by_answer = rates_by_answer(labels, answers, weights)
-        present = np.unique(labels[taken])
-        by_class = [by_answer, areas(labels, predictions.probabilities, weights)]
+        by_class = [
+            rates_by_answer(labels, answers, weights),
+            areas(labels, predictions.probabilities, weights),
+        ]
         return np.concatenate(
-            [
-                [np.average(right, weights=weights)],
-                [by_answer[present, RATES.index("sensitivity")].mean()],
-                [np.average(outputs, weights=weights)],
-                np.concatenate(by_class, axis=1).ravel(),
-            ]
+            [whole_set(predictions, weights), np.concatenate(by_class, axis=1).ravel()]
         )
 
     intervals = lesion_intervals(predictions.lesions, figures, rounds)
     return intervals[:3], intervals[3:].reshape(len(CODES), len(RATES) + len(AREAS), 2)
+
+
+def whole_set(predictions: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) WHOLE, where each image counts as often as `weights` (n,) say."""
+    outputs = right_outputs(predictions.labels, predictions.probabilities)
+    return np.array(
+        [
+            *weighted_accuracies(predictions.labels, predictions.answers, weights),
+            np.average(outputs, weights=weights),
+        ]
+    )
 
 
 def _classes(predictions: Predictions, intervals: NDArray[np.float64]) -> dict[str, Any]:

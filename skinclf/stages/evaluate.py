@@ -36,6 +36,7 @@ from skinclf.tables.metadata import check_metadata_file
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
+from skinclf.tables.splits import SPLITS
 from skinclf.tracking import Tracking
 
 PREDICTIONS, NEAR_DUPLICATES = "predictions", "near-duplicates"
@@ -113,10 +114,14 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
 
 
 def set_name(settings: EvaluateConfig) -> str:
-    """The folder of an evaluation: its split, or what the outside set is called."""
+    """The folder of an evaluation: its split, or what the outside set is called.
+
+    An outside set that is called like a split has another folder than the split.
+    """
     if not settings.archive:
         return settings.split
-    return settings.name or PurePath(settings.metadata).stem
+    name = settings.name or PurePath(settings.metadata).stem
+    return f"outside-{name}" if name in SPLITS else name
 
 
 def _trained_on(run: str, path: str) -> Dataset:
@@ -159,13 +164,7 @@ def _outside_images(
     reasons = reason_counts(spark, join(folder, REJECTS))
     accepted = found.labelled.where("reason IS NULL")
     count = accepted.count()
-    check_nothing_lost(found.inputs, count, sum(reasons.values()))
-    if count == 0:
-        told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-        raise CheckError(
-            f"{', '.join(archive.paths)}: none of {found.inputs} inputs can be evaluated ({told}); "
-            f"{join(folder, REJECTS)} names them"
-        )
+    check_nothing_lost(folder, found.inputs, count, reasons)
     tensors = accepted.join(found.images.select(ROW.name, "pixels"), ROW.name)
     return Tested(tensors.select(*TENSORS.names), count, reasons)
 

@@ -15,7 +15,7 @@ from skinclf.dataset_folder import (
     list_tensor_files,
     output_folder,
 )
-from skinclf.errors import CheckError, ConfigError
+from skinclf.errors import ConfigError
 from skinclf.storage import absolute, delete, join
 from skinclf.tables import dataset as tables
 from skinclf.tables.labelled_archive import (
@@ -84,10 +84,7 @@ def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
     files = list_tensor_files(path)
     reasons = tables.reason_counts(spark, join(path, REJECTS))
     count = sum(file.rows for file in files)
-    tables.check_nothing_lost(inputs, count, sum(reasons.values()))
-    if count == 0:
-        told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-        raise CheckError(f"{path}: none of {inputs} inputs became a tensor ({told})")
+    tables.check_nothing_lost(path, inputs, count, reasons)
     tensors = tables.read_tensors(spark, path, pixels=False)
     if config.split.by == "lesion":
         tables.check_lesions_apart(tensors)

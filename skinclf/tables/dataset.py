@@ -77,14 +77,18 @@ def reason_counts(spark: SparkSession, folder: str) -> dict[str, int]:
     return {row["reason"]: row["count"] for row in counts.collect()}
 
 
-def check_nothing_lost(inputs: int, tensors: int, rejects: int) -> None:
-    """Raise CheckError unless every input is a tensor or a reject."""
-    if inputs != tensors + rejects:
+def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str, int]) -> None:
+    """Raise CheckError unless every input is a tensor or a reject, and some are tensors."""
+    rejected = sum(rejects.values())
+    if inputs != tensors + rejected:
         raise CheckError(
-            f"{inputs} inputs but {tensors} tensors + {rejects} rejects = {tensors + rejects}: "
-            f"rows were lost or doubled, so no dataset.json was written. Did the archive change "
-            f"while prepare ran? Run it again"
+            f"{place}: {inputs} inputs but {tensors} tensors + {rejected} rejects = "
+            f"{tensors + rejected}: rows were lost or doubled. Did the archive change while it "
+            f"was read? Run it again"
         )
+    if tensors == 0:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.items())
+        raise CheckError(f"{place}: none of {inputs} inputs became a tensor ({reasons})")
 
 
 def check_lesions_apart(tensors: DataFrame) -> None:

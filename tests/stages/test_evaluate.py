@@ -8,13 +8,14 @@ import pytest
 from rich.console import Console
 
 from skinclf import run_folder
+from skinclf.config import EvaluateConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.demo import METADATA, ZIPS
 from skinclf.errors import LeakError, RunError
 from skinclf.learn.predictor import Predictor
 from skinclf.learn.shards import pixel_array
 from skinclf.schemas import PREDICTIONS
-from skinclf.stages.evaluate import evaluate
+from skinclf.stages.evaluate import evaluate, set_name
 from tests.conftest import encoded, road_config, write_zip
 
 QUIET = Console(quiet=True)
@@ -169,3 +170,18 @@ def test_a_model_that_carries_code_is_refused(trained: Path, tmp_path: Path) -> 
     keras.Sequential(layers).save(run / "model.keras")
     with pytest.raises(RunError, match=r"model\.keras is not loaded: .*Lambda"):
         Predictor.of_run(str(run)).load(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({"split": "val"}, "val"),
+        ({"archive": ("a.zip",), "metadata": "isic/GroundTruth.csv"}, "GroundTruth"),
+        ({"archive": ("a.zip",), "metadata": "isic/test.csv"}, "outside-test"),
+        ({"archive": ("a.zip",), "metadata": "isic/test.csv", "name": "isic"}, "isic"),
+    ],
+)
+def test_each_evaluated_set_has_a_folder_of_its_own(
+    settings: dict[str, object], folder: str
+) -> None:
+    assert set_name(EvaluateConfig.model_validate(settings)) == folder

@@ -17,6 +17,6 @@ def test_lesions_apart_and_images_without_lesion_pass(spark: SparkSession) -> No
 
 
 def test_a_lost_row_is_counted() -> None:
-    check_nothing_lost(10, 8, 2)
+    check_nothing_lost("dataset", 10, 8, {"empty": 2})
     with pytest.raises(CheckError, match=r"10 inputs but 7 tensors \+ 2 rejects = 9"):
-        check_nothing_lost(10, 7, 2)
+        check_nothing_lost("dataset", 10, 7, {"empty": 2})
