@@ -154,8 +154,7 @@ def evaluate(
     --set run.path=runs/first --archive ISIC2018_Task3_Test_Input.zip
     --metadata ISIC2018_Task3_Test_GroundTruth.csv`
     """
-    given = [f"evaluate.archive={archive}"] if archive else []
-    given += [f"evaluate.metadata={metadata}"] if metadata else []
+    given = _options("evaluate", archive=archive, metadata=metadata)
     settings = _load(config, [*(assignments or []), *given])
     from skinclf.stages.evaluate import evaluate
 
@@ -199,16 +198,28 @@ def replicate(config: ConfigFile = None, assignments: Assignments = None) -> Non
 
 
 @app.command()
-def score(config: ConfigFile = None, assignments: Assignments = None) -> None:
+def score(
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    archive: Annotated[
+        list[str] | None, typer.Option(help="Score this folder or archive; repeatable.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--format", help="One file besides: csv, or isic.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many new images.")] = None,
+) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
-    **Inputs:** `score.paths` (as `archive.paths`, which is taken where it is empty) and `run.path`.
+    **Inputs:** `--archive` or `score.paths` (as `archive.paths`, which is taken where both are
+    empty), and `run.path`.
 
     **Output:** `score.path` with scores, rejects (Parquet) and, last of all, summary.json.
 
-    **Example:** `skinclf score --set score.paths='["new.zip"]' --set run.path=runs/first`
+    **Example:** `skinclf score --archive new.zip --set run.path=runs/first --format isic`
     """
-    settings = _load(config, assignments)
+    given = _options("score", paths=archive, format=table, limit=limit)
+    settings = _load(config, [*(assignments or []), *given])
     from skinclf.stages.score import score
 
     summary = score(settings, terminal)
@@ -271,6 +282,11 @@ def _load(config: str | None, assignments: list[str] | None) -> Config:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
     return load_config(config, assignments or ())
+
+
+def _options(section: str, **options: object) -> list[str]:
+    """A command's own options as assignments: each stands for a setting of `section`."""
+    return [f"{section}.{key}={value}" for key, value in options.items() if value]
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: object, *, right: bool = True) -> None:

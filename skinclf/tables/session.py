@@ -38,6 +38,8 @@ LAPTOP = {
 ALWAYS = {
     # A listing row is a few bytes but its image megabytes: small batches bound the memory.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+    # Where Spark itself brings the files' bytes, these bound it, not the number of files.
+    "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
     # Rows of 22.5 kB: Spark's 4,096 would be read into blocks of 92 MB.
     "spark.sql.parquet.columnarReaderBatchSize": "128",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
