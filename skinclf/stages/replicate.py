@@ -45,15 +45,21 @@ class Replicated:
     metrics: dict[str, Any]
 
     def cells(self) -> tuple[str, ...]:
-        """Protocol, split, four figures of the model and the baseline's first three."""
-        model, baseline = self.metrics["model"], self.metrics["baseline"]
+        """Protocol, split, four figures of the model and the baseline's accuracies."""
+        baseline = self.metrics["baseline"]
         names = ("binary_accuracy", "binary_crossentropy", "accuracy", "balanced_accuracy")
         return (
             PROTOCOLS[self.by],
             self.split,
-            *(f"{model[name]:.4f}" for name in names),
+            *map(self._figure, names),
             *(f"{baseline[name]:.3f}" for name in names if name in self.metrics["intervals"]),
         )
+
+    def _figure(self, name: str) -> str:
+        """A figure of the model, with its interval where it has one."""
+        interval = self.metrics["intervals"].get(name, ())
+        limits = f" ({' – '.join(f'{limit:.3f}' for limit in interval)})" if interval else ""
+        return f"{self.metrics['model'][name]:.4f}{limits}"
 
 
 COLUMNS = (
