@@ -106,7 +106,7 @@ def road_assignments(folder: Path) -> list[str]:
         "dataset.shards=4",
         f"run.path={folder / 'run'}",
         f"score.path={folder / 'scores'}",
-        *("train.epochs=2", "train.global_batch=32", "train.dropout=0"),
+        *("train.epochs=2", "train.global_batch=32", "train.dropout=0", "evaluate.bootstrap=20"),
         *("spark.master=local[2]", "spark.driver_memory=1g"),
     ]
 

@@ -124,7 +124,6 @@ def test_an_archive_from_elsewhere_gives_the_same_report(trained: Path, tmp_path
         trained,
         f'evaluate.archive=["{archive}"]',
         f"evaluate.metadata={metadata}",
-        "evaluate.bootstrap=50",
         "evaluate.flips=true",
     )
     metrics, report = evaluate(config, QUIET)
@@ -142,7 +141,6 @@ def test_images_that_were_trained_on_are_refused(trained: Path, tmp_path: Path) 
     settings = [
         f'evaluate.archive=["{archive / ZIPS[0]}"]',
         f"evaluate.metadata={archive / METADATA}",
-        "evaluate.bootstrap=20",
     ]
     with pytest.raises(LeakError, match=r"images share a lesion, an id or a file .* by image_id"):
         evaluate(road_config(trained, *settings), QUIET)

@@ -15,9 +15,7 @@ QUIET = Console(quiet=True)
 @pytest.mark.slow
 def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 160)
-    config = road_config(
-        tmp_path, "train.loss=binary_crossentropy", "train.epochs=1", "evaluate.bootstrap=20"
-    )
+    config = road_config(tmp_path, "train.loss=binary_crossentropy", "train.epochs=1")
     rows, page = replicate(config, QUIET)
     assert [len(row) for row in rows] == [len(COLUMNS)] * 6
     assert rows[0][:4] == ("the paper", "val", "0.9406", "0.1452")
