@@ -43,7 +43,8 @@ def test_the_jobs_run_on_a_cluster_that_has_only_the_packed_environment(tmp_path
             *("--conf", "spark.pyspark.python=./environment/bin/python"),
             *("--conf", f"spark.pyspark.driver.python={sys.executable}"),
         ]
-        run_jobs(options, tmp_path, tuple(JOBS))
+        # Each job unpacks it three times, for the driver, too; train looks at all that doctor does.
+        run_jobs(options, tmp_path, tuple(job for job in JOBS if job != "doctor"))
 
 
 def run_jobs(options: list[str], tmp_path: Path, jobs: tuple[str, ...]) -> None:
