@@ -5,8 +5,8 @@
 Every contender decodes the same files, extracted beforehand, and answers with the same model;
 each is timed at two sizes in processes of its own, so that start-up cancels out. `loop` is the
 paper's way (Pillow and `model.predict` by batch in one process), `spark` the one that Spark
-documents (binaryFile, decode in a UDF, predict_batch_udf), `floor` decoding alone in a process
-pool plus the network alone on the same cores. With --peers PYTHON, an interpreter that has them,
+documents (binaryFile, decode in a UDF, predict_batch_udf), `floor` decoding and the network in a
+process pool, and nothing else. With --peers PYTHON, an interpreter that has them,
 Ray Data and Daft come too, each in its best form: paths go to an actor a core, which reads,
 decodes and scores.
 """
@@ -109,16 +109,15 @@ def extract(source: str, folder: Path, count: int) -> None:
 
 
 def by_floor(folder: str, run: str) -> None:
-    """Decode alone in a pool of all cores, then the network alone with one thread a core."""
+    """Decoding and the network in a pool of a process a core, and nothing else."""
     import multiprocessing
 
-    from skinclf.learn.predictor import Predictor
-
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        images = pool.map(_decoded, sorted(map(str, Path(folder).iterdir())), chunksize=32)
-    predict = Predictor.of_run(run).load(threads=0)
-    for start in range(0, len(images), 64):
-        predict(_stack(images[start : start + 64]))
+    files = sorted(map(str, Path(folder).iterdir()))
+    batches = [{"path": files[start : start + BATCH]} for start in range(0, len(files), BATCH)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(initializer=_load_scorer, initargs=[run]) as pool:
+        for _ in pool.imap_unordered(_scored, batches):
+            pass
 
 
 def by_loop(folder: str, run: str) -> None:
@@ -221,6 +220,19 @@ class Scorer:
     def __call__(self, batch):  # type: ignore[no-untyped-def]
         images = [_decoded(path) for path in batch["path"]]
         return {"path": batch["path"], "scores": self._predict(_stack(images))}
+
+
+scorer: Scorer
+"""Of each process of the floor's pool."""
+
+
+def _load_scorer(run: str) -> None:
+    global scorer
+    scorer = Scorer(run)
+
+
+def _scored(batch):  # type: ignore[no-untyped-def]
+    return scorer(batch)["scores"]
 
 
 def _decoded(file: str) -> bytes:
