@@ -35,12 +35,13 @@ def main() -> None:
     for run, predictions in named.items():
         if predictions.image_ids != first.image_ids:
             raise SystemExit(f"{run}: was not evaluated on the images of {arguments.runs[0]}")
+    figures = {run: whole_set(predictions) for run, predictions in named.items()}
     each = np.ones(len(first))
-    rows = [[run, *map("{:.3f}".format, whole_set(named[run], each))] for run in named]
-    ours = [named[run] for run in arguments.runs]
+    rows = [[run, *map("{:.3f}".format, figures[run](each))] for run in named]
+    ours = [figures[run] for run in arguments.runs]
     rows.append(["mean", *told(first, lambda *drawn: mean(ours, *drawn))])
     if arguments.against:
-        theirs = [named[run] for run in arguments.against]
+        theirs = [figures[run] for run in arguments.against]
         rows.append(["mean of the others", *told(first, lambda *drawn: mean(theirs, *drawn))])
         rows.append(
             ["difference", *told(first, lambda *drawn: mean(ours, *drawn) - mean(theirs, *drawn))]
@@ -56,11 +57,13 @@ def read(run: str, name: str) -> Predictions:
 
 
 def mean(
-    runs: Sequence[Predictions], weights: Weights, random: np.random.Generator | None
+    runs: Sequence[Callable[[Weights], Figures]],
+    weights: Weights,
+    random: np.random.Generator | None,
 ) -> Figures:
     """WHOLE in the mean of `runs`; with `random`, of as many drawn from them."""
     drawn = range(len(runs)) if random is None else random.integers(0, len(runs), len(runs))
-    return np.mean([whole_set(runs[number], weights) for number in drawn], axis=0)
+    return np.mean([runs[number](weights) for number in drawn], axis=0)
 
 
 def told(

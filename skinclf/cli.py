@@ -1,5 +1,6 @@
 """The `skinclf` command; jobs/NAME.py are the same commands for spark-submit."""
 
+import json
 import logging
 import sys
 from typing import Annotated
@@ -286,7 +287,10 @@ def _load(config: str | None, assignments: list[str] | None) -> Config:
 
 def _options(section: str, **options: object) -> list[str]:
     """A command's own options as assignments: each stands for a setting of `section`."""
-    return [f"{section}.{key}={value}" for key, value in options.items() if value]
+    given = {key: value for key, value in options.items() if value not in (None, [])}
+    return [
+        f"{section}.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()
+    ]
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: object, *, right: bool = True) -> None:

@@ -1,6 +1,6 @@
 """All figures of one evaluation: what metrics.json holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,29 +72,31 @@ def _intervals(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3, 2) of WHOLE and (7, 7, 2) of each class's RATES and AREAS, from the same draws."""
     labels, answers = predictions.labels, predictions.answers
+    whole = whole_set(predictions)
 
     def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         by_class = [
             rates_by_answer(labels, answers, weights),
             areas(labels, predictions.probabilities, weights),
         ]
-        return np.concatenate(
-            [whole_set(predictions, weights), np.concatenate(by_class, axis=1).ravel()]
-        )
+        return np.concatenate([whole(weights), np.concatenate(by_class, axis=1).ravel()])
 
     intervals = lesion_intervals(predictions.lesions, figures, rounds)
     return intervals[:3], intervals[3:].reshape(len(CODES), len(RATES) + len(AREAS), 2)
 
 
-def whole_set(predictions: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3,) WHOLE, where each image counts as often as `weights` (n,) say."""
-    outputs = right_outputs(predictions.labels, predictions.probabilities)
-    return np.array(
-        [
-            *weighted_accuracies(predictions.labels, predictions.answers, weights),
-            np.average(outputs, weights=weights),
-        ]
-    )
+def whole_set(
+    predictions: Predictions,
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """What takes weights (n,), how often each image counts, and gives (3,) WHOLE."""
+    labels, answers = predictions.labels, predictions.answers
+    outputs = right_outputs(labels, predictions.probabilities)
+
+    def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        accuracies = weighted_accuracies(labels, answers, weights)
+        return np.array([*accuracies, np.average(outputs, weights=weights)])
+
+    return figures
 
 
 def _classes(predictions: Predictions, intervals: NDArray[np.float64]) -> dict[str, Any]:

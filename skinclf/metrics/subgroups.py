@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.labels import label_of
+from skinclf.metrics.accuracy import weighted_accuracies
 from skinclf.metrics.intervals import lesion_intervals
 from skinclf.metrics.screening import SCREENED
 from skinclf.metrics.values import by_name
@@ -26,21 +27,14 @@ def subgroups(predictions: Predictions, rounds: int) -> dict[str, dict[str, dict
 
 
 def _figures(group: Predictions, rounds: int) -> dict[str, Any]:
-    right = group.answers == group.labels
-    label = label_of(SCREENED)
+    labels, answers = group.labels, group.answers
+    screened = labels == label_of(SCREENED)
+    found = screened & (answers == labels)
 
     def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        images = np.bincount(group.labels, weights, minlength=label + 1)
-        found = np.bincount(group.labels, weights * right, minlength=label + 1)
         with np.errstate(invalid="ignore"):
-            sensitivities = found / images
-        return np.array(
-            [
-                found.sum() / images.sum(),
-                sensitivities[images > 0].mean(),
-                sensitivities[label],
-            ]
-        )
+            sensitivity = weights[found].sum() / weights[screened].sum()
+        return np.array([*weighted_accuracies(labels, answers, weights), sensitivity])
 
     intervals = lesion_intervals(group.lesions, figures, rounds)
     return {

@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from skinclf.dataset_folder import TENSORS
+from skinclf.dataset_folder import REJECTS, TENSORS
 from skinclf.errors import CheckError
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.schemas import REJECTS as REJECTS_SCHEMA
@@ -88,7 +88,10 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
         )
     if tensors == 0:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.items())
-        raise CheckError(f"{place}: none of {inputs} inputs became a tensor ({reasons})")
+        raise CheckError(
+            f"{place}: none of {inputs} inputs became a tensor ({reasons}); "
+            f"{join(place, REJECTS)} names them"
+        )
 
 
 def check_lesions_apart(tensors: DataFrame) -> None:

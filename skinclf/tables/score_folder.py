@@ -139,7 +139,7 @@ def each_micro_batch(
     def run(rows: DataFrame, number: int) -> None:
         try:
             do(rows.toArrow().cast(LISTING), number)
-        except Exception as error:  # told as it is, not as the gateway would quote it
+        except Exception as error:  # any: it is raised again, and the gateway would only quote it
             errors.append(error)
             raise
 
