@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from skinclf.image import tensor_array
 from skinclf.labels import CODES
+from skinclf.tables.splits import lesion
 
 AGE_YEARS = 5
 """HAM10000 gives ages in steps of five years."""
@@ -40,7 +41,7 @@ def explore_tensors(tensors: DataFrame) -> Exploration:
     unknown_ages = by_age.pop(None, 0)
     return Exploration(
         images=sum(classes.values()),
-        lesions=slim.select("lesion_id").distinct().count(),
+        lesions=slim.select(lesion()).distinct().count(),
         classes={code: classes[code] for code in CODES if code in classes},
         dx_types=category_counts(slim, "dx_type"),
         localizations=category_counts(slim, "localization"),

@@ -14,6 +14,9 @@ from skinclf.storage import exists, hadoop_path
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
 """HAM10000's, whatever the form; null where a form or a row does not have one."""
 
+OLDEST = 130
+"""Years; a higher age is a slip of the pen or a code for unknown, such as 999."""
+
 CONFIRMATIONS = {
     "histopathology": "histo",
     "serial imaging showing no change": "follow_up",
@@ -100,8 +103,8 @@ def read_metadata(spark: SparkSession, path: str) -> DataFrame:
     """Read a metadata file of one of FORMS → COLUMNS; all but age (years) are text.
 
     The form is known by the file's columns, which may stand in any order, with others between
-    them. Empty fields are null, and so is an age that is no number. Raises MetadataError where
-    no form fits.
+    them. Empty fields are null, and so is an age that is no number of years (0 to OLDEST). Raises
+    MetadataError where no form fits.
     """
     file = spark.read.csv(hadoop_path(path), header=True, escape='"')
     if len(file.columns) == 1 and "\t" in file.columns[0]:  # as the Dataverse's .tab has it
@@ -119,7 +122,10 @@ def read_metadata(spark: SparkSession, path: str) -> DataFrame:
 def _column(file: DataFrame, name: str, alias: str | None = None) -> Column:
     alias = alias or name
     column = F.col(name) if name in file.columns else F.lit(None)
-    return column.try_cast("float" if alias == "age" else "string").alias(alias)
+    if alias != "age":
+        return column.try_cast("string").alias(alias)
+    years = column.try_cast("float")
+    return F.when(years.between(0, OLDEST), years).alias(alias)  # NaN is above all numbers
 
 
 def _translated(column: str, names: dict[str, str]) -> Column:

@@ -16,7 +16,7 @@ def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
     the paper did. In each class the lesions stand in the order of a hash, which survives any
     row order or partitioning, and the first 80 percent of its images (as configured) are train.
     """
-    images = images.withColumn("group", _group(config))
+    images = images.withColumn("group", lesion() if config.by == "lesion" else _image())
     groups = images.groupBy("group").agg(
         F.mode("dx", deterministic=True).alias("class"), F.count("*").alias("n")
     )
@@ -48,6 +48,10 @@ def with_shard(images: DataFrame, shards: int, seed: int) -> DataFrame:
     )
 
 
-def _group(config: SplitConfig) -> Column:
-    alone = F.concat(F.lit("image "), "image_id")
-    return alone if config.by == "image" else F.coalesce("lesion_id", alone)
+def lesion() -> Column:
+    """The lesion an image shows; without lesion_id, one of its own."""
+    return F.coalesce("lesion_id", _image())
+
+
+def _image() -> Column:
+    return F.concat(F.lit("image "), "image_id")

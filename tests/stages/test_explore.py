@@ -12,7 +12,8 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
     rows = [
         ("I1", "L1", "nv", "histo", 45.0, "male", "back", bytes([1]) * PIXEL_BYTES),
         ("I2", "L1", "nv", "histo", 49.0, "male", "back", bytes([2]) * PIXEL_BYTES),
-        ("I3", "L2", "mel", None, None, "female", None, bytes([3]) * PIXEL_BYTES),
+        ("I3", None, "mel", None, None, "female", None, bytes([3]) * PIXEL_BYTES),
+        ("I4", None, "mel", None, None, "female", None, bytes([4]) * PIXEL_BYTES),
     ]
     tensors = spark.createDataFrame(
         rows,
@@ -20,17 +21,17 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
         "localization string, pixels binary",
     )
     exploration = explore_tensors(tensors)
-    assert (exploration.images, exploration.lesions) == (3, 2)
-    assert exploration.classes == {"mel": 1, "nv": 2}
-    assert exploration.dx_types == {"histo": 2, "unknown": 1}
-    assert exploration.localizations == {"back": 2, "unknown": 1}
-    assert (exploration.ages, exploration.unknown_ages) == ({45: 2}, 1)
-    assert exploration.sexes == {"male": 2, "female": 1}
+    assert (exploration.images, exploration.lesions) == (4, 3)
+    assert exploration.classes == {"mel": 2, "nv": 2}
+    assert exploration.dx_types == {"histo": 2, "unknown": 2}
+    assert exploration.localizations == {"back": 2, "unknown": 2}
+    assert (exploration.ages, exploration.unknown_ages) == ({45: 2}, 2)
+    assert exploration.sexes == {"male": 2, "female": 2}
     assert {code: int(p.max()) for code, p in exploration.samples.items()} == {"mel": 3, "nv": 1}
     figures = exploration_figures(exploration)
     assert [name[:3] for name in figures] == ["6-1", "6-2", "6-3", "6-4", "6-5", "6-6"]
     labels = [text.get_text() for text in figures["6-1-classes"].axes[0].texts]
-    assert labels == ["1", "2"]
+    assert labels == ["2", "2"]
     (mel, _) = figures["6-6-samples"].axes
     shown = np.asarray(mel.images[0].get_array())
     assert np.array_equal(shown, exploration.samples["mel"])

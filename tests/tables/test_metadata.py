@@ -41,10 +41,12 @@ def test_columns_are_found_by_name_in_any_order(spark: SparkSession, tmp_path: P
     )
 
 
-def test_an_age_that_is_empty_or_no_number_is_unknown(spark: SparkSession, tmp_path: Path) -> None:
-    rows = "".join(f"L{n},I{n},nv,histo,{age},male,back\n" for n, age in enumerate(("", "old")))
-    ages = [row.age for row in read_metadata(spark, written(tmp_path, KAGGLE + rows)).collect()]
-    assert ages == [None, None]
+@pytest.mark.parametrize("age", ["", "old", "NaN", "-1", "999", "Infinity"])
+def test_an_age_that_is_no_number_of_years_is_unknown(
+    spark: SparkSession, tmp_path: Path, age: str
+) -> None:
+    path = written(tmp_path, KAGGLE + f"L1,I1,nv,histo,{age},male,back\n")
+    assert [row.age for row in read_metadata(spark, path).collect()] == [None]
 
 
 def test_a_file_of_no_known_form_is_told_the_known_ones(
