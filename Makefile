@@ -73,7 +73,7 @@ clean: ## remove what make has installed
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"skinclf needs Python 3.11 or later; this is {sys.version}. Name another: make PYTHON=python3.12")'
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
