@@ -17,8 +17,8 @@ def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 160)
     config = road_config(tmp_path, "train.loss=binary_crossentropy", "train.epochs=1")
     rows, page = replicate(config, QUIET)
-    assert [len(row) for row in rows] == [len(COLUMNS)] * 6
-    assert rows[0][:4] == ("the paper", "val", "0.9406", "0.1452")
+    assert [len(row) for row in rows] == [len(COLUMNS)] * 10
+    assert rows[0][:3] == ("the paper, val", "0.9406", "0.1452")
     told = json.loads((tmp_path / "run" / "replication.json").read_text())
     assert [(row["by"], row["split"]) for row in told] == [
         ("image", "val"),
@@ -29,8 +29,11 @@ def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
     assert told[1]["leaks"]["images"] > 0  # by image, lesions stand on both sides
     assert told[3]["leaks"]["images"] == 0
     low, high = told[3]["intervals"]["binary_accuracy"]
-    binary = f"{told[3]['model']['binary_accuracy']:.4f} ({low:.3f} – {high:.3f})"
-    assert rows[5][2:4] == (binary, f"{told[3]['model']['binary_crossentropy']:.4f}")
+    binary = f"{told[3]['model']['binary_accuracy']:.4f} ({low:.3f}–{high:.3f})"
+    loss = f"{told[3]['model']['binary_crossentropy']:.4f}"
+    assert rows[8][:3] == ("by lesion, test", binary, loss)
+    always = told[3]["baseline"]
+    assert rows[9][:3] == ("… always nv", f"{always['binary_accuracy']:.4f}", "")
     assert Path(page).read_text().count("<figure>") == 2 * 9
 
     models = {path: path.stat().st_mtime for path in tmp_path.glob("run-by-*/model.keras")}
