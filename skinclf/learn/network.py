@@ -1,4 +1,4 @@
-"""The networks: the paper's, and a stronger one of similar cost."""
+"""The networks: the paper's, and a residual one beside it."""
 
 from collections.abc import Sequence
 from typing import Any
