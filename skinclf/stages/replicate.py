@@ -32,6 +32,10 @@ PROTOCOLS = {
     "lesion": "ours: split by lesion",
 }
 
+SHOWN = ("binary_accuracy", "binary_crossentropy", "accuracy", "balanced_accuracy")
+COLUMNS = ("split", "binary accuracy", "loss", "top-1", "balanced accuracy")
+"""Loss: binary cross-entropy, as the paper's."""
+
 NAME = "replication"
 
 log = logging.getLogger(__name__)
@@ -59,11 +63,6 @@ class Replicated:
                 *(told(baseline[name]) if name in intervals else "" for name in SHOWN),
             ),
         ]
-
-
-SHOWN = ("binary_accuracy", "binary_crossentropy", "accuracy", "balanced_accuracy")
-COLUMNS = ("split", "binary accuracy", "loss", "top-1", "balanced accuracy")
-"""Loss: binary cross-entropy, as the paper's."""
 
 
 def told(value: float, interval: Sequence[float] | None = None) -> str:
