@@ -70,6 +70,7 @@ docker/.env: # the secret of this cluster's processes
 clean: ## remove what make has installed
 	rm -rf $(VENV) .venv-executors .tools dist
 
+# With bytecode: where none may be written later, each process would compile TensorFlow.
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"skinclf needs Python 3.11 or later; this is {sys.version}. Name another: make PYTHON=python3.12")'
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)

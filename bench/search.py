@@ -4,6 +4,7 @@ python -m bench.search NAME … --dataset DATASET --runs FOLDER
 
 Each trial is one `skinclf train`, which goes on where it was broken off; its row goes to
 bench/search.jsonl, the log of what was tried and what it gave. The test split is never looked at.
+`cpu_seconds` are this call's: a few, where the run had been finished before.
 """
 
 import json

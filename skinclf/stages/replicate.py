@@ -56,16 +56,16 @@ class Replicated:
         return [
             (
                 f"by {self.by}, {self.split}",
-                *(told(model[name], intervals.get(name)) for name in SHOWN),
+                *(with_interval(model[name], intervals.get(name)) for name in SHOWN),
             ),
             (
                 "… always nv",
-                *(told(baseline[name]) if name in intervals else "" for name in SHOWN),
+                *(with_interval(baseline[name]) if name in intervals else "" for name in SHOWN),
             ),
         ]
 
 
-def told(value: float, interval: Sequence[float] | None = None) -> str:
+def with_interval(value: float, interval: Sequence[float] | None = None) -> str:
     """A figure, with its 95 % interval where it has one."""
     limits = f" ({'–'.join(f'{limit:.3f}' for limit in interval)})" if interval else ""
     return f"{value:.4f}{limits}"
@@ -90,7 +90,13 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
             results.append(Replicated(by, split, _evaluated(protocol, split, console)))
         pictures.append({"title": PROTOCOLS[by], "files": _pictures(protocol)})
     rows: list[tuple[str, ...]] = [
-        (f"the paper, {split}", told(paper["accuracy"]), told(paper["loss"]), "", "")
+        (
+            f"the paper, {split}",
+            with_interval(paper["accuracy"]),
+            with_interval(paper["loss"]),
+            "",
+            "",
+        )
         for split, paper in PAPER.items()
     ]
     rows += [row for result in results for row in result.rows()]

@@ -13,7 +13,7 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
         ("I1", "L1", "nv", "histo", 45.0, "male", "back", bytes([1]) * PIXEL_BYTES),
         ("I2", "L1", "nv", "histo", 49.0, "male", "back", bytes([2]) * PIXEL_BYTES),
         ("I3", None, "mel", None, None, "female", None, bytes([3]) * PIXEL_BYTES),
-        ("I4", None, "mel", None, None, "female", None, bytes([4]) * PIXEL_BYTES),
+        ("I4", None, "nv", "histo", 45.0, "male", "back", bytes([4]) * PIXEL_BYTES),
     ]
     tensors = spark.createDataFrame(
         rows,
@@ -22,16 +22,16 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
     )
     exploration = explore_tensors(tensors)
     assert (exploration.images, exploration.lesions) == (4, 3)
-    assert exploration.classes == {"mel": 2, "nv": 2}
-    assert exploration.dx_types == {"histo": 2, "unknown": 2}
-    assert exploration.localizations == {"back": 2, "unknown": 2}
-    assert (exploration.ages, exploration.unknown_ages) == ({45: 2}, 2)
-    assert exploration.sexes == {"male": 2, "female": 2}
+    assert exploration.classes == {"mel": 1, "nv": 3}
+    assert exploration.dx_types == {"histo": 3, "unknown": 1}
+    assert exploration.localizations == {"back": 3, "unknown": 1}
+    assert (exploration.ages, exploration.unknown_ages) == ({45: 3}, 1)
+    assert exploration.sexes == {"male": 3, "female": 1}
     assert {code: int(p.max()) for code, p in exploration.samples.items()} == {"mel": 3, "nv": 1}
     figures = exploration_figures(exploration)
     assert [name[:3] for name in figures] == ["6-1", "6-2", "6-3", "6-4", "6-5", "6-6"]
     labels = [text.get_text() for text in figures["6-1-classes"].axes[0].texts]
-    assert labels == ["2", "2"]
+    assert labels == ["1", "3"]
     (mel, _) = figures["6-6-samples"].axes
     shown = np.asarray(mel.images[0].get_array())
     assert np.array_equal(shown, exploration.samples["mel"])
