@@ -12,7 +12,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 
 COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
 
-.PHONY: help demo test lint types format lock clean env-archive cluster-up cluster-demo cluster-down
+.PHONY: help demo test test-faults lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -20,8 +20,11 @@ help: ## what can be made
 demo: $(INSTALLED) ## make a small archive and take it all the way to scores
 	$(BIN)/skinclf demo
 
-test: $(INSTALLED) ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## run the tests
+	$(BIN)/python -m pytest -n 2 -m "not faults"
+
+test-faults: $(INSTALLED) ## run the long tests: killed processes, cut networks, whole clusters
+	$(BIN)/python -m pytest -n 2 -m faults
 
 lint: $(INSTALLED) ## check style and format, of docker/ too
 	$(BIN)/ruff check .

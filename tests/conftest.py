@@ -3,6 +3,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,32 @@ REAL_DATA = REPOSITORY.parent / "shared" / "data"
 """HAM10000 (CC BY-NC 4.0), where a developer has it beside the checkout; never part of it."""
 
 
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
-    with spark_session("tests", SparkConfig(master="local[2]", driver_memory="1g")) as session:
-        yield session
+@pytest.fixture(scope="session")
+def sessions() -> Iterator[ExitStack]:
+    """Holds the Spark session that all tests of this process share, and stops it at the end."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def spark(sessions: ExitStack) -> SparkSession:
+    """The shared session. A job that a test calls uses it, too, as a guest."""
+    return shared_session(sessions)
+
+
+def shared_session(sessions: ExitStack) -> SparkSession:
+    """The session that runs, or a new one: for fixtures that outlive a test."""
+    running = SparkSession.getActiveSession()
+    if running is None:
+        settings = SparkConfig(master="local[2]", driver_memory="1g")
+        running = sessions.enter_context(spark_session("tests", settings))
+    return running
+
+
+@pytest.fixture
+def own_session(sessions: ExitStack) -> None:
+    """For jobs that need a session with settings of their own: the shared one is stopped."""
+    sessions.close()
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +101,9 @@ def write_zip(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_S
 
 
 @pytest.fixture(scope="session")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def road(tmp_path_factory: pytest.TempPathFactory, sessions: ExitStack) -> Path:
     """A folder with a drawn archive of 160 images and the dataset of it, in four shards."""
+    shared_session(sessions)
     folder = tmp_path_factory.mktemp("road")
     make_archive(folder / "archive", 160)
     prepare(road_config(folder), Console(quiet=True))

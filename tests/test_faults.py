@@ -18,6 +18,8 @@ from skinclf.run_folder import read_history
 from tests.cluster import Cluster, below
 from tests.conftest import road_assignments, weights
 
+pytestmark = pytest.mark.faults
+
 EPOCHS = 16
 """Enough for two restarts, with an epoch of half a second between them."""
 
@@ -86,7 +88,6 @@ def uninterrupted(road: Path, cluster: Cluster) -> Path:
     return training.run
 
 
-@pytest.mark.slow
 def test_a_killed_training_process_and_then_a_killed_executor(
     road: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
@@ -103,7 +104,6 @@ def test_a_killed_training_process_and_then_a_killed_executor(
     assert_whole(training, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_training_process_that_stands_still(
     road: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
@@ -116,7 +116,6 @@ def test_a_training_process_that_stands_still(
     assert_whole(training, uninterrupted)
 
 
-@pytest.mark.slow
 def test_an_executor_that_stands_still_with_all_its_processes(
     road: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
@@ -144,7 +143,6 @@ def test_an_executor_that_stands_still_with_all_its_processes(
     assert_whole(training, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_killed_spark_worker_that_its_service_manager_starts_again(
     road: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
@@ -159,7 +157,6 @@ def test_a_killed_spark_worker_that_its_service_manager_starts_again(
     assert_whole(training, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_killed_driver_and_the_same_command_again(
     road: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
@@ -177,7 +174,6 @@ def test_a_killed_driver_and_the_same_command_again(
     assert_whole(training, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_damaged_shard_fails_at_once_with_its_name(
     road: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -211,7 +207,6 @@ def remount(disk: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full_and_then_has_room(
     road: Path, cluster: Cluster, uninterrupted: Path, small_disk: Path
 ) -> None:
@@ -226,7 +221,6 @@ def test_a_disk_that_is_full_and_then_has_room(
     assert_whole(training, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_run_folder_that_may_not_be_written(
     road: Path, cluster: Cluster, small_disk: Path
 ) -> None:

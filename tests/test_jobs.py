@@ -26,13 +26,12 @@ FASTER = (  # to start
 )
 
 
-@pytest.mark.slow
 def test_the_jobs_run_on_one_machine(tmp_path: Path) -> None:
     """Those that start more than a Spark job; the demo runs them all in local mode."""
     run_jobs(["--master", "local[2]"], tmp_path, ("prepare", "doctor", "train"))
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_the_jobs_run_on_a_cluster_that_has_only_the_packed_environment(tmp_path: Path) -> None:
     """Executors have no Python but the archive's: the workers' own settings name none."""
     subprocess.run(["make", "dist/skinclf-env.tar.gz"], cwd=REPOSITORY, check=True)

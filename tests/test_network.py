@@ -14,6 +14,8 @@ from tests.conftest import road_assignments, weights
 from tests.namespaces import Namespaces, why_not
 from tests.test_faults import EPOCHS, Training, until
 
+pytestmark = pytest.mark.faults
+
 SETTINGS = (
     f"spark.conf.spark.driver.host={Namespaces.master}",
     f"spark.conf.spark.driver.bindAddress={Namespaces.master}",
@@ -39,7 +41,6 @@ def apart(tmp_path_factory: pytest.TempPathFactory, network: Namespaces) -> Iter
         yield cluster
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_cut_off_in_training_and_comes_back(
     road: Path, network: Namespaces, apart: Cluster
 ) -> None:
@@ -60,7 +61,6 @@ def test_a_worker_that_is_cut_off_in_training_and_comes_back(
     assert np.array_equal(weights(training.run), weights(whole.run))
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_cut_off_in_scoring(
     road: Path, trained: Path, network: Namespaces, apart: Cluster, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tests.cluster import below, parent_of
 from tests.conftest import jpeg, road_assignments, write_zip
 
+pytestmark = pytest.mark.faults
+
 IMAGES, BROKEN = 1500, 40
 DRIVER_KILLS, WORKER_KILLS = 5, 15
 """A driver's costs a new start, a worker's an import of TensorFlow."""
@@ -35,7 +37,6 @@ def kill_tree(driver: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.slow
 def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
     trained: Path, tmp_path: Path
 ) -> None:

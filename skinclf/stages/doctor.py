@@ -16,6 +16,7 @@ def doctor(config: Config) -> list[Check]:
     """
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
-    with spark_session("doctor", config.spark, REQUIRED_CONF) as spark:
+    required = {} if config.train.local_mode else REQUIRED_CONF
+    with spark_session("doctor", config.spark, required) as spark:
         run = absolute(config.run.path)
         return preflight(spark, dataset, run, config.train, config.supervise)

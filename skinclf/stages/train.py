@@ -43,7 +43,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
         return run_folder.read_history(run)
     _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
-    with spark_session("train", config.spark, REQUIRED_CONF) as spark:
+    required = {} if config.train.local_mode else REQUIRED_CONF
+    with spark_session("train", config.spark, required) as spark:
         _look_first(spark, dataset, run, config)
         with (
             training_display(run, config.train.epochs, console),

@@ -68,11 +68,34 @@ def with_retries(master: str) -> str:
 def spark_session(
     name: str, config: SparkConfig, required: dict[str, str] | None = None
 ) -> Iterator[SparkSession]:
-    """A session for one job, stopped at its end; an application runs one at a time.
+    """The caller's running session where there is one, else one for this job alone.
 
+    A session that was started here is stopped at the end. A running one (a notebook's, or that of
+    a caller's own job) is used as a guest: it goes on afterwards, with its settings as they were.
     `required` are settings that the job can't do without: they win over the user's. Raises
-    ConfigError where Spark refuses the settings.
+    ConfigError if Spark refuses the settings, or if a running session lacks a required one.
     """
+    running = SparkSession.getActiveSession()
+    if running is None:
+        spark = _start(name, config, required or {})
+    else:
+        spark = running
+        _check_required(spark, required or {})
+    log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
+    settings = ALWAYS | {key: value for key, value in config.conf.items() if key in ALWAYS}
+    before = {key: spark.conf.get(key, None) for key in settings}
+    for key, value in settings.items():
+        spark.conf.set(key, value)
+    try:
+        yield spark
+    finally:
+        if running is None:
+            spark.stop()
+        else:
+            _restore(spark, before)
+
+
+def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSession:
     ensure_java()
     builder = SparkSession.builder.appName(f"skinclf {name}")
     settings = dict(config.conf)
@@ -82,16 +105,28 @@ def spark_session(
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
         settings = LAPTOP | {"spark.driver.memory": config.driver_memory} | settings
         builder = builder.master(with_retries(config.master))
-    for key, value in (settings | (required or {})).items():
+    for key, value in (settings | required).items():
         builder = builder.config(key, value)
     try:
-        spark = builder.getOrCreate()
+        return builder.getOrCreate()
     except (Py4JError, PySparkException) as error:
         raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
-    for key, value in ALWAYS.items():
-        spark.conf.set(key, config.conf.get(key, value))
-    log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
-    try:
-        yield spark
-    finally:
-        spark.stop()
+
+
+def _check_required(spark: SparkSession, required: dict[str, str]) -> None:
+    """Raise ConfigError unless a session that somebody else started has these settings."""
+    has = spark.sparkContext.getConf()
+    missing = [f"{key}={value}" for key, value in required.items() if has.get(key) != value]
+    if missing:
+        raise ConfigError(
+            f"the running Spark session lacks settings that this job needs: {', '.join(missing)}. "
+            f"Start the session with them, or stop it: the job then starts one of its own"
+        )
+
+
+def _restore(spark: SparkSession, before: dict[str, str | None]) -> None:
+    for key, value in before.items():
+        if value is None:
+            spark.conf.unset(key)
+        else:
+            spark.conf.set(key, value)

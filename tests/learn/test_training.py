@@ -49,7 +49,7 @@ def train_with(workers: int, dataset: Path, run: Path) -> tuple[list[float], np.
     return losses, np.concatenate(kept)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
     road: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from skinclf.errors import CheckError, DatasetError, UsageError
 from skinclf.image import decode_rgb
 from skinclf.schemas import REJECTS, TENSORS
 from skinclf.stages.prepare import prepare
-from tests.conftest import encoded, jpeg, write_zip
+from tests.conftest import encoded, jpeg, shared_session, write_zip
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 QUIET = Console(quiet=True)
@@ -45,8 +46,11 @@ def stored(path: str, name: str) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def odd_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+def odd_archive(
+    tmp_path_factory: pytest.TempPathFactory, sessions: ExitStack
+) -> tuple[Path, Dataset]:
     """120 sound photographs and one of every trouble, in a folder and in a zip."""
+    shared_session(sessions)
     folder = tmp_path_factory.mktemp("odd")
     archive = folder / "archive"
     archive.mkdir()

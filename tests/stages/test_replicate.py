@@ -12,7 +12,6 @@ from tests.conftest import road_config
 QUIET = Console(quiet=True)
 
 
-@pytest.mark.slow
 def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 160)
     config = road_config(tmp_path, "train.loss=binary_crossentropy", "train.epochs=1")

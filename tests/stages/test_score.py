@@ -171,6 +171,7 @@ def test_exports_are_one_file(archive: Archive) -> None:
     assert len((folder / "scores.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.usefixtures("own_session")
 def test_storage_that_only_hadoop_reaches_is_read_by_spark(
     archive: Archive, trained: Path, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def test_the_history_has_one_line_an_epoch(trained: Path) -> None:
     assert history[1]["loss"] < history[0]["loss"]
 
 
+@pytest.mark.usefixtures("own_session")
 def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> None:
     """The same global batches, so the same sums of gradients but for the order of adding.
 
@@ -174,6 +175,7 @@ def test_slots_that_do_not_divide_are_refused_before_anything_is_written(road: P
     assert not run.exists()
 
 
+@pytest.mark.usefixtures("own_session")
 def test_a_loss_that_is_no_number_ends_training_with_its_cause(road: Path) -> None:
     run = road / "run-nan"
     config = road_config(
