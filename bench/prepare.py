@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from bench.measure import Cost, measured, print_table
 from skinclf.archive import ArchiveReader, list_images
 from skinclf.config import ArchiveConfig
+from skinclf.decoding import Decoding, decoded_row
 from skinclf.demo import jpeg_of
 from skinclf.image import decode_rgb
-from skinclf.tables.images import IMAGES, IMAGES_PER_TASK, decoded_row
+from skinclf.tables.images import IMAGES, IMAGES_PER_TASK
 
 LIMITS = ArchiveConfig()
 CONTENDERS = ("floor", "pool", "skinclf")
@@ -125,8 +126,9 @@ def decode_part(job: tuple[str, int, list[dict]]) -> None:
 
 def write_part(job: tuple[str, int, list[dict]]) -> None:
     folder, number, entries = job
+    decoding = Decoding(LIMITS, digests=True)
     with ArchiveReader(LIMITS.max_file_bytes) as reader:
-        rows = [decoded_row({"row": 0} | entry, reader, LIMITS) for entry in entries]
+        rows = [decoded_row({"row": 0} | entry, reader, decoding) for entry in entries]
     table = pa.Table.from_pylist(rows, schema=IMAGES)
     pq.write_table(
         table, f"{folder}/pool-{number}.parquet", compression="zstd", compression_level=1

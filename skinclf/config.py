@@ -4,7 +4,7 @@ conf/default.toml shows the same defaults with their units; a test keeps the two
 Relative paths are taken from the folder in which the command runs.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,12 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+ImageFormat = Literal["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000"]
+FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+"""Pillow's names of the formats that photographs have; JPEG stands for MPO, too. It knows others,
+some of which start a program: its reader of EPS runs Ghostscript on any file that begins like
+PostScript."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -39,9 +45,13 @@ class ArchiveConfig(Section):
     metadata: str = ""
     licence: str = ""
     include: tuple[Text, ...] = ()
+    exclude: tuple[Text, ...] = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")
     reader: Literal["auto", "direct", "spark"] = "auto"
+    formats: Annotated[tuple[ImageFormat, ...], Field(min_length=1)] = FORMATS
     max_file_bytes: PositiveInt = 64 * 2**20
     max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
+    max_decode_seconds: PositiveFloat = 20.0
+    storage_errors: Literal["fail", "reject"] = "fail"
 
 
 class DatasetConfig(Section):
@@ -224,6 +234,8 @@ class ScoreConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     flips: bool = False
     limit: NonNegativeInt = 0
+    compare_content: bool = False
+    retry_rejects: tuple[Text, ...] = ()
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 1.0
     micro_batch_images: PositiveInt = 8192
     batch_images: PositiveInt = 64

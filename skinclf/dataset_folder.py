@@ -9,14 +9,15 @@ dataset/
 """
 
 import hashlib
-from typing import Any, Self
+import re
+from typing import Self
 
 import pyarrow.parquet as pq
 from pyarrow import fs
 from pydantic import BaseModel, ValidationError
 
 from skinclf.config import SplitConfig
-from skinclf.errors import DatasetError
+from skinclf.errors import CheckError, DatasetError
 from skinclf.labels import CODES
 from skinclf.output_folder import OutputFolder
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
@@ -25,6 +26,7 @@ from skinclf.storage import absolute, join, locate, read_text
 FORMAT = 1
 MANIFEST = "dataset.json"
 TENSORS, REJECTS, STAGING, EXPLORATION = "tensors", "rejects", "staging", "exploration"
+TENSOR_FILE = re.compile(r"split=(\w+)/shard=(\d+)/[^/]+")
 
 
 class TensorFile(BaseModel):
@@ -118,7 +120,13 @@ def list_tensor_files(path: str) -> list[TensorFile]:
 
 def _tensor_file(file_system: fs.FileSystem, name: str, root: str) -> TensorFile:
     relative = name.removeprefix(root).lstrip("/")
-    keys: dict[str, Any] = dict(part.split("=") for part in relative.split("/")[:-1])
+    found = TENSOR_FILE.fullmatch(relative)
+    if found is None:
+        raise CheckError(
+            f"{name}: no job of ours writes such a file; expected are files such as "
+            f"{TENSORS}/split=train/shard=00/part-00000.parquet"
+        )
     with file_system.open_input_file(name) as file:
         rows = pq.read_metadata(file).num_rows
-    return TensorFile(path=f"{TENSORS}/{relative}", rows=rows, **keys)
+    split, shard = found.groups()
+    return TensorFile(path=f"{TENSORS}/{relative}", split=split, shard=int(shard), rows=rows)

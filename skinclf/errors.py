@@ -45,6 +45,16 @@ class PreflightError(UsageError):
     """The cluster can't train as it is: checks failed before anything was started."""
 
 
+class StorageUnavailable(SkinclfError):
+    """The storage does not answer as it should: trying again later may help."""
+
+    exit_status = 75  # EX_TEMPFAIL of BSD's sysexits: schedulers start such a job again
+
+
+class ArchiveChanged(StorageUnavailable):
+    """An archive was rewritten while it was read."""
+
+
 class StorageError(SkinclfError):
     """A file can't be written, and trying again won't help: disk full, read-only, not allowed."""
 
@@ -57,8 +67,8 @@ class CheckError(SkinclfError):
     """A job's closing check failed: rows were lost, doubled, or stand in two splits."""
 
 
-class ScoringError(SkinclfError):
-    """Scoring broke off; what is done stays done, and the same command goes on."""
+class SparkJobError(SkinclfError):
+    """Spark ended a job; what is done stays done, and the same command resumes."""
 
 
 class TrainingError(SkinclfError):

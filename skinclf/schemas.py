@@ -13,10 +13,18 @@ REASONS = {
     "unreadable": "the file is not an image that can be decoded, or its bytes can't be read",
     "truncated": "the image data ends before the image does",
     "empty": "the file has no bytes",
+    "unsupported": "a kind of archive, compression or pixel format that is not read",
+    "not_a_file": "a link, folder, device, FIFO or socket where a file is due",
     "nested_archive": "an archive inside an archive, which is not opened",
     "too_large": "more bytes or pixels than archive.max_file_bytes / max_pixels allow",
+    "timeout": "decoding took longer than archive.max_decode_seconds",
+    "crashed": "decoding ended its process, twice",
+    "vanished": "the file was gone when it was read",
+    "changed": "its archive was rewritten after it was listed; the next job reads it",
+    "storage_error": "the storage failed, and archive.storage_errors allows to go on",
     "no_metadata": "no metadata row has this image_id",
     "no_image": "a metadata row whose image is not in the archive",
+    "malformed_row": "a metadata row with another number of fields than the header",
     "unknown_dx": "the diagnosis is none of the seven codes",
     "duplicate_id": "another input with this image_id was taken instead",
     "conflicting_metadata": "metadata rows for this image_id contradict each other",
@@ -56,6 +64,9 @@ REJECTS = pa.schema(
     ]
 )
 """One row for every input that became nothing else."""
+
+READ_AGAIN = ("changed", "storage_error")
+"""Reasons that say nothing of the image: each later scoring tries such inputs again."""
 
 PROBABILITIES = pa.schema([(probability_column(code), pa.float32()) for code in CODES])
 """The softmax outputs in class order."""

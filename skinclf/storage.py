@@ -5,7 +5,10 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from skinclf.errors import StorageError
@@ -22,25 +25,34 @@ def absolute(path: str) -> str:
 
 
 def uri(path: str) -> str:
-    """The absolute, %-encoded URI of a local path; a URI stays as it is."""
+    """The absolute, %-encoded URI of a local path; a URI stays as it is.
+
+    Bytes of a name that are not UTF-8 are %-encoded like any other.
+    """
     return path if "://" in path else Path(absolute(path)).as_uri()
 
 
-def hadoop_path(path: str) -> str:
-    """The form of a path or URI that Spark reads: local paths with file:, never %-encoded; S3 by
-    s3a:, Hadoop's own name for it.
-    """
+def local_path(path: str) -> str | None:
+    """The path of a local path or file: URI; None for other storage."""
     if path.startswith("file:"):
-        path = locate(path)[1]
-    path = S3.sub("s3a://", path)
-    return path if "://" in path else f"file://{absolute(path)}"
+        return os.fsdecode(unquote_to_bytes(urlsplit(path).path))
+    return None if "://" in path else absolute(path)
+
+
+def hadoop_path(path: str) -> str:
+    """The form of a path or URI that Spark has: local paths with file:, never %-encoded;
+    S3 by s3a:, Hadoop's own name for it.
+    """
+    local = local_path(path)
+    return S3.sub("s3a://", path) if local is None else f"file://{local}"
 
 
 def locate(path: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a path or URI, and the path within it."""
-    if "://" in path:
+    local = local_path(path)
+    if local is None:
         return fs.FileSystem.from_uri(S3.sub("s3://", path))
-    return fs.LocalFileSystem(), absolute(path)
+    return fs.LocalFileSystem(), local
 
 
 def join(folder: str, *names: str) -> str:
@@ -92,6 +104,13 @@ def write_bytes(path: str, content: bytes) -> None:
         if error.errno in LASTING:
             raise StorageError(f"{path}: can't be written: {error}") from None
         raise
+
+
+def write_table(table: pa.Table, path: str) -> None:
+    """`write_bytes` of an Arrow table as Parquet."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def write_text(path: str, content: str) -> None:

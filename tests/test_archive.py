@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skinclf.archive import ArchiveReader, iter_images, list_images
+from skinclf.archive import ArchiveReader, Selection, iter_images, list_images
 from skinclf.errors import ArchiveError, RejectedImage
 from tests.conftest import jpeg, write_zip
 
@@ -128,7 +128,7 @@ def test_a_damaged_directory_gives_what_stands_before_the_damage(tmp_path: Path)
     third = [match.start() for match in re.finditer(b"PK\x01\x02", raw)][2]
     archive.write_bytes(raw[:third] + b"nope" + raw[third + 4 :])
     assert contents([archive]) == {"0": b"\0", "1": b"\1", "a": "unreadable"}
-    told = list_images([str(archive)])["defect"].drop_null().to_pylist()
+    told = list_images([str(archive)])["detail"].drop_null().to_pylist()
     assert told == ["not a readable zip file: its central directory is damaged (after 2 members)"]
 
 
@@ -152,13 +152,13 @@ def test_an_encrypted_member_is_unreadable(tmp_path: Path) -> None:
     assert contents([archive]) == {"a": "unreadable"}
 
 
-def test_a_file_that_vanished_is_unreadable(tmp_path: Path) -> None:
+def test_a_file_that_vanished_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"a")
     (entry,) = list_images([str(tmp_path)]).to_pylist()
     (tmp_path / "a.jpg").unlink()
     with ArchiveReader(MIB) as reader, pytest.raises(RejectedImage) as caught:
         reader.read(entry)
-    assert caught.value.reason == "unreadable"
+    assert caught.value.reason == "vanished"
 
 
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.zip"])
@@ -226,7 +226,7 @@ def test_parquet_as_spark_s_binary_file_source_gives_it(tmp_path: Path) -> None:
 def test_parquet_without_images_says_what_is_expected(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     (row,) = list_images([str(tmp_path)]).to_pylist()
-    assert "image.bytes and image.path" in row["defect"]
+    assert "image.bytes and image.path" in row["detail"]
 
 
 def test_a_list_names_files_by_line_or_by_column(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_list_names_files_by_line_or_by_column(tmp_path: Path) -> None:
     write_zip(tmp_path / "z.zip", {"c.jpg": b"c"})
     lines = tmp_path / "list.txt"
     lines.write_text(f"a.jpg\n\n{(tmp_path / 'sub/b.jpg').as_uri()}\nz.zip\ngone.jpg\n")
-    expected = {"a": b"a.jpg", "b": b"sub/b.jpg", "c": b"c", "gone": "unreadable"}
+    expected = {"a": b"a.jpg", "b": b"sub/b.jpg", "c": b"c", "gone": "vanished"}
     assert contents([lines]) == expected
     table = tmp_path / "list.csv"
     table.write_text("id,path\n1,a.jpg\n2,sub/b.jpg\n")
@@ -250,7 +250,8 @@ def test_only_names_that_a_pattern_fits_are_listed(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", {"x/one.JPG": b"1", "x/notes.txt": b"2"})
     (tmp_path / "two.png").write_bytes(b"3")
     (tmp_path / "broken.zip").write_bytes(b"4")
-    listed = list_images([str(tmp_path)], include=["*.jpg", "*.png"])
+    selection = Selection(include=["*.jpg", "*.png"])
+    listed = list_images([str(tmp_path)], selection=selection)
     assert sorted(listed["image_id"].to_pylist()) == ["broken", "one", "two"]
 
 
@@ -288,7 +289,7 @@ def test_an_archive_that_vanishes_while_it_is_read_gives_rejects(tmp_path: Path)
     archive = write_tar(tmp_path / "a.tar", {"a.jpg": b"a"})
     (entry,) = list_images([str(archive)]).to_pylist()
     archive.unlink()
-    with ArchiveReader(MIB) as reader, pytest.raises(RejectedImage, match="unreadable"):
+    with ArchiveReader(MIB) as reader, pytest.raises(RejectedImage, match="vanished"):
         reader.read(entry)
 
 

@@ -9,19 +9,19 @@ from skinclf.archive.listing import (
     LISTING,
     REPEATED,
     check_paths,
-    fits,
     iter_images,
     list_images,
     listing_of,
 )
+from skinclf.archive.names import Selection
 from skinclf.archive.reader import ArchiveReader
 
 __all__ = [
     "LISTING",
     "REPEATED",
     "ArchiveReader",
+    "Selection",
     "check_paths",
-    "fits",
     "iter_images",
     "list_images",
     "listing_of",

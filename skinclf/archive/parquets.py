@@ -6,46 +6,58 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skinclf.archive.files import StorageFile
+from skinclf.archive.names import text_of
 from skinclf.errors import RejectedImage
-from skinclf.storage import locate
 
 FORMS = {
     # form: (column of the bytes, column of the name), as paths within the schema
     "Hugging Face's image": ("image.bytes", "image.path"),
     "Spark's binaryFile": ("content", "path"),
 }
+PARQUET_ERRORS = (OSError, ValueError, MemoryError, pa.ArrowException)
+"""What a damaged Parquet file raises; the storage's own errors are none of these."""
+
 BATCH_ROWS = 16
 """Images that are held at a time: a row group may hold gigabytes of them."""
 
 
 def rows(file: str) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file with their `name`; of any other file, its defect."""
-    file_system, inner = locate(file)
-    try:
-        with file_system.open_input_file(inner) as opened:
+    """The rows of a Parquet file with their `name`; of any other file, why it has none."""
+    with StorageFile(file) as opened:
+        version = opened.stat().version
+        try:
             parquet = pq.ParquetFile(opened)
             form = _form(parquet)
             if form is None:
                 known = " or ".join(f"{' and '.join(FORMS[name])} ({name})" for name in FORMS)
-                yield {"defect": f"a Parquet file without images: expected the columns {known}"}
+                detail = f"a Parquet file without images: expected the columns {known}"
+                yield {"reason": "unreadable", "detail": detail}
                 return
             number = 0
             for batch in parquet.iter_batches(columns=[form[1]]):
                 for name in _leaf(batch, form[1]).to_pylist():
                     yield {
-                        "name": f"{number}/{str(name or '').rpartition('/')[2] or number}",
+                        "name": f"{number}/{_last_part(name) or number}",
                         "kind": "parquet",
                         "offset": number,
+                        "file_version": version,
+                        "version": version,
                     }
                     number += 1
-    except (OSError, pa.ArrowException) as error:
-        yield {"defect": f"not a readable Parquet file: {error}"}
+        except PARQUET_ERRORS as error:
+            yield {"reason": "unreadable", "detail": f"not a readable Parquet file: {error}"}
+
+
+def _last_part(name: str | bytes | None) -> str:
+    text = text_of(name) if isinstance(name, bytes) else str(name or "")
+    return text.rpartition("/")[2]
 
 
 class RowReader:
     """Reads the images of one Parquet file by row number; fast in ascending order."""
 
-    def __init__(self, file: pa.NativeFile) -> None:
+    def __init__(self, file: StorageFile) -> None:
         self._parquet = pq.ParquetFile(file)
         form = _form(self._parquet)
         if form is None:

@@ -1,29 +1,28 @@
 """One listed file after the other → its bytes."""
 
-import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import pyarrow as pa
-
-from skinclf.archive.parquets import RowReader
-from skinclf.archive.tars import TAR_ERRORS
-from skinclf.archive.zips import READ_ERRORS, read_member
+from skinclf.archive import parquets, tars, zips
+from skinclf.archive.files import StorageFile
 from skinclf.errors import RejectedImage
-from skinclf.storage import locate
 
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+ARCHIVES = (*tars.ENDINGS, ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of archives, which are not opened inside another."""
 
 
 class ArchiveReader:
     """Reads listed files one after the other; keeps the file that it read last open."""
 
-    def __init__(self, max_file_bytes: int) -> None:
+    def __init__(
+        self, max_file_bytes: int, open_file: Callable[[str], StorageFile] = StorageFile
+    ) -> None:
         self._max_file_bytes = max_file_bytes
-        self._name = ""
-        self._file: pa.NativeFile | None = None
-        self._inside: Any = None  # what reads inside the open file: gzip.GzipFile or RowReader
+        self._open_file = open_file
+        self._file: StorageFile | None = None
+        self._is_new = False
+        self._inside: Any = None  # what reads inside the open file: Unpacked or RowReader
 
     def __enter__(self) -> Self:
         return self
@@ -39,54 +38,71 @@ class ArchiveReader:
     def read(self, entry: Mapping[str, Any]) -> bytes:
         """The bytes of one row of LISTING (with `content` where Spark has read it).
 
-        Raises RejectedImage where they can't be had.
+        Raises RejectedImage if they can't be had, whatever the file holds, and StorageUnavailable
+        if it is the storage that fails.
         """
-        if entry["defect"] is not None:
-            raise RejectedImage("unreadable", entry["defect"])
-        if entry["kind"] != "file" and entry["source"].lower().endswith(ARCHIVES):
+        if entry["reason"] is not None:
+            raise RejectedImage(entry["reason"], entry["detail"])
+        if entry["kind"] not in ("file", "spark") and entry["source"].lower().endswith(ARCHIVES):
             raise RejectedImage("nested_archive", "an archive in an archive is not opened")
         self._check_size(entry["size"])
         try:
             data = self._read(entry)
-        except (*READ_ERRORS, *TAR_ERRORS) as error:
+        except (*tars.TAR_ERRORS, *parquets.PARQUET_ERRORS) as error:
             self._forget()
             raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
+        except RejectedImage:
+            self._inside = None
+            raise
         self._check_size(len(data))
         return data
+
+    def check_unchanged(self, entry: Mapping[str, Any]) -> None:
+        """Raise RejectedImage `changed` if an entry's archive is another than the one listed: what
+        was at a place in it may be somewhere else.
+        """
+        if entry["kind"] in ("file", "spark") or self._file is None:
+            return
+        if self._file.stat().version != entry["file_version"]:
+            self._forget()
+            raise RejectedImage("changed", "the archive was rewritten after it was listed")
 
     def _read(self, entry: Mapping[str, Any]) -> bytes:
         if entry["kind"] == "spark":
             if entry["content"] is None:
-                raise RejectedImage("unreadable", "Spark found no such file any more")
+                raise RejectedImage("vanished", "Spark found no such file any more")
             return bytes(entry["content"])
         file = self._open(entry["file"])
+        if entry["kind"] == "file":
+            # As long as it is now: it may have grown since it was listed.
+            self._check_size(file.size)
+            return file.read_at(file.size, 0)
+        if self._is_new or file.is_local:  # of an object on a server, that is one more request
+            self.check_unchanged(entry)
+            self._is_new = False
+        return self._member(file, entry)
+
+    def _member(self, file: StorageFile, entry: Mapping[str, Any]) -> bytes:
         match entry["kind"]:
             case "zip":
-                return read_member(file, entry)
+                return zips.read_member(file, entry)
             case "tar":
                 return _whole(file.read_at(entry["size"], entry["offset"]), entry["size"])
-            case "tar.gz":
-                self._inside = self._inside or gzip.GzipFile(fileobj=file)
-                self._inside.seek(entry["offset"])
-                return _whole(self._inside.read(entry["size"]), entry["size"])
             case "parquet":
-                self._inside = self._inside or RowReader(file)
+                self._inside = self._inside or parquets.RowReader(file)
                 return self._inside.read(entry["offset"])
-            case _:
-                # As long as it is now: it may have grown since it was listed.
-                size = file.size()
-                self._check_size(size)
-                return bytes(file.read_at(size, 0))
+            case packed:
+                self._inside = self._inside or tars.Unpacked(file, packed)
+                return _whole(self._inside.read_at(entry["size"], entry["offset"]), entry["size"])
 
     def _check_size(self, size: int | None) -> None:
         if size is not None and size > self._max_file_bytes:
             raise RejectedImage("too_large", f"{size} bytes, at most {self._max_file_bytes} taken")
 
-    def _open(self, name: str) -> pa.NativeFile:
-        if self._file is None or name != self._name:
+    def _open(self, name: str) -> StorageFile:
+        if self._file is None or name != self._file.name:
             self._forget()
-            file_system, inner = locate(name)
-            self._file, self._name = file_system.open_input_file(inner), name
+            self._file, self._is_new = self._open_file(name), True
         return self._file
 
     def _forget(self) -> None:
@@ -99,4 +115,4 @@ class ArchiveReader:
 def _whole(data: bytes, size: int) -> bytes:
     if len(data) < size:
         raise RejectedImage("truncated", f"{len(data)} of {size} bytes; the archive ends there")
-    return bytes(data)
+    return data

@@ -1,6 +1,8 @@
 """Zip files: members listed from the central directory, read by byte range."""
 
-import io
+import bz2
+import lzma
+import stat
 import struct
 import zipfile
 import zlib
@@ -9,56 +11,72 @@ from typing import Any
 
 import pyarrow as pa
 
+from skinclf.archive.files import StorageFile
+from skinclf.archive.names import text_of
 from skinclf.errors import RejectedImage
-from skinclf.storage import locate
-
-READ_ERRORS = (
-    # What reading a damaged or vanished archive raises, in pyarrow, zipfile, zlib and struct.
-    *(OSError, pa.ArrowInvalid, zipfile.BadZipFile, NotImplementedError),
-    *(zlib.error, struct.error, UnicodeDecodeError),
-)
 
 # The records of the zip format, by their sections in PKWARE's APPNOTE.TXT.
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # 4.3.7: signature … name and extra length
-ENTRY = struct.Struct("<4s24x3H12x")  # 4.3.12: signature … lengths of name, extra and comment …
-END = struct.Struct("<4s8xLL2x")  # 4.3.16: signature … directory's length and offset …
-END_64 = struct.Struct("<4s36xQQ")  # 4.3.14: the same where 32 bits do not hold them
+ENTRY = struct.Struct("<4sxB2xHH4xLLLHHHH2xLL")  # 4.3.12: see _Entry
+END = struct.Struct("<4s4x2xHLL2x")  # 4.3.16: signature … members, directory's length and offset
+END_64 = struct.Struct("<4s28xQQQ")  # 4.3.14: the same where 32 bits do not hold them
 LOCATOR_64 = struct.Struct("<4s16x")  # 4.3.15: between END_64 and END
+EXTRA = struct.Struct("<HH")  # 4.5.1: id and length of an extra field
 EXTRA_GUESS = 64  # bytes: header, extra fields and data then usually come in one read
 LONGEST_COMMENT = 2**16
 PAGE = 2**18
 """Bytes of the central directory that are held at a time: some 3,000 members."""
 
+ENCRYPTED, UTF_8 = 0x1, 0x800  # 4.4.4: general purpose flags
+ZIP64, UNICODE_NAME = 0x0001, 0x7075  # 4.5.3, 4.6.9: extra fields
+DOS_SYSTEMS = (0, 6, 10, 14)  # 4.4.2: FAT, OS/2, NTFS, VFAT; their tools may part names by \
+UNIX = 3
+ZSTANDARD = 93  # 4.4.5
+METHODS = {
+    zipfile.ZIP_STORED: "stored",
+    zipfile.ZIP_DEFLATED: "deflate",
+    zipfile.ZIP_BZIP2: "bzip2",
+    zipfile.ZIP_LZMA: "LZMA",
+    ZSTANDARD: "Zstandard",
+}
+"""The compression methods that are read."""
+
+PIECE = 1024
+"""Packed bytes that LZMA gets at a time: it has no limit of its own for what it unpacks."""
+
 
 def members(file: str) -> Iterator[dict[str, Any]]:
-    """The members of a zip with their `name`, then a defect where its directory is damaged.
+    """The members of a zip with their `name`, then a `detail` if its directory is damaged.
 
     The directory is read in pages, so that memory does not grow with the number of members.
     """
-    file_system, inner = locate(file)
-    try:
-        with file_system.open_input_file(inner) as opened:
-            start, length, shift = _directory(opened)
+    with StorageFile(file) as opened:
+        version, count = opened.stat().version, 0
+        try:
+            start, length, shift, expected = _directory(opened)
             for page in _pages(opened, start, length):
                 for member in _parsed(page):
-                    if not member.is_dir():
-                        yield _row(member, shift)
-    except READ_ERRORS as error:
-        yield {"defect": f"not a readable zip file: {error}"}
+                    count += 1
+                    if not (member.name.endswith("/") and member.size == 0):  # no folder
+                        yield _row(member, shift, opened.size) | {"file_version": version}
+            if count % 2**16 != expected % 2**16:  # without ZIP64 the number has 16 bits
+                raise zipfile.BadZipFile(f"it says that it has {expected} members, not {count}")
+        except (zipfile.BadZipFile, struct.error) as error:
+            yield {"reason": "unreadable", "detail": f"not a readable zip file: {error}"}
 
 
-def read_member(file: pa.NativeFile, entry: Mapping[str, Any]) -> bytes:
+def read_member(file: StorageFile, entry: Mapping[str, Any]) -> bytes:
     """The unpacked bytes of a member, checked against its size and CRC-32.
 
-    Raises RejectedImage, and READ_ERRORS where the file itself fails.
+    Raises RejectedImage `unreadable` or `unsupported`.
     """
     offset, packed_size = entry["offset"], entry["packed_size"]
     name_length = len(entry["source"].rpartition("!/")[2].encode())
     guess = LOCAL_HEADER.size + name_length + EXTRA_GUESS
     block = file.read_at(guess + packed_size, offset)
-    signature, name_length, extra_length = LOCAL_HEADER.unpack_from(block)
-    if signature != b"PK\x03\x04":
+    if len(block) < LOCAL_HEADER.size or not block.startswith(b"PK\x03\x04"):
         raise RejectedImage("unreadable", f"no zip member starts at byte {offset}")
+    _, name_length, extra_length = LOCAL_HEADER.unpack_from(block)
     start = LOCAL_HEADER.size + name_length + extra_length
     packed = block[start : start + packed_size]
     if len(packed) < packed_size:
@@ -69,31 +87,70 @@ def read_member(file: pa.NativeFile, entry: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _directory(file: pa.NativeFile) -> tuple[int, int, int]:
-    """Of the central directory: where it begins, its length, and how far members lie behind the
-    offsets it gives (the length of whatever stands before the zip); in bytes.
+class _Entry:
+    """One entry of the central directory."""
+
+    def __init__(self, page: bytes, start: int) -> None:
+        fields = ENTRY.unpack_from(page, start)
+        self.system, self.flags, self.method, self.crc, self.packed_size, self.size = fields[1:7]
+        name_length, extra_length, _, self.disk, attributes, self.offset = fields[7:]
+        name_end = start + ENTRY.size + name_length
+        raw = page[start + ENTRY.size : name_end]
+        extra = dict(_extra_fields(page[name_end : name_end + extra_length]))
+        self.name = self._text(raw, extra.get(UNICODE_NAME, b""))
+        self.is_link = self.system == UNIX and stat.S_ISLNK(attributes >> 16)
+        wide = extra.get(ZIP64, b"")
+        for field in ("size", "packed_size", "offset"):  # in this order, if 32 bits do not hold it
+            if getattr(self, field) == 0xFFFFFFFF and len(wide) >= 8:
+                setattr(self, field, int.from_bytes(wide[:8], "little"))
+                wide = wide[8:]
+
+    def _text(self, raw: bytes, unicode_name: bytes) -> str:
+        """The name: UTF-8 if it says or looks so, else code page 437, as the format demands."""
+        if unicode_name[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
+            name = text_of(unicode_name[5:])
+        elif self.flags & UTF_8:
+            name = text_of(raw)
+        else:
+            try:
+                name = raw.decode("utf-8").replace("\0", "%00")
+            except UnicodeDecodeError:
+                name = raw.decode("cp437").replace("\0", "%00")
+        return name.replace("\\", "/") if self.system in DOS_SYSTEMS else name
+
+
+def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(extra) >= EXTRA.size:
+        kind, length = EXTRA.unpack_from(extra)
+        yield kind, extra[EXTRA.size : EXTRA.size + length]
+        extra = extra[EXTRA.size + length :]
+
+
+def _directory(file: StorageFile) -> tuple[int, int, int, int]:
+    """Of the central directory: where it begins, its length, how far members lie behind the
+    offsets it gives (the length of whatever stands before the zip), in bytes; and its members.
     """
-    tail_length = min(file.size(), LOCATOR_64.size + END.size + LONGEST_COMMENT)
-    tail_start = file.size() - tail_length
+    tail_length = min(file.size, LOCATOR_64.size + END.size + LONGEST_COMMENT)
+    tail_start = file.size - tail_length
     tail = file.read_at(tail_length, tail_start)
     found = tail.rfind(b"PK\x05\x06", 0, tail_length - END.size + 4)
     if found < 0:
         raise zipfile.BadZipFile("it has no end-of-central-directory record")
-    _, length, offset = END.unpack_from(tail, found)
+    _, count, length, offset = END.unpack_from(tail, found)
     end = tail_start + found
     if tail[max(0, found - LOCATOR_64.size) : found].startswith(b"PK\x06\x07"):
         place = end - LOCATOR_64.size - END_64.size
         record = file.read_at(END_64.size, place) if place >= 0 else b""
         if record.startswith(b"PK\x06\x06"):
-            _, length, offset = END_64.unpack(record)
+            _, count, length, offset = END_64.unpack(record)
             end = place
     start = end - length
     if start < 0:
         raise zipfile.BadZipFile("its central directory is said to be longer than the file")
-    return start, length, start - offset
+    return start, length, start - offset, count
 
 
-def _pages(file: pa.NativeFile, start: int, length: int) -> Iterator[bytes]:
+def _pages(file: StorageFile, start: int, length: int) -> Iterator[bytes]:
     """The central directory in pieces of whole entries, up to the first that is damaged."""
     end, rest = start + length, b""
     while start < end:
@@ -113,42 +170,80 @@ def _whole_entries(page: bytes) -> tuple[int, bool]:
     """How many bytes of a page are whole entries, and whether another may follow."""
     cut = 0
     while cut + ENTRY.size <= len(page):
-        signature, *lengths = ENTRY.unpack_from(page, cut)
-        if signature != b"PK\x01\x02":
+        if page[cut : cut + 4] != b"PK\x01\x02":
             return cut, False
-        following = cut + ENTRY.size + sum(lengths)
+        following = cut + _entry_length(page, cut)
         if following > len(page):
             break
         cut = following
     return cut, True
 
 
-def _parsed(page: bytes) -> list[zipfile.ZipInfo]:
-    """Entries of a central directory, by zipfile, to which they are all there is."""
-    end = END.pack(b"PK\x05\x06", len(page), 0)
-    with zipfile.ZipFile(io.BytesIO(page + end)) as archive:
-        return archive.infolist()
+def _entry_length(page: bytes, start: int) -> int:
+    lengths = ENTRY.unpack_from(page, start)[7:10]  # of name, extra fields and comment
+    return ENTRY.size + sum(lengths)
 
 
-def _row(member: zipfile.ZipInfo, shift: int) -> dict[str, Any]:
-    encrypted = bool(member.flag_bits & 0x1)
-    return {
-        "name": member.filename,
-        "kind": "zip",
-        "size": member.file_size,
-        "offset": member.header_offset + shift,
-        "packed_size": member.compress_size,
-        "method": member.compress_type,
-        "crc": member.CRC,
-        "stamp": f"{member.CRC:08x}-{member.file_size}",
-        "defect": "the member is encrypted" if encrypted else None,
-    }
+def _parsed(page: bytes) -> Iterator[_Entry]:
+    start = 0
+    while start < len(page):
+        yield _Entry(page, start)
+        start += _entry_length(page, start)
+
+
+def _row(member: _Entry, shift: int, file_size: int) -> dict[str, Any]:
+    """A member as a row of LISTING; what it claims is held against the size of the file."""
+    row: dict[str, Any] = {"name": member.name, "kind": "zip"}
+    version = f"{member.crc:08x}-{member.size}"
+    begin = member.offset + shift
+    if member.flags & ENCRYPTED:
+        problem = ("unreadable", "the member is encrypted")
+    elif member.is_link:
+        problem = ("not_a_file", "a symbolic link")
+    elif member.disk not in (0, 0xFFFF):
+        problem = ("unreadable", f"it lies in part {member.disk + 1} of a split zip")
+    elif begin < 0 or begin + member.packed_size > file_size:
+        end = begin + member.packed_size
+        problem = ("unreadable", f"said to lie at bytes {begin} to {end} of {file_size}")
+    else:
+        return row | {
+            "size": min(member.size, 2**62),  # it may claim more than a column can hold
+            "offset": begin,
+            "packed_size": member.packed_size,
+            "method": member.method,
+            "crc": member.crc,
+            "version": version,
+        }
+    return row | {"version": version, "reason": problem[0], "detail": problem[1]}
 
 
 def _unpack(packed: bytes, method: int, size: int) -> bytes:
-    """Unpack at most one byte more than the listing promised: no zip bomb goes off."""
-    if method == zipfile.ZIP_STORED:
-        return packed
-    if method == zipfile.ZIP_DEFLATED:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
-    raise RejectedImage("unreadable", f"zip compression method {method} is not stored or deflated")
+    """Unpack little more than the listing promised: no zip bomb goes off."""
+    limit = size + 1
+    try:
+        match method:
+            case zipfile.ZIP_STORED:
+                return packed
+            case zipfile.ZIP_DEFLATED:
+                return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, limit)
+            case zipfile.ZIP_BZIP2:
+                return bz2.BZ2Decompressor().decompress(packed, limit)
+            case zipfile.ZIP_LZMA:
+                return _unpack_lzma(packed, limit)
+            case _ if method == ZSTANDARD:
+                with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
+                    return bytes(stream.read(limit))
+    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
+        raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
+    known = ", ".join(METHODS.values())
+    raise RejectedImage("unsupported", f"zip compression method {method}; read are {known}")
+
+
+def _unpack_lzma(packed: bytes, limit: int) -> bytes:
+    decompressor = zipfile.LZMADecompressor()  # type: ignore[attr-defined]
+    data = b""
+    for start in range(0, len(packed), PIECE):
+        if decompressor.eof or len(data) >= limit:
+            break
+        data += decompressor.decompress(packed[start : start + PIECE])
+    return data[:limit]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skinclf.errors import RunError
 from skinclf.learn import import_tensorflow
 from skinclf.run_folder import model_digest, read_config, read_model
+from skinclf.storage import absolute
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, 75, 100, 3) uint8 RGB → (n, 7) float32 probabilities in the order of labels.CODES."""
@@ -29,6 +30,7 @@ class Predictor:
     @classmethod
     def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none."""
+        run = absolute(run)  # a task may run in another folder
         return cls(run, model_digest(read_model(run)), precision, flips)
 
     def load(self, threads: int) -> Predict:

@@ -17,6 +17,7 @@ from skinclf.config import ArchiveConfig, Config, EvaluateConfig
 from skinclf.dataset_folder import REJECTS, STAGING, Dataset
 from skinclf.errors import CheckError, LeakError, RunError
 from skinclf.learn.predictor import Predictor
+from skinclf.metadata import check_metadata_file
 from skinclf.metrics.assessment import assess
 from skinclf.model_card import write_card
 from skinclf.predictions import Predictions, predictions_of
@@ -28,11 +29,12 @@ from skinclf.stages.evaluation_report import (
     write_report,
 )
 from skinclf.storage import absolute, delete, hadoop_path, join, locate, write_text
+from skinclf.tables.csv_cells import harmless
 from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
+from skinclf.tables.failures import spark_failures
 from skinclf.tables.images import ROW
 from skinclf.tables.labelled_archive import list_by_spark, list_directly, read_labelled_archive
 from skinclf.tables.leaks import near_duplicates, shared_keys
-from skinclf.tables.metadata import check_metadata_file
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
@@ -69,7 +71,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     folder = join(run, run_folder.EVALUATION, name)
     outside = _outside_archive(config)
     listing = list_directly(outside) if outside else None
-    with spark_session("evaluate", config.spark) as spark:
+    with spark_session("evaluate", config.spark) as spark, spark_failures(folder):
         tensors = read_tensors(spark, dataset.path)
         training = tensors.where("split = 'train'")
         tested = (
@@ -188,7 +190,7 @@ def _leaks(
             f"for figures that say so: --set evaluate.allow_leaks=true"
         )
     alike = near_duplicates(tested, training).cache()
-    alike.orderBy("difference", "image_id", "training_image_id").coalesce(1).write.csv(
+    harmless(alike.orderBy("difference", "image_id", "training_image_id")).coalesce(1).write.csv(
         hadoop_path(join(folder, NEAR_DUPLICATES)), header=True, mode="overwrite"
     )
     near = alike.select("image_id").distinct().count()

@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf import __version__
+from skinclf.archive import check_paths
 from skinclf.config import Config
 from skinclf.dataset_folder import (
     REJECTS,
@@ -15,46 +16,51 @@ from skinclf.dataset_folder import (
     list_tensor_files,
     output_folder,
 )
-from skinclf.errors import ConfigError
+from skinclf.decoding import Decode
+from skinclf.errors import ArchiveChanged, ConfigError
+from skinclf.metadata import check_metadata_file
 from skinclf.storage import absolute, delete, join
 from skinclf.tables import dataset as tables
+from skinclf.tables.failures import spark_failures
 from skinclf.tables.labelled_archive import (
     LabelledArchive,
     list_by_spark,
     list_directly,
     read_labelled_archive,
 )
-from skinclf.tables.metadata import check_metadata_file, read_metadata
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.session import spark_session
+from skinclf.tables.spark_archive import needs_spark
 from skinclf.tables.splits import with_shard, with_split
 
 log = logging.getLogger(__name__)
 
 
-def prepare(config: Config, console: Console) -> Dataset:
+def prepare(config: Config, console: Console, decode: Decode | None = None) -> Dataset:
     """Build the dataset of `config` from its archive and return what dataset.json says.
 
-    Raises UsageError children for what can't be read or is in the way, and CheckError where the
-    closing checks fail; a dataset without dataset.json is no dataset.
+    `decode` replaces the decoder. Raises UsageError children for what can't be read or is in the
+    way, CheckError where the closing checks fail, and StorageUnavailable where the storage fails
+    or the archive is rewritten meanwhile; a dataset without dataset.json is no dataset.
     """
     if not config.archive.paths:
         raise ConfigError(
             "archive.paths: is empty; name the folders or zip files with the images, such as "
             '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
         )
+    if not needs_spark(config.archive, config.archive.paths):
+        check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata)
     listing = list_directly(config.archive)
     folder = output_folder(config.dataset.path)
     folder.check(overwrite=config.dataset.overwrite)
-    with spark_session("prepare", config.spark) as spark:
+    with spark_session("prepare", config.spark) as spark, spark_failures(config.dataset.path):
         if listing is None:
             listing = list_by_spark(spark, config.archive)
         log.info("listed %s files", f"{listing.num_rows:,}")
-        read_metadata(spark, config.archive.metadata)  # of a known form, or nothing is begun
         folder.begin(overwrite=config.dataset.overwrite)
         staging = join(config.dataset.path, STAGING)
-        archive = read_labelled_archive(spark, listing, config.archive, staging, console)
+        archive = read_labelled_archive(spark, listing, config.archive, staging, console, decode)
         with spark_progress(spark, "write tensors", console):
             _write(archive, config)
         dataset = _checked(spark, config, archive.inputs)
@@ -83,6 +89,11 @@ def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
     path = config.dataset.path
     files = list_tensor_files(path)
     reasons = tables.reason_counts(spark, join(path, REJECTS))
+    if "changed" in reasons:
+        raise ArchiveChanged(
+            f"{', '.join(config.archive.paths)}: rewritten while it was read, so {path} is not "
+            f"finished. Rerun the same command"
+        )
     count = sum(file.rows for file in files)
     tables.check_nothing_lost(path, inputs, count, reasons)
     tensors = tables.read_tensors(spark, path, pixels=False)

@@ -3,22 +3,29 @@
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archive import check_paths, iter_images
+from skinclf.archive import Selection, check_paths, iter_images
 from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
+from skinclf.decoding import Decode, Decoding
 from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor
+from skinclf.schemas import REASONS
 from skinclf.stages.score_display import ScoreDisplay
 from skinclf.storage import absolute, delete, exists, join, write_text
+from skinclf.tables.content_check import with_content_versions
+from skinclf.tables.failures import spark_failures
 from skinclf.tables.images import listing_frame
+from skinclf.tables.labelled_archive import log_left_out
 from skinclf.tables.score_folder import (
     ScoreFolder,
     count_listed,
@@ -35,6 +42,9 @@ from skinclf.tables.spark_archive import needs_spark, spark_images
 
 SUMMARY = "summary.json"
 DIGEST_CHARACTERS = 12
+ROUNDS = 2
+"""How often what was rewritten while it was read is listed again by the same job."""
+
 DRIFT = 0.1
 """A class whose share differs by more from the training set's is worth a warning."""
 
@@ -62,17 +72,19 @@ class Summary:
     images_per_second: float
 
 
-def score(config: Config, console: Console) -> Summary:
+def score(config: Config, console: Console, decode: Decode | None = None) -> Summary:
     """Score what is new or changed in `score.paths` since this model's last job.
 
     Writes below `score.path`/MODEL, one folder a model: what was listed, scores, rejects and,
     last, summary.json. Killed at any moment and started again, at most one micro-batch is
-    computed again, and each input ends exactly once in scores or rejects. Raises UsageError
-    children for what is missing, CheckError where an input got lost or too many were rejected.
+    computed again, and each input ends exactly once in scores or rejects. `decode` replaces the
+    decoder. Raises UsageError children for what is missing, CheckError where an input got lost or
+    too many were rejected, StorageUnavailable where the storage fails.
     """
     precision, flips = config.score.precision, config.score.flips
-    predictor = Predictor.of_run(absolute(config.run.path), precision, flips=flips)
+    predictor = Predictor.of_run(config.run.path, precision, flips=flips)
     paths = config.score.paths or config.archive.paths
+    check_retried(config.score.retry_rejects)
     if not paths:
         raise ConfigError("score.paths: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
@@ -82,15 +94,23 @@ def score(config: Config, console: Console) -> Summary:
     name += "" if precision == "float32" else f"-{precision}"
     name += "-flips" if flips else ""
     folder = ScoreFolder(join(absolute(config.score.path), name))
-    with spark_session("score", config.spark) as spark:
+    folder.check()
+    with spark_session("score", config.spark) as spark, spark_failures(folder.path):
         display = ScoreDisplay(console)
         start = time.monotonic()
-        done = _score_listed(spark, config, predictor, folder, display)
+        scoring = Scoring(spark, config, predictor, Decoding(config.archive, decode), folder)
+        done = scoring.run(display)
         if done:
             log.info("finished the %s images of a job that was broken off", f"{done:,}")
-        new, changed = _list(spark, config, paths, folder)
-        display.expect(new)
-        done += _score_listed(spark, config, predictor, folder, display)
+        changed = 0
+        for retry in (config.score.retry_rejects, *[()] * ROUNDS):
+            new, known = _list(spark, config, paths, folder, retry)
+            changed += known
+            display.expect(new)
+            done += scoring.run(display)
+            if not scoring.moved:
+                break
+            log.info("%s inputs moved while they were read: listing again", f"{scoring.moved:,}")
         rate = done / (time.monotonic() - start)
         summary = _summary(spark, folder, predictor, done, changed, rate)
         if config.score.format != "parquet":
@@ -100,61 +120,92 @@ def score(config: Config, console: Console) -> Summary:
     return summary
 
 
+def check_retried(reasons: Sequence[str]) -> None:
+    """Raise ConfigError unless all are reasons of rejects, or "all"."""
+    unknown = [reason for reason in reasons if reason not in (*REASONS, "all")]
+    if unknown:
+        raise ConfigError(
+            f"score.retry_rejects (--retry-rejects): {unknown[0]} is no reason of a reject; known "
+            f"are all, {', '.join(REASONS)}"
+        )
+
+
 def _list(
-    spark: SparkSession, config: Config, paths: tuple[str, ...], folder: ScoreFolder
+    spark: SparkSession,
+    config: Config,
+    paths: tuple[str, ...],
+    folder: ScoreFolder,
+    retry: Sequence[str],
 ) -> tuple[int, int]:
-    """Add to the listing what is new → (new inputs, of these changed ones)."""
+    """Add to the listing what is new or to be tried again → (new inputs, of these known ones)."""
     archive = config.archive
+    selection = Selection(archive.include, archive.exclude)
     if needs_spark(archive, paths):
-        rows = spark_images(spark, paths, archive.include)
+        rows = spark_images(spark, paths, selection)
     else:
-        rows = iter_images(paths, [archive.metadata], archive.include)
-    new, changed = list_new(
+        rows = iter_images(paths, [archive.metadata], selection)
+    new, known = list_new(
         spark,
         rows,
         folder,
         micro_batch_images=config.score.micro_batch_images,
         limit=config.score.limit,
+        retry=retry,
+        versions=partial(with_content_versions, archive=archive)
+        if config.score.compare_content
+        else None,
     )
+    log_left_out(selection)
     if not exists(folder.listing):
         raise ArchiveError(f"no files in {', '.join(paths)}")
-    log.info("%s inputs are new, of which %s have changed", f"{new:,}", f"{changed:,}")
-    return new, changed
+    log.info("%s inputs are new, of which %s have changed", f"{new:,}", f"{known:,}")
+    return new, known
 
 
-def _score_listed(
-    spark: SparkSession,
-    config: Config,
-    predictor: Predictor,
-    folder: ScoreFolder,
-    display: ScoreDisplay,
-) -> int:
-    """Score every micro-batch that is not done → how many inputs that were."""
-    inputs = 0
+@dataclass
+class Scoring:
+    """Scores what is listed and not done."""
 
-    def run(listing: pa.Table, number: int) -> None:
-        nonlocal inputs
-        delete(join(folder.path, SUMMARY))  # what it says is no longer so
-        frame = listing_frame(spark, listing)
-        batch_images = config.score.batch_images
-        outcomes = scored_files(frame, predictor, config.archive, batch_images).persist()
+    spark: SparkSession
+    config: Config
+    predictor: Predictor
+    decoding: Decoding
+    folder: ScoreFolder
+    moved: int = 0  # inputs of the last run whose archive was rewritten meanwhile
+
+    def run(self, display: ScoreDisplay) -> int:
+        """Score every micro-batch that is not done → how many inputs that were."""
+        inputs = self.moved = 0
+
+        def score_batch(listing: pa.Table, number: int) -> None:
+            nonlocal inputs
+            rejects, moved = self._batch(listing, number)
+            inputs += listing.num_rows
+            self.moved += moved
+            display.add(listing.num_rows, rejects)
+
+        with display:
+            each_micro_batch(self.folder, score_batch)
+        return inputs
+
+    def _batch(self, listing: pa.Table, number: int) -> tuple[int, int]:
+        """Score one micro-batch → its rejects, and how many of them moved."""
+        delete(join(self.folder.path, SUMMARY))  # what it says is no longer so
+        frame = listing_frame(self.spark, listing)
+        batch_images = self.config.score.batch_images
+        outcomes = scored_files(frame, self.predictor, self.decoding, batch_images).persist()
         try:
-            rejects = outcomes.where("reason IS NOT NULL").count()
-            count = outcomes.count()
+            reasons = dict(map(tuple, outcomes.groupBy("reason").count().collect()))
+            count = sum(reasons.values())
             if count != listing.num_rows:
                 raise CheckError(
-                    f"{folder.path}: batch {number} has {count} outcomes of {listing.num_rows} "
-                    f"inputs; it is not marked as done. Start the job again"
+                    f"{self.folder.path}: batch {number} has {count} outcomes of "
+                    f"{listing.num_rows} inputs; it is not marked as done. Start the job again"
                 )
-            write_batch(outcomes, folder, number)
+            write_batch(outcomes, self.folder, number)
         finally:
             outcomes.unpersist()
-        inputs += count
-        display.add(count, rejects)
-
-    with display:
-        each_micro_batch(spark, folder, run)
-    return inputs
+        return count - reasons.get(None, 0), reasons.get("changed", 0)
 
 
 def _summary(

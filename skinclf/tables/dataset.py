@@ -10,6 +10,7 @@ from skinclf.schemas import REJECTS as REJECTS_SCHEMA
 from skinclf.schemas import TENSORS as TENSORS_SCHEMA
 from skinclf.storage import hadoop_path, join
 from skinclf.tables.images import ROW
+from skinclf.tables.reading import read_parquet
 from skinclf.tables.splits import SPLITS
 
 ROW_GROUP_BYTES = 16 * 2**20
@@ -59,7 +60,7 @@ def write_rejects(rejects: DataFrame, folder: str) -> None:
 
 def read_tensors(spark: SparkSession, path: str, *, pixels: bool = True) -> DataFrame:
     """The tensors of a dataset with `split` and `shard`."""
-    tensors = spark.read.parquet(hadoop_path(join(path, TENSORS)))
+    tensors = read_parquet(spark, join(path, TENSORS))
     return tensors if pixels else tensors.drop("pixels")
 
 
@@ -73,7 +74,7 @@ def class_counts(tensors: DataFrame) -> dict[str, dict[str, int]]:
 
 def reason_counts(spark: SparkSession, folder: str) -> dict[str, int]:
     """reason → rejects that were written to a folder, sorted by reason."""
-    counts = spark.read.parquet(hadoop_path(folder)).groupBy("reason").count().orderBy("reason")
+    counts = read_parquet(spark, folder).groupBy("reason").count().orderBy("reason")
     return {row["reason"]: row["count"] for row in counts.collect()}
 
 

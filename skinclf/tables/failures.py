@@ -1,6 +1,14 @@
 """Why a Spark job failed, in one line out of its pages."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JError
+from pyspark.errors.exceptions.captured import CapturedException
+
+from skinclf import errors
+from skinclf.errors import SkinclfError, SparkJobError
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -22,3 +30,27 @@ def root_cause(message: str) -> str:
     causes = [line for line in lines if TELLING.search(line) and not line.startswith(SAYS_NOTHING)]
     cause = (causes or lines or [""])[0].removeprefix("org.apache.spark.SparkException: ")
     return cause.partition(". Consider setting")[0]
+
+
+@contextmanager
+def spark_failures(place: str) -> Iterator[None]:
+    """Raise what a task of a Spark job inside raised of ours, else SparkJobError with the cause.
+
+    `place` is what the job was working on.
+    """
+    try:
+        yield
+    except (Py4JError, CapturedException) as error:
+        raise failure(place, str(error)) from error
+
+
+def failure(place: str, message: str) -> SkinclfError:
+    """The error behind Spark's account of a failed job."""
+    name, _, text = own_error(message).partition(": ")
+    kind = getattr(errors, name, None)
+    if kind is not None and kind is not errors.RejectedImage:
+        return kind(text)
+    return SparkJobError(
+        f"{place}: Spark ended the job: {root_cause(message)}. Nothing is lost; rerun the same "
+        f"command once the cause is mended"
+    )

@@ -3,19 +3,20 @@
 Only the listing crosses the JVM on the way in: file bytes never do, which halves the cost.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+from pyspark import TaskContext, cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.archive import ArchiveReader
-from skinclf.config import ArchiveConfig
-from skinclf.errors import RejectedImage
-from skinclf.image import decode_rgb
+from skinclf.decoding import Decoding, Entry, decoded_row
+from skinclf.isolation import IsolatedDecoder
 from skinclf.tables.spark_archive import with_contents
 
 ROW = pa.field("row", pa.int64())
@@ -49,27 +50,41 @@ def listing_frame(spark: SparkSession, listing: pa.Table) -> DataFrame:
     return frame.repartitionById(tasks, task)
 
 
-def decoded_images(listing: DataFrame, config: ArchiveConfig) -> DataFrame:
+def decoded_images(listing: DataFrame, decoding: Decoding) -> DataFrame:
     """Read and decode every listed file → IMAGES, one row a file: pixels or a reason."""
+    isolated = not tries_again(listing.sparkSession)
 
     def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with ArchiveReader(config.max_file_bytes) as reader:
+        with row_decoder(decoding, isolated=isolated) as decoder:
             for batch in batches:
-                rows = [decoded_row(entry, reader, config) for entry in batch.to_pylist()]
+                rows = list(decoder(batch.to_pylist()))
                 yield pa.RecordBatch.from_pylist(rows, schema=IMAGES)
 
     return listing.mapInArrow(decode, from_arrow_schema(IMAGES))
 
 
-def decoded_row(
-    entry: dict[str, Any], reader: ArchiveReader, config: ArchiveConfig
-) -> dict[str, Any]:
-    """One row of LISTING with `row` → one row of IMAGES."""
-    row = {name: entry[name] for name in (ROW.name, "source", "image_id")}
-    try:
-        file = reader.read(entry)
-        row["digest"] = hashlib.sha256(file).hexdigest()
-        row["pixels"] = decode_rgb(file, max_pixels=config.max_pixels).tobytes()
-    except RejectedImage as rejected:
-        row |= {"reason": rejected.reason, "detail": rejected.detail}
-    return row
+@contextmanager
+def row_decoder(
+    decoding: Decoding, *, isolated: bool = False
+) -> Iterator[Callable[[Iterable[Entry]], Iterable[dict[str, Any]]]]:
+    """What decodes listed files in a task: in its own process, or in another if that one died.
+
+    A file may end the process that decodes it. Spark then tries the task again; from the second
+    attempt on each file is decoded where its end ends nothing else.
+    """
+    task = TaskContext.get()
+    if isolated or (task is not None and task.attemptNumber() > 0):
+        with IsolatedDecoder(decoding, cloudpickle.dumps) as isolated_decoder:
+            yield isolated_decoder.rows
+        return
+    with ArchiveReader(decoding.limits.max_file_bytes) as reader:
+        yield lambda entries: (
+            decoded_row(entry, reader, decoding, end_process=task is not None) for entry in entries
+        )
+
+
+def tries_again(spark: SparkSession) -> bool:
+    """Whether Spark tries a failed task again: its local mode does only if the master says so."""
+    master = spark.sparkContext.master or ""
+    failures = re.search(r"\[[^,\]]+,\s*(\d+)\]", master)  # local[THREADS, FAILURES]
+    return not master.startswith("local") or (failures is not None and int(failures[1]) > 1)

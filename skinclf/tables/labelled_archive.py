@@ -1,19 +1,26 @@
 """An archive and its metadata → labelled images: what prepare and outside evaluation begin with."""
 
+import logging
 from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from rich.console import Console
 
-from skinclf.archive import list_images, listing_of
+from skinclf.archive import Selection, list_images, listing_of
 from skinclf.config import ArchiveConfig
-from skinclf.storage import hadoop_path, uri
+from skinclf.decoding import Decode, Decoding
+from skinclf.schemas import REJECTS
+from skinclf.storage import hadoop_path, join, uri
 from skinclf.tables.images import decoded_images, listing_frame
 from skinclf.tables.matching import labelled_images, unused_metadata
-from skinclf.tables.metadata import one_row_an_image, read_metadata
+from skinclf.tables.metadata import Metadata, one_row_an_image, stage_metadata
 from skinclf.tables.progress import spark_progress
+from skinclf.tables.reading import read_parquet
 from skinclf.tables.spark_archive import needs_spark, spark_images
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,24 @@ def list_directly(archive: ArchiveConfig) -> pa.Table | None:
     """The listing, where no Spark is needed for it: what is wrong with paths is told at once."""
     if needs_spark(archive, archive.paths):
         return None
-    return list_images(archive.paths, [archive.metadata], archive.include)
+    selection = Selection(archive.include, archive.exclude)
+    listing = list_images(archive.paths, [archive.metadata], selection)
+    log_left_out(selection)
+    return listing
 
 
 def list_by_spark(spark: SparkSession, archive: ArchiveConfig) -> pa.Table:
     """The listing, where only Hadoop's connectors reach the storage."""
-    return listing_of(spark_images(spark, archive.paths, archive.include), archive.paths)
+    selection = Selection(archive.include, archive.exclude)
+    listing = listing_of(spark_images(spark, archive.paths, selection), archive.paths)
+    log_left_out(selection)
+    return listing
+
+
+def log_left_out(selection: Selection) -> None:
+    """Say in one line what `archive.exclude` left out, if anything."""
+    if selection.left_out:
+        log.info("%s", selection.summary())
 
 
 def read_labelled_archive(
@@ -44,31 +63,48 @@ def read_labelled_archive(
     archive: ArchiveConfig,
     staging: str,
     console: Console,
+    decode: Decode | None = None,
 ) -> LabelledArchive:
-    """Decode everything that is listed into the folder `staging` and give it its metadata."""
-    rows = read_metadata(spark, archive.metadata).cache()
-    metadata = one_row_an_image(rows).cache()
-    images = _staged(spark, listing, archive, staging, console)
+    """Decode everything that is listed into the folder `staging` and give it its metadata.
+
+    `decode` replaces the decoder.
+    """
+    found = stage_metadata(spark, archive.metadata, join(staging, "metadata"))
+    metadata = one_row_an_image(found.rows).cache()
+    decoding = Decoding(archive, decode, digests=True)
+    images = _staged(spark, listing, decoding, join(staging, "images"), console)
     labelled = labelled_images(images.drop("pixels"), metadata).cache()
     unused = unused_metadata(metadata, images, uri(archive.metadata))
     rejected = labelled.where("reason IS NOT NULL").select(*unused.columns)
     used = metadata.join(images.select("image_id").distinct(), "image_id", "left_semi").count()
-    # Counted another way than the rejects are made: each image that has metadata uses one row.
-    inputs = listing.num_rows + rows.count() - used
-    return LabelledArchive(images, labelled, rejected.unionByName(unused), inputs)
+    # The metadata's records are counted by the reader of the file, and not by the query that
+    # makes their rejects: each image that has metadata uses one.
+    return LabelledArchive(
+        images,
+        labelled,
+        rejected.unionByName(unused).unionByName(_malformed(found, uri(archive.metadata))),
+        inputs=listing.num_rows + found.records - used,
+    )
+
+
+def _malformed(metadata: Metadata, source: str) -> DataFrame:
+    """REJECTS for the rows of the metadata that can't be read."""
+    rows = metadata.malformed.withColumn("source", F.lit(source))
+    return rows.withColumn("reason", F.lit("malformed_row")).select(*REJECTS.names)
 
 
 def _staged(
-    spark: SparkSession, listing: pa.Table, archive: ArchiveConfig, staging: str, console: Console
+    spark: SparkSession, listing: pa.Table, decoding: Decoding, folder: str, console: Console
 ) -> DataFrame:
     """IMAGES, written to storage and read back.
 
     Where an image goes is known when all rejects are, and decoding is nine tenths of the work:
     it is done once, and no lost task makes it be done again.
     """
-    folder = hadoop_path(staging)
     with spark_progress(spark, "decode images", console):
-        frame = decoded_images(listing_frame(spark, listing), archive)
+        frame = decoded_images(listing_frame(spark, listing), decoding)
         plain = frame.write.option("compression", "none")  # it lives for a minute
-        plain.option("parquet.enable.dictionary", "false").parquet(folder, mode="overwrite")
-    return spark.read.parquet(folder)
+        plain.option("parquet.enable.dictionary", "false").parquet(
+            hadoop_path(folder), mode="overwrite"
+        )
+    return read_parquet(spark, folder)

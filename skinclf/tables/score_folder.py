@@ -4,16 +4,15 @@ scores/3f9c2a71d0be/    the model's digest, shortened; another model has a folde
   listing/generation=0000/*.parquet    all that was ever listed, LISTING; one file a micro-batch
   scores/batch=000000/*.parquet        SCORES
   rejects/batch=000000/*.parquet       REJECTS
-  checkpoint/           Spark's own account of the micro-batches that are done
+  done/batch=000000     an empty file: the micro-batch is done
   scores.csv, isic.csv  the same scores in one file, where score.format asks for it
   summary.json          written last by each job
 
-A micro-batch is one file of the listing. Structured Streaming notes which files make up batch N
-before it starts and that N is done after it: a job that is killed in between does N again, and N
-replaces its own folders.
+A micro-batch is one file of the listing, numbered in the order in which they were written. A job
+that is killed before a micro-batch is marked as done does it again: it replaces its own folders.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,24 +20,36 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import IntegerType
 
 from skinclf.archive import LISTING, REPEATED
-from skinclf.errors import ScoringError, SkinclfError
+from skinclf.errors import UsageError
 from skinclf.labels import CODES, probability_column
-from skinclf.schemas import REJECTS, SCORES
-from skinclf.storage import delete, exists, hadoop_path, join, list_names, locate, write_bytes
-from skinclf.tables.failures import own_error, root_cause
+from skinclf.schemas import READ_AGAIN, REJECTS, SCORES
+from skinclf.storage import (
+    delete,
+    exists,
+    hadoop_path,
+    join,
+    list_names,
+    locate,
+    write_table,
+    write_text,
+)
+from skinclf.tables.csv_cells import harmless
+from skinclf.tables.reading import read_parquet
 
 ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
 
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 """The columns of the ISIC challenge's CSV after `image`, in upper case there."""
+
+CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false"}
+"""As the CSV standard has it: Spark would escape quotes by backslashes and trim names."""
 
 NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
 
@@ -48,6 +59,16 @@ class ScoreFolder:
     """The names in a model's folder."""
 
     path: str
+
+    def check(self) -> None:
+        """Raise UsageError if an earlier version wrote it, whose account of what is done and of
+        what changed was another.
+        """
+        if exists(join(self.path, "checkpoint")):
+            raise UsageError(
+                f"{self.path}: was written by an earlier version of skinclf, which kept its "
+                f"account in another form. Name another folder (score.path), or remove this one"
+            )
 
     @property
     def listing(self) -> str:
@@ -65,9 +86,9 @@ class ScoreFolder:
         return join(self.path, "rejects")
 
     @property
-    def checkpoint(self) -> str:
-        """Spark's account of what is done."""
-        return join(self.path, "checkpoint")
+    def done(self) -> str:
+        """An empty file for each micro-batch that is done."""
+        return join(self.path, "done")
 
     @property
     def found(self) -> str:
@@ -81,30 +102,31 @@ def list_new(
     folder: ScoreFolder,
     *,
     micro_batch_images: int,
-    limit: int,
+    limit: int = 0,
+    retry: Collection[str] = (),
+    versions: Callable[[DataFrame], DataFrame] | None = None,
 ) -> tuple[int, int]:
-    """Add to the listing what is new or changed in the archive → (listed, of these changed).
+    """Add to the listing what is new or changed in the archive → (listed, of these known before).
 
-    What an earlier content of a changed file has given is taken out first. A job that is killed
-    anywhere in here finds the same again. Memory does not grow with the number of rows.
+    Rejects whose reason is in READ_AGAIN or `retry` (or any reject, if that holds "all") are
+    listed again. `versions` replaces the `version` of what was found. What an earlier content of a
+    changed file has given is taken out first. A job that is killed anywhere in here finds the same
+    again. Memory does not grow with the number of rows.
     """
     found = _write_found(spark, rows, folder)
+    found = versions(found) if versions else found
     if exists(folder.listing):
-        known = (
-            spark.read.parquet(hadoop_path(folder.listing))
-            .groupBy("source")
-            .agg(F.max_by("stamp", "generation").alias("known_stamp"))
-        )
-        compared = found.join(known.withColumn("known", F.lit(True)), "source", "left")
-        unlike = ~F.col("stamp").eqNullSafe(F.col("known_stamp"))
-        new = compared.where(F.col("known").isNull() | unlike)
+        again = _rejected(spark, folder, {*READ_AGAIN, *retry})
+        compared = found.join(_known(spark, folder), "source", "left").join(again, "source", "left")
+        unlike = ~F.col("version").eqNullSafe(F.col("known_version"))
+        new = compared.where(F.col("known").isNull() | unlike | F.col("again"))
     else:
         new = found.withColumn("known", F.lit(None).cast("boolean"))
     if limit:
         new = new.orderBy("file", "offset").limit(limit)
     new = new.persist()
-    count, changed = new.count(), new.where("known").count()
-    if changed:
+    count, known = new.count(), new.where("known").count()
+    if known:
         _take_out(new.where("known").select("source"), folder)
     if count:
         generation = len(list_names(folder.listing))
@@ -118,55 +140,54 @@ def list_new(
         )
     new.unpersist()
     delete(folder.found)
-    return count, changed
+    return count, known
 
 
-def each_micro_batch(
-    spark: SparkSession, folder: ScoreFolder, do: Callable[[pa.Table, int], None]
-) -> None:
-    """Call `do` with LISTING and number of each micro-batch that is not done, in order."""
-    if not exists(folder.listing):
-        return
-    stream = (
-        spark.readStream.schema(from_arrow_schema(LISTING))
-        .option("recursiveFileLookup", "true")
-        .option("maxFilesPerTrigger", "1")
-        .option("maxFileAge", "36500d")  # else Spark leaves out what waited for over a week
-        .parquet(hadoop_path(folder.listing))
-    )
-    errors: list[Exception] = []
+def _known(spark: SparkSession, folder: ScoreFolder) -> DataFrame:
+    """`source`, `known_version` and `known` (true) of every input that was ever listed."""
+    schema = from_arrow_schema(LISTING).add("generation", IntegerType())
+    listed = read_parquet(spark, folder.listing, schema)
+    latest = F.max_by("version", "generation").alias("known_version")
+    return listed.groupBy("source").agg(latest).withColumn("known", F.lit(True))
 
-    def run(rows: DataFrame, number: int) -> None:
-        try:
-            do(rows.toArrow().cast(LISTING), number)
-        except Exception as error:  # any: it is raised again, and the gateway would only quote it
-            errors.append(error)
-            raise
 
-    query = (
-        stream.writeStream.foreachBatch(run)
-        .trigger(availableNow=True)
-        .option("checkpointLocation", hadoop_path(folder.checkpoint))
-        .start()
-    )
-    try:
-        query.awaitTermination()
-    except (Py4JError, PySparkException) as error:
-        first = errors[0] if errors else error
-        if isinstance(first, SkinclfError):
-            raise first from None
-        message = str(first)
-        raise ScoringError(
-            f"{folder.path}: scoring broke off: {own_error(message) or root_cause(message)}. "
-            f"The same command goes on where it stood"
-        ) from first
-    finally:
-        query.stop()
+def _rejected(spark: SparkSession, folder: ScoreFolder, reasons: set[str]) -> DataFrame:
+    """`source` and `again` (true) of the rejects that have one of `reasons`."""
+    rejects = read_rejects(spark, folder)
+    wanted = rejects if "all" in reasons else rejects.where(F.col("reason").isin(*reasons))
+    return wanted.select("source", F.lit(True).alias("again")).distinct()
+
+
+def each_micro_batch(folder: ScoreFolder, do: Callable[[pa.Table, int], None]) -> None:
+    """Call `do` with LISTING and number of each micro-batch that is not done, in order.
+
+    A micro-batch is done when `do` has returned; until then it is done again, under its number.
+    """
+    done = set(list_names(folder.done))
+    for number, file in enumerate(_listing_files(folder)):
+        if _mark(number) not in done:
+            file_system, inner = locate(file)
+            do(pq.read_table(inner, filesystem=file_system, schema=LISTING), number)
+            write_text(join(folder.done, _mark(number)), "")
+
+
+def _listing_files(folder: ScoreFolder) -> list[str]:
+    """The files of the listing in the order in which they were written; none is ever removed."""
+    return [
+        join(folder.listing, generation, name)
+        for generation in list_names(folder.listing)
+        for name in list_names(join(folder.listing, generation))
+        if name.endswith(".parquet")
+    ]
+
+
+def _mark(number: int) -> str:
+    return f"batch={number:06}"
 
 
 def write_batch(outcomes: DataFrame, folder: ScoreFolder, number: int) -> None:
     """Write a micro-batch's OUTCOMES as scores and rejects, in place of what it left before."""
-    batch = f"batch={number:06}"
+    batch = _mark(number)
     for kept, schema, place in (
         ("reason IS NULL", SCORES, folder.scores),
         ("reason IS NOT NULL", REJECTS, folder.rejects),
@@ -194,7 +215,7 @@ def count_listed(spark: SparkSession, folder: ScoreFolder) -> int:
     """How many different inputs were ever listed."""
     if not exists(folder.listing):
         return 0
-    listed = spark.read.parquet(hadoop_path(folder.listing))
+    listed = read_parquet(spark, folder.listing)
     return listed.select("source").distinct().count()
 
 
@@ -212,10 +233,10 @@ def export(spark: SparkSession, folder: ScoreFolder, form: str) -> str:
     name = "isic.csv" if form == "isic" else "scores.csv"
     staging = join(folder.path, "export")
     (
-        scores.sort("image_id", "source")
-        .select(*columns)
+        harmless(scores.sort("image_id", "source").select(*columns))
         .coalesce(1)
         .write.option(*NO_MARKER)
+        .options(**CSV)
         .csv(hadoop_path(staging), mode="overwrite", header=True)
     )
     (part,) = (n for n in list_names(staging) if n.startswith("part-"))
@@ -232,10 +253,10 @@ def _write_found(
     delete(folder.found)
     for number, part in enumerate(_parts(iter(rows))):
         table = pa.Table.from_pylist(part, schema=LISTING)
-        _write_table(table, join(folder.found, f"{number:06}.parquet"))
+        write_table(table, join(folder.found, f"{number:06}.parquet"))
     if not exists(folder.found):
         return spark.createDataFrame([], from_arrow_schema(LISTING))
-    found = spark.read.schema(from_arrow_schema(LISTING)).parquet(hadoop_path(folder.found))
+    found = read_parquet(spark, folder.found, LISTING)
     by_source = Window.partitionBy("source").orderBy("offset")
     numbered = found.dropDuplicates(["source", "offset"]).withColumn(
         "number", F.row_number().over(by_source)
@@ -250,19 +271,13 @@ def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield part
 
 
-def _write_table(table: pa.Table, path: str) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    write_bytes(path, sink.getvalue().to_pybytes())
-
-
 def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:
     """Write each file of scores and rejects that speaks of `sources` anew, without them."""
     spark = sources.sparkSession
     for place, schema in ((folder.scores, SCORES), (folder.rejects, REJECTS)):
         if not exists(place):
             continue
-        rows = spark.read.parquet(hadoop_path(place)).select("source", "_metadata.file_path")
+        rows = read_parquet(spark, place).select("source", "_metadata.file_path")
         by_file = rows.join(sources, "source", "left_semi").groupBy("file_path")
         for row in by_file.agg(F.collect_set("source").alias("sources")).toLocalIterator():
             # Spark's form of the path is not pyarrow's; what it ends with is the same.
@@ -272,10 +287,10 @@ def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:
             kept = table.filter(pc.invert(pc.is_in(table["source"], pa.array(row["sources"]))))
             name = path.rpartition("/")[2]
             delete(join(path.removesuffix(name), f".{name}.crc"))  # Hadoop's, on a local disk
-            _write_table(kept, path)
+            write_table(kept, path)
 
 
 def _read(spark: SparkSession, path: str, schema: pa.Schema) -> DataFrame:
     if not exists(path):
         return spark.createDataFrame([], from_arrow_schema(schema))
-    return spark.read.parquet(hadoop_path(path))
+    return read_parquet(spark, path)

@@ -12,10 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
-from skinclf.archive import ArchiveReader
 from skinclf.config import ArchiveConfig
-from skinclf.errors import RejectedImage
-from skinclf.image import decode_rgb
+from skinclf.decoding import Decoding, Entry
 from skinclf.labels import CODES, probability_column
 from skinclf.schemas import (
     CHANNELS,
@@ -27,7 +25,7 @@ from skinclf.schemas import (
     TENSOR_METADATA,
     WIDTH,
 )
-from skinclf.tables.images import decoded_row
+from skinclf.tables.images import row_decoder, tries_again
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -50,34 +48,39 @@ class Factory(Protocol):
 
 
 def scored_files(
-    listing: DataFrame, factory: Factory, archive: ArchiveConfig, batch_images: int
+    listing: DataFrame, factory: Factory, decoding: Decoding, batch_images: int
 ) -> DataFrame:
     """Read, decode and score every listed file in one pass → OUTCOMES, one row a file.
 
     Pixels live and die in the Python worker: they never cross the JVM.
     """
+    isolated = not tries_again(listing.sparkSession)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = factory.load(_task_threads())
-        with ArchiveReader(archive.max_file_bytes) as reader:
+        with row_decoder(decoding, isolated=isolated) as decoder:
             for batch in batches:
                 for start in range(0, batch.num_rows, batch_images):
-                    entries = batch.slice(start, batch_images).to_pylist()
-                    rows = [decoded_row(entry, reader, archive) for entry in entries]
+                    rows = list(decoder(batch.slice(start, batch_images).to_pylist()))
                     yield _outcomes(rows, predict, factory.digest)
 
     return listing.mapInArrow(score, from_arrow_schema(OUTCOMES))
 
 
 def with_scores(
-    images: DataFrame, factory: Factory, column: str = "content", batch_images: int = 64
+    images: DataFrame,
+    factory: Factory,
+    column: str = "content",
+    batch_images: int = 64,
+    limits: ArchiveConfig | None = None,
 ) -> DataFrame:
     """Add the model's answers to any DataFrame that has images: for jobs of one's own.
 
     `column` holds the bytes of image files (as Spark's binaryFile source gives them), a struct
     with them in `bytes` (as Hugging Face writes it), or, if it is called `pixels`, tensors of
     22,500 bytes. Added are probability_akiec … probability_vasc, `predicted`, `model` and
-    `reject`: why an image has no scores, null where it has. No row is lost.
+    `reject`: why an image has no scores, null where it has. No row is lost. `limits` are those of
+    `[archive]` in the config; None: its defaults.
 
     `factory` is `skinclf.learn.predictor.Predictor.of_run(run)`. Bytes that come through Spark
     cost twice what `skinclf score` takes, whose tasks open the files themselves.
@@ -85,18 +88,26 @@ def with_scores(
     added = pa.schema([*ANSWERS, ("reject", pa.string())])
     field = images.schema[column].dataType
     inside = isinstance(field, StructType)
+    decoding = Decoding(limits or ArchiveConfig())
+    isolated = not tries_again(images.sparkSession)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = factory.load(_task_threads())
-        for batch in batches:
-            for start in range(0, batch.num_rows, batch_images):
-                rows = batch.slice(start, batch_images)
-                files = rows[column].field("bytes") if inside else rows[column]
-                decoded = [_pixels(file, ready=column == "pixels") for file in files.to_pylist()]
-                found = answers([pixels for pixels, _ in decoded], predict, factory.digest)
-                reasons = pa.array([reason for _, reason in decoded], pa.string())
-                columns = [*rows.columns, *(found[name] for name in ANSWERS.names), reasons]
-                yield pa.RecordBatch.from_arrays(columns, schema=pa.schema([*rows.schema, *added]))
+        with row_decoder(decoding, isolated=isolated) as decoder:
+            for batch in batches:
+                for start in range(0, batch.num_rows, batch_images):
+                    rows = batch.slice(start, batch_images)
+                    files = rows[column].field("bytes") if inside else rows[column]
+                    decoded = (
+                        [_checked_tensor(file) for file in files.to_pylist()]
+                        if column == "pixels"
+                        else list(decoder(_file_entry(file) for file in files.to_pylist()))
+                    )
+                    found = answers([row.get("pixels") for row in decoded], predict, factory.digest)
+                    reasons = pa.array([_reject_text(row) for row in decoded], pa.string())
+                    columns = [*rows.columns, *(found[n] for n in ANSWERS.names), reasons]
+                    schema = pa.schema([*rows.schema, *added])
+                    yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     types = StructType([*images.schema.fields, *from_arrow_schema(added).fields])
     return images.mapInArrow(score, types)
@@ -154,15 +165,20 @@ def _stack(pixels: Sequence[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, HEIGHT, WIDTH, CHANNELS)
 
 
-def _pixels(file: bytes | None, *, ready: bool) -> tuple[bytes | None, str | None]:
-    """(pixels, None), or (None, why there are none)."""
-    if ready:
-        fits = file is not None and len(file) == PIXEL_BYTES
-        return (file, None) if fits else (None, f"unreadable: not {PIXEL_BYTES} bytes")
-    try:
-        return decode_rgb(file or b"", max_pixels=ArchiveConfig().max_pixels).tobytes(), None
-    except RejectedImage as rejected:
-        return None, str(rejected)
+def _file_entry(file: bytes | None) -> Entry:
+    """The bytes of a file as an entry that has been read."""
+    known = {"kind": "spark", "content": file or b"", "size": len(file or b"")}
+    return dict.fromkeys(("row", "source", "image_id", "reason", "detail")) | known
+
+
+def _checked_tensor(pixels: bytes | None) -> dict[str, Any]:
+    if pixels is not None and len(pixels) == PIXEL_BYTES:
+        return {"pixels": pixels}
+    return {"reason": "unreadable", "detail": f"not {PIXEL_BYTES} bytes"}
+
+
+def _reject_text(row: dict[str, Any]) -> str | None:
+    return f"{row['reason']}: {row['detail']}" if "reason" in row else None
 
 
 def _task_threads() -> int:

@@ -5,16 +5,20 @@ pay that open the files themselves; archives are not looked into.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from skinclf.archive import LISTING, fits
+from skinclf.archive import LISTING, Selection
+from skinclf.archive.files import version_of
+from skinclf.archive.names import image_id_of
 from skinclf.config import ArchiveConfig
 from skinclf.storage import hadoop_path, locate
+from skinclf.tables.reading import read_binary
 
 KIND = "spark"
 """In LISTING.kind: the bytes come in a column `content`."""
@@ -28,36 +32,50 @@ def needs_spark(archive: ArchiveConfig, paths: Sequence[str]) -> bool:
 
 
 def spark_images(
-    spark: SparkSession, paths: Sequence[str], include: Sequence[str] = ()
+    spark: SparkSession, paths: Sequence[str], selection: Selection
 ) -> Iterator[dict[str, Any]]:
     """Every file below `paths`, row by row of LISTING."""
-    files = _binary_files(spark, paths).select("path", "length", "modificationTime")
-    for file in files.toLocalIterator():
+    places = [hadoop_path(path) for path in paths]
+    found = read_binary(spark, places, recursiveFileLookup="true").select(
+        "path", "length", F.unix_micros("modificationTime").alias("changed")
+    )
+    for file in found.toLocalIterator():
         path = file["path"]
-        row = dict.fromkeys(LISTING.names) | {
-            "source": path,
-            "image_id": PurePosixPath(path).stem,
-            "file": path,
-            "kind": KIND,
-            "size": file["length"],
-            "stamp": file["modificationTime"].isoformat(),
-        }
-        if fits(row, include):
-            yield row
+        name = path.rpartition("/")[2]
+        if selection.includes(name) and not selection.excludes(name):
+            yield dict.fromkeys(LISTING.names) | {
+                "source": path,
+                "image_id": image_id_of(name),
+                "file": path,
+                "kind": KIND,
+                "size": file["length"],
+                "version": version_of(1000 * file["changed"], file["length"]),
+            }
 
 
 def with_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
     """Add `content` to a frame of LISTING, if any of its rows is read by Spark."""
-    paths = [
-        row["source"]
-        for row in listing.select(["source", "kind"]).to_pylist()
-        if row["kind"] == KIND
-    ]
+    paths = listing.filter(pc.equal(listing["kind"], KIND))["source"].to_pylist()
     if not paths:
         return frame
-    files = frame.sparkSession.read.format("binaryFile").load(paths)
-    contents = files.select(F.col("path").alias("source"), "content")
-    return frame.join(contents, "source", "left")
+    contents = _contents(frame.sparkSession, paths)
+    return frame.join(contents.select(F.col("path").alias("source"), "content"), "source", "left")
+
+
+def _contents(spark: SparkSession, paths: list[str]) -> DataFrame:
+    try:
+        return read_binary(spark, paths, ignoreMissingFiles="true")
+    except AnalysisException:  # it refuses them all if one is gone by now
+        there = [path for path in paths if _is_there(spark, path)]
+        if not there:
+            return spark.createDataFrame([], "path string, content binary")
+        return read_binary(spark, there, ignoreMissingFiles="true")
+
+
+def _is_there(spark: SparkSession, path: str) -> bool:
+    file = spark._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
+    conf = spark._jsparkSession.sessionState().newHadoopConf()
+    return bool(file.getFileSystem(conf).exists(file))
 
 
 def _reached_directly(path: str) -> bool:
@@ -66,8 +84,3 @@ def _reached_directly(path: str) -> bool:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
         return False
     return True
-
-
-def _binary_files(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
-    reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-    return reader.load([hadoop_path(path) for path in paths])

@@ -77,7 +77,7 @@ def test_the_summary_adds_up(scored: Path) -> None:
     assert abs(sum(summary["drift"].values())) < 1e-3
     assert scored.name == summary["model"][:12]
     assert {path.name for path in scored.iterdir()} == {
-        *("listing", "scores", "rejects", "checkpoint", "summary.json")
+        *("listing", "scores", "rejects", "done", "summary.json")
     }
 
 

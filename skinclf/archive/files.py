@@ -1,0 +1,183 @@
+"""One file on storage, read by byte range; faults of the storage are tried again."""
+
+import errno
+import io
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import pyarrow as pa
+from pyarrow import fs
+
+from skinclf.errors import RejectedImage, StorageUnavailable
+from skinclf.storage import local_path, locate
+
+PAUSES = (0.5, 2.0, 5.0)
+"""Seconds between the tries: a server that starts again or a connection that was reset."""
+
+OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors that another try will not mend and that concern this one file."""
+
+GONE = (errno.ENOENT, errno.ENOTDIR)
+
+T = TypeVar("T")
+
+
+class Stat(NamedTuple):
+    """What tells whether a file is the one that was listed."""
+
+    size: int  # bytes
+    version: str  # changes if the file does: time of change in ns (UTC) and size
+
+
+class StorageFile(io.RawIOBase):
+    """A file by path or URI, opened at the first read; a binary file object besides.
+
+    A range is cut to what the file has before memory is taken for it. Raises RejectedImage
+    `vanished` if there is no such file, `unreadable` if it may not be read, and
+    StorageUnavailable if the storage fails at each of several tries.
+    """
+
+    def __init__(self, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.name = name
+        self._sleep = sleep
+        self._opened: pa.NativeFile | None = None
+        self._size = 0
+        self._position = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a stat of it costs microseconds."""
+        return local_path(self.name) is not None
+
+    def stat(self) -> Stat:
+        """Size and version of the file as it is now."""
+        return self._tried(lambda: stat_of(self.name))
+
+    @property
+    def size(self) -> int:
+        """Bytes that the file had when it was opened."""
+        self._tried(self._open)
+        return self._size
+
+    def read_at(self, count: int, offset: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer where the file ends."""
+        count = min(count, self.size - offset)
+        if count <= 0 or offset < 0:
+            return b""
+        return bytes(self._tried(lambda: self._open().read_at(count, offset)))
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As io.RawIOBase.read, but no memory is taken for what the file does not have."""
+        wanted = self.size if size is None or size < 0 else size
+        data = self.read_at(wanted, self._position)
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """As io.RawIOBase.readinto."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As io.RawIOBase.seek."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """As io.RawIOBase.tell."""
+        return self._position
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            opened.close()
+        super().close()
+
+    def _open(self) -> pa.NativeFile:
+        if self._opened is None:
+            path = local_path(self.name)
+            if path is None:
+                file_system, inner = locate(self.name)
+                self._opened = file_system.open_input_file(inner)
+            else:
+                if os.path.isdir(path):
+                    raise IsADirectoryError(errno.EISDIR, "a folder", path)
+                # By its bytes: a POSIX name need not be UTF-8.
+                self._opened = pa.OSFile(os.fsencode(path), "rb")
+            self._size = self._opened.size()
+        return self._opened
+
+    def _tried(self, read: Callable[[], T]) -> T:
+        def again() -> T:
+            try:
+                return read()
+            except OSError:
+                self._opened = None  # after an error its state is not to be trusted
+                raise
+
+        try:
+            return tried(again, self.name, self._sleep)
+        except OSError as error:
+            if is_gone(error):
+                raise RejectedImage("vanished", "the file is not there any more") from None
+            raise RejectedImage("unreadable", str(error)) from None
+
+
+def tried(read: Callable[[], T], name: str, sleep: Callable[[float], None] = time.sleep) -> T:
+    """What `read` returns, tried again where the storage of `name` fails.
+
+    Raises OSError if the file is gone or can't be read for a reason of its own, and
+    StorageUnavailable if the storage fails each time.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return read()
+        except OSError as error:
+            if is_gone(error) or error.errno in OF_THE_FILE:
+                raise
+            if pause is None:
+                raise StorageUnavailable(
+                    f"{name}: can't be read now, tried {len(PAUSES) + 1} times: {error}. "
+                    f"Rerun the same command once the storage is back"
+                ) from error
+            sleep(pause)
+    raise AssertionError  # the last pause is None
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether an error says that there is no such file."""
+    return isinstance(error, FileNotFoundError) or error.errno in GONE
+
+
+def stat_of(name: str) -> Stat:
+    """Size and version of a file by path or URI. Raises OSError, FileNotFoundError among them."""
+    path = local_path(name)
+    if path is not None:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "not a regular file", path)
+        return Stat(found.st_size, version_of(found.st_mtime_ns, found.st_size))
+    file_system, inner = locate(name)
+    info = file_system.get_file_info(inner)
+    if info.type == fs.FileType.NotFound:
+        raise FileNotFoundError(errno.ENOENT, "no such file", name)
+    return Stat(info.size or 0, version_of(info.mtime_ns, info.size))
+
+
+def version_of(changed: int | None, size: int | None) -> str:
+    """The version of a file by its time of change (ns since 1970, UTC) and size (bytes)."""
+    return f"{changed}-{size}"

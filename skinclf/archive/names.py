@@ -1,0 +1,67 @@
+"""Names of files and of members: bytes that become text, and which of them are left out."""
+
+import codecs
+import fnmatch
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+PERCENT = "skinclf.percent"
+
+
+def _percent(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: undecodable bytes become %XX, as in a URI."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    found = error.object[error.start : error.end]
+    return "".join(f"%{byte:02X}" for byte in found), error.end
+
+
+codecs.register_error(PERCENT, _percent)
+
+
+def text_of(name: bytes) -> str:
+    """A name as text: UTF-8, bytes that are not and NUL percent-encoded (`caf%E9.jpg`)."""
+    return name.decode("utf-8", PERCENT).replace("\0", "%00")
+
+
+def image_id_of(name: str) -> str:
+    """The last part of a name without its ending: `deep/ISIC_1.jpg` → `ISIC_1`."""
+    return PurePosixPath(name).stem
+
+
+class Selection:
+    """Which names are read: `include` and `exclude` patterns, matched without case.
+
+    A file is left out if `exclude` fits any part of its path below the folder or archive that was
+    named, or if `include` has patterns and none fits its last part. `left_out` counts what
+    `exclude` left out, by pattern.
+    """
+
+    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._include = [pattern.lower() for pattern in include]
+        self._exclude = [pattern.lower() for pattern in exclude]
+        self.left_out: Counter[str] = Counter()
+
+    def excludes(self, name: str) -> bool:
+        """Whether a file is left out, which is counted; `name` is its path, parted by `/`."""
+        parts = name.lower().split("/")
+        for pattern in self._exclude:
+            if any(fnmatch.fnmatchcase(part, pattern) for part in parts):
+                self.left_out[pattern] += 1
+                return True
+        return False
+
+    def includes(self, name: str) -> bool:
+        """Whether a file of this name is wanted."""
+        last = name.lower().rpartition("/")[2]
+        return not self._include or any(
+            fnmatch.fnmatchcase(last, pattern) for pattern in self._include
+        )
+
+    def summary(self) -> str:
+        """What was left out, in one line; "" if nothing was."""
+        if not self.left_out:
+            return ""
+        kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(self.left_out.items()))
+        return f"left out {self.left_out.total():,} files by archive.exclude: {kinds}"
