@@ -1,5 +1,5 @@
 # make demo: the whole road on a small archive; make test: the whole test suite.
-# Needs Python 3.11+, make and the package index; everything else is installed into .venv.
+# Needs Python 3.11 to 3.13, make and the package index; everything else is installed into .venv.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -75,7 +75,7 @@ clean: ## remove what make has installed
 
 # With bytecode: where none may be written later, each process would compile TensorFlow.
 $(INSTALLED): requirements.lock pyproject.toml | $(UV)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"skinclf needs Python 3.11 or later; this is {sys.version}. Name another: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and f"skinclf needs Python 3.11 to 3.13; this is {sys.version}. Name another: make PYTHON=python3.12")'
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

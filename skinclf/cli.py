@@ -1,17 +1,19 @@
 """The `skinclf` command; jobs/NAME.py are the same commands for spark-submit."""
 
-import json
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from skinclf.config import Config
-from skinclf.config_file import load_config
+from skinclf.config_file import Option, load_config
 from skinclf.errors import SkinclfError
+from skinclf.text import printable
 
 app = typer.Typer(
     name="skinclf",
@@ -40,7 +42,12 @@ class TerminalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        terminal.print(self.format(record), markup=False, highlight=False)
+        say(self.format(record))
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a message; names in it may not steer the terminal."""
+    terminal.print(printable(text, keep="\n"), style=style, markup=False, highlight=False)
 
 
 @app.command()
@@ -155,8 +162,11 @@ def evaluate(
     --set run.path=runs/first --archive ISIC2018_Task3_Test_Input.zip
     --metadata ISIC2018_Task3_Test_GroundTruth.csv`
     """
-    given = _options("evaluate", archive=archive, metadata=metadata)
-    settings = _load(config, [*(assignments or []), *given])
+    options = (
+        Option("--archive", "evaluate.archive", archive),
+        Option("--metadata", "evaluate.metadata", metadata),
+    )
+    settings = _load(config, assignments, options)
     from skinclf.stages.evaluate import evaluate
 
     metrics, report = evaluate(settings, terminal)
@@ -209,6 +219,12 @@ def score(
         str | None, typer.Option("--format", help="One file besides: csv, or isic.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Stop after so many new images.")] = None,
+    retry_rejects: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REASON", help="Try rejects of this reason again, or all; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
@@ -219,8 +235,13 @@ def score(
 
     **Example:** `skinclf score --archive new.zip --set run.path=runs/first --format isic`
     """
-    given = _options("score", paths=archive, format=table, limit=limit)
-    settings = _load(config, [*(assignments or []), *given])
+    options = (
+        Option("--archive", "score.paths", archive),
+        Option("--format", "score.format", table),
+        Option("--limit", "score.limit", limit),
+        Option("--retry-rejects", "score.retry_rejects", retry_rejects),
+    )
+    settings = _load(config, assignments, options)
     from skinclf.stages.score import score
 
     summary = score(settings, terminal)
@@ -263,18 +284,21 @@ def java_home() -> None:
 def main(job: str | None = None) -> None:
     """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
 
-    Ends the process: 0 all went well, 2 wrong settings or paths, 1 anything else.
+    Ends the process: 0 all went well, 2 wrong settings or paths, 75 the storage failed and a
+    later try may help, 1 anything else.
     """
     arguments = sys.argv[1:] if job is None else [job, *sys.argv[1:]]
     name = "skinclf" if job is None else "spark-submit"
     try:
         app(arguments, prog_name=name)
     except SkinclfError as error:
-        terminal.print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        say(f"error: {error}", "bold red")
         sys.exit(error.exit_status)
 
 
-def _load(config: str | None, assignments: list[str] | None) -> Config:
+def _load(
+    config: str | None, assignments: list[str] | None, options: Sequence[Option] = ()
+) -> Config:
     """Settings of this command, with logging set up for it."""
     logger = logging.getLogger("skinclf")
     if not logger.handlers:
@@ -282,15 +306,8 @@ def _load(config: str | None, assignments: list[str] | None) -> Config:
         handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
-    return load_config(config, assignments or ())
-
-
-def _options(section: str, **options: object) -> list[str]:
-    """A command's own options as assignments: each stands for a setting of `section`."""
-    given = {key: value for key, value in options.items() if value not in (None, [])}
-    return [
-        f"{section}.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()
-    ]
+    given = [option for option in options if option.value not in (None, [])]
+    return load_config(config, assignments or (), given)
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: object, *, right: bool = True) -> None:
@@ -299,5 +316,5 @@ def _print_table(title: str, columns: tuple[str, ...], rows: object, *, right: b
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if right and number else "left", overflow="fold")
     for row in rows:  # type: ignore[attr-defined]
-        table.add_row(*map(str, row))
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
     Console().print(table)

@@ -3,9 +3,9 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -16,16 +16,35 @@ from skinclf.errors import ConfigError
 SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
 """Spark's own default of spark.redaction.regex."""
 
+SPARK_CONF = "spark.conf."
 
-def load_config(file: str | None, assignments: Sequence[str] = ()) -> Config:
-    """Read a TOML file (None: defaults alone) and apply `section.key=value` assignments.
 
-    Raises ConfigError with one line for each setting that is wrong, naming its key.
+class Option(NamedTuple):
+    """A command's own option, which stands for a setting."""
+
+    name: str  # such as --limit
+    key: str  # such as score.limit
+    value: object
+
+
+def load_config(
+    file: str | None, assignments: Sequence[str] = (), options: Sequence[Option] = ()
+) -> Config:
+    """Read a TOML file (None: defaults alone) and apply `section.key=value` assignments, then
+    options.
+
+    Raises ConfigError with one line for each setting that is wrong, naming its key and where it
+    was given.
     """
     tree = _parse(_read(file), file) if file else {}
+    origins = {}
     for assignment in assignments:
-        _assign(tree, assignment)
-    return _validate(tree, " and ".join(filter(None, [file, "--set" if assignments else None])))
+        key = _assign(tree, assignment)
+        origins[key] = f"--set {key}"
+    for option in options:
+        _put(tree, option.key, option.value, option.name)
+        origins[option.key] = option.name
+    return _validate(tree, file or "--set", origins)
 
 
 def parse_config(text: str, where: str) -> Config:
@@ -66,48 +85,65 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: not valid TOML: {error}") from None
 
 
-def _validate(tree: dict[str, Any], where: str) -> Config:
+def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | None = None) -> Config:
+    """The settings of a tree that is from `where`, but for the keys that have other `origins`."""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+        lines = []
+        for detail in error.errors(include_url=False):
+            key = ".".join(str(part) for part in detail["loc"])
+            given = next((g for g in origins or {} if f"{key}.".startswith(f"{g}.")), None)
+            place = (origins or {})[given] if given else f"{where}: {key}"
+            lines.append(f"{place}: {_explain(detail)}")
+        raise ConfigError("\n".join(lines)) from None
 
 
-def _assign(tree: dict[str, Any], assignment: str) -> None:
-    """Put `section.key=value` into `tree`; a value that is not TOML is taken as text."""
+def _assign(tree: dict[str, Any], assignment: str) -> str:
+    """Put `section.key=value` into `tree` → section.key; a value that is not TOML is text."""
     name, equals, value = assignment.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+    key = name.strip()
+    section, dot, rest = key.partition(".")
+    if not (equals and dot and rest and section):
         raise ConfigError(
             f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
         )
-    place = tree.setdefault(section, {})
-    group, dot, inner = key.partition(".")
-    if dot:  # spark.conf.NAME=VALUE, where NAME has dots of its own, or train.augment.flip=true
-        place, key = place.setdefault(group, {}), inner
-    if (section, group) == ("spark", "conf"):
-        place[key] = value
-        return
+    if key.startswith(SPARK_CONF):
+        _put(tree, key, value, f"--set {key}")
+        return key
     try:
-        place[key] = tomllib.loads(f"value = {value}")["value"]
+        _put(tree, key, tomllib.loads(f"value = {value}")["value"], f"--set {key}")
     except tomllib.TOMLDecodeError:
-        place[key] = value
+        _put(tree, key, value, f"--set {key}")
+    return key
+
+
+def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
+    """Put a value into its section; a name in spark.conf has dots of its own."""
+    prefix = SPARK_CONF if key.startswith(SPARK_CONF) else key.rpartition(".")[0] + "."
+    place = tree
+    for name in prefix.rstrip(".").split("."):
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise ConfigError(
+                f"{where}: the config file has {name} = {place!r}, but {name} is a section: "
+                f"[{prefix.rstrip('.')}]"
+            )
+    place[key.removeprefix(prefix)] = value
 
 
 def _explain(detail: Any) -> str:
-    """One of pydantic's errors as `section.key: what happened, what to do`."""
+    """One of pydantic's errors: what happened, what to do."""
     location = [str(part) for part in detail["loc"]]
-    key = ".".join(location)
     if detail["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        return f"{key}: there is no such setting; {advice}"
+        return f"there is no such setting; {advice}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     got = "" if isinstance(detail["input"], dict | BaseModel) else f", got {detail['input']!r}"
-    return f"{key}: {message}{got}"
+    return f"{message}{got}"
 
 
 def _known_keys(section: list[str]) -> list[str]:

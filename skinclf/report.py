@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from skinclf.text import printable
+
 
 def png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
@@ -29,8 +31,15 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_without_controls,
     )
     environment.filters["data_uri"] = data_uri
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment.get_template(template).render(values)
+
+
+def _without_controls(value: object) -> object:
+    """What is filled in, its control characters shown: names of files and patients' data."""
+    plain = isinstance(value, str) and not hasattr(value, "__html__")  # that is markup of ours
+    return printable(str(value), keep="\n\t") if plain else value

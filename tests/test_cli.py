@@ -35,7 +35,7 @@ def test_help_tells_inputs_outputs_and_an_example(job: str) -> None:
         (["explore", "--set", "dataset.path=nowhere"], "nowhere: no dataset.json"),
         (["prepare"], "archive.paths: is empty"),
         (["score", "--set", "run.path=nowhere"], "nowhere: no finished model here"),
-        (["score", "--format", "xls"], "score.format: input should be 'parquet', 'csv' or 'isic'"),
+        (["score", "--format", "xls"], "--format: input should be 'parquet', 'csv' or 'isic'"),
         (
             [
                 "prepare",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from skinclf.config import Config
-from skinclf.config_file import load_config, to_toml
+from skinclf.config_file import Option, load_config, to_toml
 from skinclf.errors import ConfigError
 from tests.conftest import REPOSITORY
 
@@ -73,6 +73,20 @@ def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: lis
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_an_option_that_is_wrong_is_blamed_itself() -> None:
+    with pytest.raises(ConfigError, match=r"^--limit: input should be a valid integer"):
+        load_config(None, ["score.flips=true"], [Option("--limit", "score.limit", "many")])
+    with pytest.raises(ConfigError, match=r"^--set score\.flips: input should be a valid bool"):
+        load_config(None, ["score.flips=perhaps"], [Option("--limit", "score.limit", 3)])
+
+
+def test_a_value_where_a_section_is_due_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("train = 3\n")
+    assert "train = 3, but train is a section: [train]" in message_of(str(file), "train.epochs=3")
+    assert "mine.toml: train: input should be" in message_of(str(file))
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def text_of(name: bytes) -> str:
 
 
 def image_id_of(name: str) -> str:
-    """The last part of a name without its ending: `deep/ISIC_1.jpg` → `ISIC_1`."""
-    return PurePosixPath(name).stem
+    """The last part of a name without its ending and outer blanks: `deep/ISIC_1.jpg` → `ISIC_1`."""
+    return PurePosixPath(name).stem.strip()
 
 
 class Selection:

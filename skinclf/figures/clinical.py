@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from skinclf.figures.style import BLUE, GREY, ORANGE, calm
+from skinclf.figures.style import BLUE, GREY, ORANGE, calm, literal
 from skinclf.labels import CODES
 from skinclf.metrics.accuracy import one_hot
 from skinclf.metrics.coverage import coverage_curve
@@ -105,7 +105,7 @@ def forest_figure(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]], nam
         if low is not None:
             axes.plot([low, high], [place, place], color=BLUE, linewidth=1.5)
         axes.plot(values[name], place, "o", color=BLUE, markersize=5)
-    axes.set_yticks(range(len(rows)), [caption for caption, _ in rows])
+    axes.set_yticks(range(len(rows)), [literal(caption) for caption, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", color="#e5e7eb")
     axes.set_axisbelow(True)

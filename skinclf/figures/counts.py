@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from skinclf.figures.style import BLUE, GREY, calm
+from skinclf.figures.style import BLUE, GREY, calm, literal
 
 
 def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
     """Horizontal bars with their numbers, in the order given."""
     figure = Figure(figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="images", ylabel=axis)
-    bars = axes.barh(list(counts), list(counts.values()), color=BLUE)
+    bars = axes.barh(list(map(literal, counts)), list(counts.values()), color=BLUE)
     axes.bar_label(bars, [f"{n:,}" for n in counts.values()], padding=3, color=GREY)
     axes.margins(x=0.12)
     axes.invert_yaxis()

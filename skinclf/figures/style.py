@@ -2,7 +2,14 @@
 
 from matplotlib.axes import Axes
 
+from skinclf.text import printable
+
 BLUE, ORANGE, GREY = "#3b6ea5", "#d9822b", "#6b7280"
+
+
+def literal(text: str) -> str:
+    """A name from outside as matplotlib shows it: between two $ it would read mathematics."""
+    return printable(text).replace("$", r"\$")
 
 
 def calm(axes: Axes) -> None:

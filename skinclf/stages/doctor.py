@@ -8,6 +8,9 @@ from skinclf.preflight import Check, preflight
 from skinclf.storage import absolute
 from skinclf.tables.session import spark_session
 
+REGISTRATION_SECONDS = 15
+"""Executors take a moment to register; then what is there is told, and not waited for."""
+
 
 def doctor(config: Config) -> list[Check]:
     """The checks that `train` makes with the same settings; trains nothing.
@@ -19,4 +22,6 @@ def doctor(config: Config) -> list[Check]:
     required = {} if config.train.local_mode else REQUIRED_CONF
     with spark_session("doctor", config.spark, required) as spark:
         run = absolute(config.run.path)
-        return preflight(spark, dataset, run, config.train, config.supervise)
+        seconds = min(REGISTRATION_SECONDS, config.supervise.slots_seconds)
+        supervise = config.supervise.model_copy(update={"slots_seconds": seconds})
+        return preflight(spark, dataset, run, config.train, supervise)

@@ -16,6 +16,9 @@ AGE_YEARS = 5
 
 UNKNOWN = "unknown"
 
+CATEGORIES = 30
+"""That are told one by one."""
+
 
 @dataclass(frozen=True)
 class Exploration:
@@ -53,10 +56,18 @@ def explore_tensors(tensors: DataFrame) -> Exploration:
 
 
 def category_counts(tensors: DataFrame, column: str) -> dict[str, int]:
-    """Category → images, the most frequent first; empty fields count as unknown."""
+    """Category → images, the most frequent first; empty fields count as unknown.
+
+    What is rarer than the first CATEGORIES is one category: a column may hold anything.
+    """
     category = F.coalesce(F.col(column), F.lit(UNKNOWN)).alias("category")
-    counted = tensors.groupBy(category).count().orderBy(F.desc("count"), "category")
-    return {row["category"]: row["count"] for row in counted.collect()}
+    counted = tensors.groupBy(category).count()
+    rows = counted.orderBy(F.desc("count"), "category").limit(CATEGORIES).collect()
+    counts = {row["category"]: row["count"] for row in rows}
+    if len(rows) == CATEGORIES:
+        others = tensors.count() - sum(counts.values())
+        counts |= {f"{counted.count() - CATEGORIES:,} others": others} if others else {}
+    return counts
 
 
 def class_samples(tensors: DataFrame, slim: DataFrame) -> dict[str, NDArray[np.uint8]]:

@@ -50,12 +50,24 @@ def spark_images(
                 "kind": KIND,
                 "size": file["length"],
                 "version": version_of(1000 * file["changed"], file["length"]),
+                **_unreadable(path, name),
             }
+
+
+def _unreadable(path: str, name: str) -> dict[str, str]:
+    """Hadoop can't make the name of a local file's checksum out of a name with a colon."""
+    if not (path.startswith("file:") and ":" in name):
+        return {}
+    return {
+        "reason": "unsupported",
+        "detail": "Hadoop reads no local file with a colon in its name",
+    }
 
 
 def with_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
     """Add `content` to a frame of LISTING, if any of its rows is read by Spark."""
-    paths = listing.filter(pc.equal(listing["kind"], KIND))["source"].to_pylist()
+    readable = pc.and_(pc.equal(listing["kind"], KIND), pc.is_null(listing["reason"]))
+    paths = listing.filter(readable)["source"].to_pylist()
     if not paths:
         return frame
     contents = _contents(frame.sparkSession, paths)

@@ -233,10 +233,11 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     (folder / "archive").mkdir(parents=True)
     # A sibling that the pattern would fit, too.
     shutil.copytree(folder, tmp_path / "1 a xy z % # é :" / "date=2026-11-01")
+    ids = [f"I{n:02} {STRANGE if n % 2 else STRANGE.replace(':', '')}" for n in range(40)]
     for n in range(40):
-        (folder / "archive" / f"I{n:02} {STRANGE}.jpg").write_bytes(jpeg((6 * n, 3 * n, 90)))
+        (folder / "archive" / f"{ids[n]}.jpg").write_bytes(jpeg((6 * n, 3 * n, 90)))
     codes = ("nv", "mel", "bkl", "df")
-    rows = [f'L{n},"I{n:02} {STRANGE}",{codes[n % 4]},histo,45,male,back\n' for n in range(40)]
+    rows = [f'L{n},"{ids[n]}",{codes[n % 4]},histo,45,male,back\n' for n in range(40)]
     (folder / "metadata.csv").write_text(HEADER + "".join(rows))
     dataset = prepared(folder)
     assert (dataset.tensors, dataset.rejects) == (40, {})
@@ -253,7 +254,8 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     by_spark = [setting for setting in settings if not setting.startswith("archive.reader")]
     by_spark += ["archive.reader=spark", f"score.path={json.dumps(str(folder / 'by [spark]'))}"]
     summary = score(load_config(None, by_spark), QUIET)
-    assert (summary.scored, summary.rejects) == (40, {})
+    # Hadoop itself can't read a local file that has a colon in its name.
+    assert (summary.scored, summary.rejects) == (20, {"unsupported": 20})
 
 
 PLACES = {"dataset.path": "dataset", "run.path": "run", "score.path": "scores"}
