@@ -1,5 +1,6 @@
 """Spark's readers, which take a path for a pattern unless told otherwise."""
 
+import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from skinclf.storage import hadoop_path
 LITERAL = ("__globPaths__", "false")
 """Spark's own option (DataSource.GLOB_PATHS_KEY) against patterns. Escapes would not do: Hadoop
 can't match patterns in folders with a colon in a name."""
+
+PATTERN = re.compile(r"[\[\]{}*?\\]")
 
 
 def literal_reader(spark: SparkSession) -> DataFrameReader:
@@ -30,6 +33,21 @@ def read_parquet(
     return reader.parquet(hadoop_path(path))
 
 
-def read_binary(spark: SparkSession, paths: Sequence[str], **options: str) -> DataFrame:
-    """Spark's binaryFile over paths in Hadoop's form (hadoop_path, or as it gives them itself)."""
-    return literal_reader(spark).format("binaryFile").options(**options).load(list(paths))
+def read_binary_files(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    """Spark's binaryFile over files, by their paths as Spark gave them; without those gone by now.
+
+    Escaped, and not by LITERAL: of several paths with such characters Spark 4.3 would read each
+    once for each. Raises AnalysisException if a file is gone before Spark looks.
+    """
+    reader = spark.read.format("binaryFile").option("ignoreMissingFiles", "true")
+    return reader.load([PATTERN.sub(r"\\\g<0>", path) for path in paths])
+
+
+def readable_by_hadoop(path: str) -> bool:
+    """Whether `read_binary_files` can read a file.
+
+    Hadoop takes a colon for the end of a scheme where it matches patterns, and where it makes the
+    name of a local file's checksum.
+    """
+    name = path.partition(":")[2]
+    return ":" not in name or not (PATTERN.search(name) or path.startswith("file:"))

@@ -18,7 +18,9 @@ from skinclf.archive.files import version_of
 from skinclf.archive.names import image_id_of
 from skinclf.config import ArchiveConfig
 from skinclf.storage import hadoop_path, locate
-from skinclf.tables.reading import read_binary
+from skinclf.tables.reading import literal_reader, read_binary_files, readable_by_hadoop
+
+UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon in its path"}
 
 KIND = "spark"
 """In LISTING.kind: the bytes come in a column `content`."""
@@ -35,8 +37,8 @@ def spark_images(
     spark: SparkSession, paths: Sequence[str], selection: Selection
 ) -> Iterator[dict[str, Any]]:
     """Every file below `paths`, row by row of LISTING."""
-    places = [hadoop_path(path) for path in paths]
-    found = read_binary(spark, places, recursiveFileLookup="true").select(
+    reader = literal_reader(spark).format("binaryFile").option("recursiveFileLookup", "true")
+    found = reader.load([hadoop_path(path) for path in paths]).select(
         "path", "length", F.unix_micros("modificationTime").alias("changed")
     )
     for file in found.toLocalIterator():
@@ -50,18 +52,8 @@ def spark_images(
                 "kind": KIND,
                 "size": file["length"],
                 "version": version_of(1000 * file["changed"], file["length"]),
-                **_unreadable(path, name),
+                **({} if readable_by_hadoop(path) else UNREADABLE),
             }
-
-
-def _unreadable(path: str, name: str) -> dict[str, str]:
-    """Hadoop can't make the name of a local file's checksum out of a name with a colon."""
-    if not (path.startswith("file:") and ":" in name):
-        return {}
-    return {
-        "reason": "unsupported",
-        "detail": "Hadoop reads no local file with a colon in its name",
-    }
 
 
 def with_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
@@ -76,12 +68,12 @@ def with_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
 
 def _contents(spark: SparkSession, paths: list[str]) -> DataFrame:
     try:
-        return read_binary(spark, paths, ignoreMissingFiles="true")
+        return read_binary_files(spark, paths)
     except AnalysisException:  # it refuses them all if one is gone by now
         there = [path for path in paths if _is_there(spark, path)]
         if not there:
             return spark.createDataFrame([], "path string, content binary")
-        return read_binary(spark, there, ignoreMissingFiles="true")
+        return read_binary_files(spark, there)
 
 
 def _is_there(spark: SparkSession, path: str) -> bool:

@@ -251,9 +251,11 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     train(config, QUIET)
     assert evaluate(config, QUIET)[0]["images"] == sum(dataset.rows_of("test"))
     assert score(config, QUIET).scored == 40
-    by_spark = [setting for setting in settings if not setting.startswith("archive.reader")]
-    by_spark += ["archive.reader=spark", f"score.path={json.dumps(str(folder / 'by [spark]'))}"]
-    summary = score(load_config(None, by_spark), QUIET)
+    elsewhere = folder.parent.parent / STRANGE.replace(":", "")
+    shutil.copytree(folder / "archive", elsewhere)
+    by_spark = ["archive.reader=spark", f"score.path={json.dumps(str(folder / 'by [spark]'))}"]
+    by_spark += [f"score.paths={json.dumps([str(elsewhere)])}"]
+    summary = score(load_config(None, [*settings, *by_spark]), QUIET)
     # Hadoop itself can't read a local file that has a colon in its name.
     assert (summary.scored, summary.rejects) == (20, {"unsupported": 20})
 
