@@ -13,6 +13,7 @@ from rich.table import Table
 from skinclf.config import Config
 from skinclf.config_file import Option, load_config
 from skinclf.errors import SkinclfError
+from skinclf.interruption import Interrupted, ended_by_signals
 from skinclf.text import printable
 
 app = typer.Typer(
@@ -285,15 +286,19 @@ def main(job: str | None = None) -> None:
     """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
 
     Ends the process: 0 all went well, 2 wrong settings or paths, 75 the storage failed and a
-    later try may help, 1 anything else.
+    later try may help, 130 or 143 ended by Ctrl-C or SIGTERM, 1 anything else.
     """
     arguments = sys.argv[1:] if job is None else [job, *sys.argv[1:]]
     name = "skinclf" if job is None else "spark-submit"
     try:
-        app(arguments, prog_name=name)
+        with ended_by_signals():
+            app(arguments, prog_name=name)
     except SkinclfError as error:
         say(f"error: {error}", "bold red")
         sys.exit(error.exit_status)
+    except Interrupted as interrupted:
+        say("Interrupted. Rerun the same command to resume.", "bold")
+        sys.exit(interrupted.exit_status)
 
 
 def _load(

@@ -3,9 +3,11 @@
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from py4j.protocol import Py4JError
@@ -14,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from skinclf.config import SparkConfig
 from skinclf.errors import ConfigError
+from skinclf.interruption import Interrupted
 from skinclf.tables.java import ensure_java
 
 log = logging.getLogger(__name__)
@@ -90,7 +93,7 @@ def spark_session(
         yield spark
     finally:
         if running is None:
-            spark.stop()
+            _stop(spark)
         else:
             _restore(spark, before)
 
@@ -107,10 +110,35 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         builder = builder.master(with_retries(config.master))
     for key, value in (settings | required).items():
         builder = builder.config(key, value)
+    with _own_signals():
+        try:
+            return builder.getOrCreate()
+        except (Py4JError, PySparkException) as error:
+            raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handler of SIGINT. Spark's own would call the JVM in the middle of another call."""
+    before = signal.getsignal(signal.SIGINT)
     try:
-        return builder.getOrCreate()
-    except (Py4JError, PySparkException) as error:
-        raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def _stop(spark: SparkSession) -> None:
+    """Stop a session of ours; after an interruption without a word."""
+    interrupted = isinstance(sys.exc_info()[1], Interrupted)
+    if interrupted:
+        with suppress(Exception):
+            spark.sparkContext.setLogLevel("OFF")
+    try:
+        spark.stop()
+    except Exception:  # any: the call that was interrupted may have left the connection unusable
+        if not interrupted:
+            raise
 
 
 def _check_required(spark: SparkSession, required: dict[str, str]) -> None:
