@@ -217,9 +217,7 @@ def _processors(reports: list[Report], config: TrainConfig) -> Check:
     )
 
 
-def _reports(
-    spark: SparkSession, probe: str, dataset: str, slots: int, ports: str
-) -> list[Report]:
+def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: str) -> list[Report]:
     """What each of `slots` barrier tasks finds; all of them run at once."""
 
     def look(_rows: Iterable[int]) -> Iterator[Report]:

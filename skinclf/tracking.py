@@ -5,8 +5,9 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from skinclf.errors import ConfigError
 from skinclf.history import Epoch
 from skinclf.run_folder import read_history
 from skinclf.storage import exists, join, read_bytes, read_text, write_text
-from skinclf.watching import watching
+from skinclf.watching import retried, watching
 
 FILE = "mlflow.json"
 POLL_SECONDS = 2.0
@@ -102,7 +103,9 @@ class Tracking:
 
 
 @contextmanager
-def epochs_tracked(tracking: Tracking | None, run: str) -> Iterator[None]:
+def epochs_tracked(
+    tracking: Tracking | None, run: str, cancel: Callable[[], None]
+) -> Iterator[None]:
     """Tell MLflow of the epochs of the training inside, from a thread of its own: a server that
     does not answer holds nothing up.
     """
@@ -114,10 +117,10 @@ def epochs_tracked(tracking: Tracking | None, run: str) -> Iterator[None]:
         told, finished = 0, False
         while not finished:
             finished = done.wait(POLL_SECONDS)
-            history = read_history(run)
+            history = retried(partial(read_history, run), done.wait)
             if len(history) > told:
                 tracking.epochs(history)
                 told = len(history)
 
-    with watching(follow):
+    with watching(follow, cancel):
         yield

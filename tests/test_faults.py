@@ -112,7 +112,7 @@ def test_a_training_process_that_stands_still(
     stopped = training.cluster.python_workers()[0]
     os.kill(stopped, signal.SIGSTOP)
     assert training.finish() == 0, training.told()
-    assert f"process {stopped}) told nothing for" in str(training.restarts()[0]["cause"])
+    assert f"process {stopped}) sent no heartbeat for" in str(training.restarts()[0]["cause"])
     assert_whole(training, uninterrupted)
 
 

@@ -12,7 +12,7 @@ from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.figures.training import history_figures
 from skinclf.history import Epoch, final_epoch, is_over
-from skinclf.launch import REQUIRED_CONF, train_until_done
+from skinclf.launch import REQUIRED_CONF, Supervisor
 from skinclf.learn.batches import check_divides, steps_an_epoch
 from skinclf.model_card import write_card
 from skinclf.preflight import check_fit, preflight
@@ -45,11 +45,12 @@ def train(config: Config, console: Console) -> list[Epoch]:
     tracking = Tracking.of_run(config, run)
     with spark_session("train", config.spark, REQUIRED_CONF) as spark:
         _look_first(spark, dataset, run, config)
+        supervisor = Supervisor(spark, dataset, run, config)
         with (
-            training_display(run, config.train.epochs, console),
-            epochs_tracked(tracking, run),
+            training_display(run, config.train.epochs, console, supervisor.cancel),
+            epochs_tracked(tracking, run, supervisor.cancel),
         ):
-            train_until_done(spark, dataset, run, config.model, config.train, config.supervise)
+            supervisor.train()
     history = run_folder.read_history(run)
     if not is_over(history, config.train):
         raise TrainingError(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bench.train import free_ports
+from skinclf.attempt import begin_attempt
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.learn.trainer import class_weights, make_optimizer
-from skinclf.run_folder import begin_attempt
 from skinclf.storage import write_text
 
 WORKER = """
@@ -42,7 +42,7 @@ def train_with(workers: int, dataset: Path, run: Path) -> tuple[list[float], np.
     processes = [subprocess.Popen([*command, str(n), addresses]) for n in range(workers)]
     assert [process.wait(timeout=240) for process in processes] == [0] * workers
     rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    with np.load(run / "checkpoints" / "epoch-0002.npz") as checkpoint:
+    with np.load(run / "checkpoints" / "epoch-0002-test.npz") as checkpoint:
         kept = [checkpoint[name].ravel() for name in sorted(checkpoint) if "model" in name]
     assert kept[0].dtype == np.float64
     losses = [row[name] for row in rows for name in ("loss", "val_loss", "balanced_accuracy")]
