@@ -107,6 +107,13 @@ class AugmentConfig(Section):
         return self.moves or self.brightness > 0 or self.contrast > 0
 
 
+WHERE_AND_HOW = {
+    *("slots", "local_mode", "threads_per_slot"),
+    *("memory_mb", "keep_checkpoints", "checkpoint_minutes"),
+}
+"""Settings of [train] that change nothing in what is learned."""
+
+
 class TrainConfig(Section):
     """How the network is trained."""
 
@@ -140,9 +147,10 @@ class TrainConfig(Section):
     def learned(self) -> dict[str, Any]:
         """The settings that decide what is learned, by dotted key.
 
-        The rest says how much memory is used and how often is written; it may change on the way.
+        The rest says where training runs, how much memory is used and how often is written; it
+        may change on the way.
         """
-        tree = self.model_dump(exclude={"memory_mb", "keep_checkpoints", "checkpoint_minutes"})
+        tree = self.model_dump(exclude=WHERE_AND_HOW)
         augment = tree.pop("augment")
         return tree | {f"augment.{key}": value for key, value in augment.items()}
 

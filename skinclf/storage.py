@@ -81,8 +81,9 @@ def read_text(path: str) -> str:
 def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:
     """Write a file under a temporary name, then rename it: readers see all of it or none.
 
-    Where it is `durable`, that holds after a crash of the machine too. Raises StorageError where the storage is full or may not be written to; other OSErrors, such
-    as a connection that was lost, as they are.
+    Where it is `durable`, that holds after a crash of the machine, too. Raises StorageError where
+    the storage is full or may not be written to; other OSErrors, such as a connection that was
+    lost, as they are.
     """
     file_system, inner = locate(path)
     temporary = f"{inner}.tmp-{uuid4().hex}"

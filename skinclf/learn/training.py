@@ -37,7 +37,6 @@ from skinclf.learn.trainer import (
     make_trainer,
     metrics_of,
     model_bytes,
-    seed_dropout,
 )
 
 
@@ -170,10 +169,9 @@ def train_epoch(
         steps=range(position.step, steps),
     )
     sums, before = np.array(position.sums), position.seconds
-    seed_dropout(trainer.model, config.seed, epoch, position.step, job.place.index)
     started = saved = time.monotonic()
     for step, batch in enumerate(batches, start=position.step + 1):
-        sums += trainer.train_step(batch.pixels, batch.labels, batch.draws).numpy()
+        sums += trainer.train_step(batch).numpy()
         if not np.isfinite(sums[0]):
             raise diverged(config, epoch, step, "the loss is")
         now = time.monotonic()
@@ -216,5 +214,5 @@ def validate(trainer: Trainer, reader: ShardReader, job: Job) -> Sums:
     job.tell("validating")
     for step, images in enumerate(plain_batches(reader, job.config.global_batch), start=1):
         job.tell("validating", validation_step=step)
-        total += trainer.test_step(images.pixels, images.labels).numpy()
+        total += trainer.test_step(images).numpy()
     return trainer.sum_over_workers(total).numpy()

@@ -1,5 +1,6 @@
 import inspect
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,38 +10,49 @@ import pytest
 
 from bench.train import free_ports
 from skinclf.attempt import begin_attempt
+from skinclf.checkpoint_folder import checkpoint_names
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.learn.trainer import class_weights, make_optimizer
-from skinclf.storage import write_text
 
 WORKER = """
-import json, sys
+import json, os, signal, sys
 from skinclf.learn import import_tensorflow
 import_tensorflow()
 from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.learn.cluster import Place
 from skinclf.learn.training import Job, train
-dataset, run, index, addresses = sys.argv[1:]
+dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
 config = TrainConfig(
-    precision="float64", dropout=0, epochs=2, global_batch=32, shuffle_window=16,
+    precision="float64", dropout=0.5, epochs=2, global_batch=32, shuffle_window=16,
+    checkpoint_minutes=1e-9,
     augment={"flip": True, "rotate": True, "shift": 0.05, "brightness": 0.1},
 )
+def report(doing, epoch=0, step=0, **_):
+    if f"{epoch}-{step}" == killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
 place = Place(int(index), tuple(filter(None, addresses.split(","))), threads=1)
-train(Job(Dataset.read(dataset), run, ModelConfig(), config, place, "test"), "")
+train(Job(Dataset.read(dataset), run, ModelConfig(), config, place, "test", report), resume)
 """
 
 
-def train_with(workers: int, dataset: Path, run: Path) -> tuple[list[float], np.ndarray]:
-    """The losses and the weights of a float64 training by real workers, each a process."""
-    write_text(str(run / "config.toml"), "")
-    begin_attempt(str(run), "test")
+def run_workers(
+    workers: int, dataset: Path, run: Path, resume: str = "", killed_at: str = ""
+) -> list[int]:
+    """Exit statuses of a float64 training by real workers, each a process, which are all killed
+    when they report the step `killed_at` (EPOCH-STEP).
+    """
     ports = free_ports(workers) if workers > 1 else []
     addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    more = [addresses, resume, killed_at]
     command = [sys.executable, "-c", WORKER, str(dataset), str(run)]
-    processes = [subprocess.Popen([*command, str(n), addresses]) for n in range(workers)]
-    assert [process.wait(timeout=240) for process in processes] == [0] * workers
+    processes = [subprocess.Popen([*command, str(n), *more]) for n in range(workers)]
+    return [process.wait(timeout=240) for process in processes]
+
+
+def learned(run: Path) -> tuple[list[float], np.ndarray]:
+    """The losses and the weights of a finished training of two epochs."""
     rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     with np.load(run / "checkpoints" / "epoch-0002-test.npz") as checkpoint:
         kept = [checkpoint[name].ravel() for name in sorted(checkpoint) if "model" in name]
@@ -49,21 +61,49 @@ def train_with(workers: int, dataset: Path, run: Path) -> tuple[list[float], np.
     return losses, np.concatenate(kept)
 
 
-@pytest.mark.slow
-def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
-    road: Path, tmp_path: Path
-) -> None:
-    """In float64, with augmentation, without dropout (whose masks are each worker's own).
+@pytest.fixture(scope="module")
+def one_worker(road: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one worker that nothing happened to."""
+    run = tmp_path_factory.mktemp("one")
+    begin_attempt(str(run), "test")
+    assert run_workers(1, road / "dataset", run) == [0]
+    return run
 
-    Sums of gradients are rounded in another order: some 1e-16 of their size, which Adam's
+
+def assert_same_but_for_the_order_of_adding(run: Path, alone: Path) -> None:
+    """Sums of gradients are rounded in another order: some 1e-16 of their size, which Adam's
     division and eight steps make some 1e-10 at most. In float32 the same noise starts at 1e-7,
     which is why tests in float32 can only ask for 1e-3.
     """
-    losses, alone = train_with(1, road / "dataset", tmp_path / "1")
-    for workers in (2, 4):
-        theirs, weights = train_with(workers, road / "dataset", tmp_path / str(workers))
-        assert theirs == pytest.approx(losses, rel=1e-9)
-        assert np.abs(weights - alone).max() < 1e-8
+    (losses, weights), (their_losses, their_weights) = learned(run), learned(alone)
+    assert losses == pytest.approx(their_losses, rel=1e-9)
+    assert np.abs(weights - their_weights).max() < 1e-8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 4])
+def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
+    road: Path, one_worker: Path, tmp_path: Path, workers: int
+) -> None:
+    """In float64, with augmentation and with dropout."""
+    begin_attempt(str(tmp_path), "test")
+    assert run_workers(workers, road / "dataset", tmp_path) == [0] * workers
+    assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
+
+
+@pytest.mark.slow
+def test_a_killed_training_of_two_workers_goes_on_with_one(
+    road: Path, one_worker: Path, tmp_path: Path
+) -> None:
+    """The cluster has lost a machine for good, in the middle of the second epoch."""
+    begin_attempt(str(tmp_path), "test")
+    statuses = run_workers(2, road / "dataset", tmp_path, killed_at="2-3")
+    assert statuses[0] == -signal.SIGKILL
+    assert statuses[1] != 0  # killed, or told by TensorFlow that its peer is
+    reached = checkpoint_names(str(tmp_path))[-1]
+    assert reached.place == (1, 2)
+    assert run_workers(1, road / "dataset", tmp_path, resume=str(reached)) == [0]
+    assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
 
 
 def test_the_private_hooks_of_tensorflow_are_where_they_were() -> None:
