@@ -120,12 +120,15 @@ def test_a_training_process_that_stands_still(
 def test_an_executor_that_stands_still_with_all_its_processes(
     road: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
-    """As when a machine freezes: Spark gives it up after spark.network.timeout."""
+    """As when a machine freezes: Spark gives it up after spark.network.timeout.
+
+    The other limits are far from what a loaded machine needs to import TensorFlow.
+    """
     training = Training(
         road,
         road / "run-frozen",
         cluster,
-        *("supervise.silence_seconds=8", "supervise.start_seconds=60"),
+        "supervise.silence_seconds=60",
         *("spark.conf.spark.network.timeout=20s", "spark.conf.spark.network.timeoutInterval=5s"),
         "spark.conf.spark.executor.heartbeatInterval=4s",
     )
