@@ -44,7 +44,7 @@ CONFIG, HISTORY = "config.toml", "history.jsonl"
 RESTARTS, TENSORBOARD = "restarts.jsonl", "tensorboard"
 MODEL, LABELS, CARD = "model.keras", "labels.json", "model_card.md"
 FIGURES, EVALUATION = "figures", "evaluation"
-METRICS = "metrics.json"  # of each set in EVALUATION
+METRICS, REPORT, CONFUSION = "metrics.json", "report.html", "confusion.png"  # of each set in it
 
 
 def open_run(path: str, config: Config, dataset: Dataset) -> bool:

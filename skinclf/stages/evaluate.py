@@ -21,12 +21,7 @@ from skinclf.metrics.assessment import assess
 from skinclf.model_card import write_card
 from skinclf.predictions import Predictions, predictions_of
 from skinclf.schemas import TENSORS
-from skinclf.stages.evaluation_report import (
-    CONFUSION,
-    REPORT,
-    most_confident_errors,
-    write_report,
-)
+from skinclf.stages.evaluation_report import most_confident_errors, write_report
 from skinclf.storage import absolute, delete, hadoop_path, join, locate, write_text
 from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
 from skinclf.tables.images import ROW
@@ -37,7 +32,7 @@ from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
 from skinclf.tables.splits import SPLITS
-from skinclf.tracking import Tracking
+from skinclf.tracking import send_to_mlflow
 
 PREDICTIONS, NEAR_DUPLICATES = "predictions", "near-duplicates"
 
@@ -106,9 +101,8 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     }
     write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
     report = write_report(metrics, predictions, errors, pictures, run, folder)
-    card = write_card(run)
-    names = (REPORT, run_folder.METRICS, CONFUSION)
-    _track(config, run, metrics, card, [join(folder, name) for name in names])
+    write_card(run)
+    send_to_mlflow(config, run)
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
 
@@ -220,12 +214,3 @@ def _validation(
 def _pixels(tensors: DataFrame, image_ids: list[str]) -> dict[str, bytes]:
     rows = tensors.where(F.col("image_id").isin(image_ids)).select("image_id", "pixels").collect()
     return {row.image_id: bytes(row.pixels) for row in rows}
-
-
-def _track(config: Config, run: str, metrics: dict[str, Any], card: str, files: list[str]) -> None:
-    tracking = Tracking.of_run(config, run)
-    if tracking:
-        name = metrics["set"]
-        tracking.results({f"{name}_{key}": value for key, value in metrics["model"].items()})
-        tracking.files([card])
-        tracking.files(files, f"{run_folder.EVALUATION}/{name}")

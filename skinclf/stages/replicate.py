@@ -13,9 +13,8 @@ from skinclf.config import Config
 from skinclf.dataset_folder import EXPLORATION, MANIFEST, Dataset
 from skinclf.errors import DatasetError
 from skinclf.report import render
-from skinclf.run_folder import EVALUATION, FIGURES, METRICS
+from skinclf.run_folder import CONFUSION, EVALUATION, FIGURES, METRICS
 from skinclf.stages.evaluate import evaluate
-from skinclf.stages.evaluation_report import CONFUSION
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train

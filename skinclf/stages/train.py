@@ -20,7 +20,7 @@ from skinclf.report import png
 from skinclf.stages.training_display import training_display
 from skinclf.storage import absolute, exists, join, write_bytes
 from skinclf.tables.session import spark_session
-from skinclf.tracking import Tracking, epochs_tracked
+from skinclf.tracking import Tracking, epochs_tracked, send_to_mlflow
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     if run_folder.open_run(run, config, dataset):
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
         describe(run)  # a driver that was killed at the very end did not
+        send_to_mlflow(config, run)
         return run_folder.read_history(run)
     _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
@@ -58,16 +59,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
             f"Is this folder on storage that driver and executors share?"
         )
     describe(run)
-    if tracking:
-        names = (
-            run_folder.CONFIG,
-            run_folder.HISTORY,
-            run_folder.LABELS,
-            run_folder.MODEL,
-            run_folder.CARD,
-        )
-        tracking.files([join(run, name) for name in names])
-        tracking.finish()
+    send_to_mlflow(config, run)
     epoch = final_epoch(history, config.train)
     model = join(run, run_folder.MODEL)
     log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), model)
