@@ -133,7 +133,7 @@ class TrainConfig(Section):
     logit_adjustment: NonNegativeFloat = 0.0
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
-    seed: int = 2020
+    seed: NonNegativeInt = 2020
     best_metric: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
     early_stopping: NonNegativeInt = 0
     final_weights: Literal["last", "best"] = "last"

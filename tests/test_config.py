@@ -68,6 +68,7 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
         ("trian.epochs=3", ["trian:", "did you mean train?"]),
         ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
         ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
+        ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
         ("train.epochs=0", ["train.epochs:", "greater than 0"]),
         ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
         ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),

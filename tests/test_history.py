@@ -1,5 +1,17 @@
-from skinclf.config import TrainConfig
-from skinclf.history import Epoch, best_epoch, final_epoch, is_over
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.shards import dataset_of
+from skinclf.config import Config, DatasetConfig, RunConfig, TrainConfig
+from skinclf.dataset_folder import TensorFile
+from skinclf.errors import ConfigError
+from skinclf.history import Epoch, best_epoch, check_best_is_known, final_epoch, is_over
+from skinclf.stages.train import train
+from skinclf.storage import write_text
 
 
 def history(*val_losses: float) -> list[Epoch]:
@@ -14,6 +26,40 @@ def test_the_best_epoch_has_the_lowest_loss_or_the_highest_of_anything_else() ->
         {"epoch": 3, "val_accuracy": 0.7},
     ]
     assert best_epoch(rows, "val_accuracy") == 2
+
+
+def test_an_epoch_without_a_number_is_never_the_best() -> None:
+    assert best_epoch(history(math.nan, 3, 2, math.nan), "val_loss") == 3
+    assert best_epoch(history(math.nan, math.nan), "val_loss") is None
+    assert best_epoch([{"epoch": 1, "loss": 1.0}], "val_accuracy") is None
+    hopeful = TrainConfig(epochs=9, early_stopping=3, final_weights="best")
+    assert not is_over(history(math.nan, math.nan), hopeful)
+    assert is_over(history(math.nan, math.nan, math.nan), hopeful)
+    assert final_epoch(history(math.nan, math.nan, math.nan), hopeful) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"early_stopping": 3}, r"train\.early_stopping: the best epoch"),
+        ({"final_weights": "best"}, r"train\.final_weights = \"best\": the best epoch"),
+    ],
+)
+def test_the_best_epoch_is_refused_where_there_is_no_validation_split(
+    tmp_path: Path, settings: dict[str, Any], named: str
+) -> None:
+    """By `train`, before Spark starts and before anything is written."""
+    files = [TensorFile(path="0.parquet", split="train", shard=0, rows=64)]
+    write_text(str(tmp_path / "dataset.json"), dataset_of(files, "").to_json())
+    config = Config(
+        dataset=DatasetConfig(path=str(tmp_path)),
+        run=RunConfig(path=str(tmp_path / "run")),
+        train=TrainConfig(**settings),
+    )
+    with pytest.raises(ConfigError, match=f"{named} is chosen by val_loss"):
+        train(config, Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+    check_best_is_known(config.train, validation_images=1)
 
 
 def test_training_is_over_after_all_epochs_or_too_many_without_a_better_one() -> None:

@@ -97,15 +97,16 @@ def trainer_of(
         placed = tf.identity(local)  # on this replica's device, where the collective runs
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
-    @tf.function(input_signature=[PIXELS, LABELS, RANDOM, SEEDS])
+    # Nothing below needs AutoGraph, which leaves the files that it generates behind.
+    @tf.function(input_signature=[PIXELS, LABELS, RANDOM, SEEDS], autograph=False)
     def train_step(*batch: tf.Tensor) -> tf.Tensor:
         return strategy.run(learn, args=batch)
 
-    @tf.function(input_signature=[PIXELS, LABELS])
+    @tf.function(input_signature=[PIXELS, LABELS], autograph=False)
     def test_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return strategy.run(test, args=(pixels, labels))
 
-    @tf.function(input_signature=[SUMS])
+    @tf.function(input_signature=[SUMS], autograph=False)
     def sum_over_workers(local: tf.Tensor) -> tf.Tensor:
         return strategy.run(add_up, args=(local,))
 
@@ -150,7 +151,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimize
     if config.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 

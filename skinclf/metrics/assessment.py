@@ -22,7 +22,7 @@ from skinclf.metrics.calibration import (
     tempered,
 )
 from skinclf.metrics.classes import AREAS, RATES, areas, rates_at_half, rates_by_answer
-from skinclf.metrics.coverage import coverage_rows, unlike_validation
+from skinclf.metrics.coverage import coverage_rows
 from skinclf.metrics.intervals import lesion_intervals
 from skinclf.metrics.screening import screening
 from skinclf.metrics.subgroups import subgroups
@@ -62,7 +62,6 @@ def assess(
             screening(predictions, validation, wanted, rounds) for wanted in sensitivities
         ],
         "coverage": coverage_rows(predictions),
-        "unlike_validation": unlike_validation(predictions, validation),
         "subgroups": subgroups(predictions, rounds),
     }
 

@@ -11,7 +11,7 @@ from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.figures.training import history_figures
-from skinclf.history import Epoch, final_epoch, is_over
+from skinclf.history import Epoch, check_best_is_known, final_epoch, is_over
 from skinclf.launch import REQUIRED_CONF, Supervisor
 from skinclf.learn.batches import check_divides, steps_an_epoch
 from skinclf.model_card import write_card
@@ -35,6 +35,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     """
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
+    check_best_is_known(config.train, sum(dataset.rows_of("val")))
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
     run = absolute(config.run.path)
     if run_folder.open_run(run, config, dataset):

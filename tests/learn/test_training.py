@@ -3,17 +3,24 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from bench.train import free_ports
 from skinclf.attempt import begin_attempt
-from skinclf.checkpoint_folder import checkpoint_names
-from skinclf.config import TrainConfig
+from skinclf.checkpoint_folder import CheckpointFolder, checkpoint_names
+from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
-from skinclf.learn.trainer import class_weights, make_optimizer
+from skinclf.errors import TrainingError
+from skinclf.learn.cluster import Place
+from skinclf.learn.trainer import class_weights, make_optimizer, make_trainer
+from skinclf.learn.training import Job, save, start_of_epoch, train
+from tests.learn.conftest import MakeDataset
 
 WORKER = """
 import json, os, signal, sys
@@ -131,15 +138,52 @@ def test_a_cosine_schedule_warms_up_and_ends_at_nothing() -> None:
     assert float(plain._learning_rate(0)) == pytest.approx(0.01)
 
 
-def test_adamw_leaves_biases_alone() -> None:
-    import keras
-
+def test_adamw_leaves_biases_and_normalisation_alone() -> None:
     optimizer = make_optimizer(TrainConfig(optimizer="adamw", weight_decay=0.1), steps=5)
-    layer = keras.layers.Dense(3, name="dense")
-    layer.build((None, 2))
-    optimizer.build(layer.trainable_variables)
+    layers = [keras.layers.Dense(8, name="dense"), keras.layers.GroupNormalization(8)]
+    for layer in layers:
+        layer.build((None, 8))
+    variables = [variable for layer in layers for variable in layer.trainable_variables]
+    optimizer.build(variables)
     assert isinstance(optimizer, keras.optimizers.AdamW)
-    assert [optimizer._use_weight_decay(v) for v in layer.trainable_variables] == [True, False]
+    assert [variable.name for variable in variables] == ["kernel", "bias", "gamma", "beta"]
+    decayed = [optimizer._use_weight_decay(variable) for variable in variables]
+    assert decayed == [True, False, False, False]
+
+
+@pytest.fixture
+def job(make_dataset: MakeDataset, tmp_path: Path) -> Job:
+    """An epoch of two steps, for this process alone."""
+    dataset = make_dataset(shards=1, rows=8, group_rows=8)
+    labels = np.arange(8) % 7
+    file = Path(dataset.path) / "shard-0.parquet"
+    pq.write_table(pq.read_table(file).set_column(0, "label", [labels.astype(np.int32)]), file)
+    config = TrainConfig(epochs=1, global_batch=4)
+    run = str(tmp_path / "run")
+    begin_attempt(run, "test")
+    return Job(dataset, run, ModelConfig(name="compact"), config, Place(), "test")
+
+
+def test_a_training_leaves_nothing_in_the_temporary_folder(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    train(job, "")
+    assert (Path(job.run) / "model.keras").exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_weights_that_are_no_numbers_reach_no_checkpoint(job: Job) -> None:
+    """After an epoch's last update no loss of another step would tell."""
+    trainer = make_trainer(job.model, job.config, job.place, job.dataset)
+    folder = CheckpointFolder(job.run, job.attempt)
+    weights = trainer.model.get_weights()
+    trainer.model.set_weights([weights[0] * np.nan, *weights[1:]])
+    with pytest.raises(TrainingError, match="epoch 1, step 0: a weight is no longer a finite"):
+        save(trainer, job, folder, start_of_epoch([{"epoch": 1.0}]))
+    assert checkpoint_names(job.run) == []
 
 
 def test_balanced_classes_weigh_the_same_in_all() -> None:

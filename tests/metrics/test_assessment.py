@@ -5,7 +5,7 @@ import pytest
 
 from skinclf.labels import CODES, label_of
 from skinclf.metrics.assessment import assess
-from skinclf.metrics.coverage import coverage_rows, unlike_validation
+from skinclf.metrics.coverage import coverage_rows
 from skinclf.metrics.screening import screening, threshold_for
 from skinclf.metrics.subgroups import subgroups
 from skinclf.predictions import Predictions, age_band
@@ -39,12 +39,6 @@ def test_the_surest_answers_come_first() -> None:
     assert rows[1.0]["accuracy"] == 0.8
     assert rows[0.8]["accuracy"] == 1.0
     assert rows[0.9]["confidence"] == pytest.approx(0.56)
-
-
-def test_images_of_another_kind_are_less_sure_than_validation() -> None:
-    validation = melanomas([0.9 + n / 1000 for n in range(100)], [])
-    assert unlike_validation(validation, validation) == 0.05
-    assert unlike_validation(melanomas([0.7, 0.6, 0.95, 0.99], []), validation) == 0.5
 
 
 def test_figures_by_group_have_their_numbers() -> None:
@@ -82,3 +76,4 @@ def test_all_figures_are_json_even_where_classes_are_missing() -> None:
     assert told["classes"]["df"]["sensitivity"] is None
     assert told["classes"]["df"]["intervals"]["auc"] == [None, None]
     assert list(told["classes"]) == list(CODES)
+    assert "unlike_validation" not in told  # it was as low on images of other hospitals
