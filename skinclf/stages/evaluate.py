@@ -99,6 +99,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
             rounds=settings.bootstrap,
         ),
     }
+    _warn_of_thresholds(metrics)
     write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
     report = write_report(metrics, predictions, errors, pictures, run, folder)
     write_card(run)
@@ -209,6 +210,18 @@ def _validation(
         return None
     split = tensors.where("split = 'val'")
     return predictions_of(predicted_tensors(split, predictor, settings.batch_images).toArrow())
+
+
+def _warn_of_thresholds(metrics: dict[str, Any]) -> None:
+    for row in metrics["melanoma"]:
+        if row["expected_sensitivity"] < row["wanted_sensitivity"]:
+            log.warning(
+                "melanoma at a sensitivity of %.2f: the %s images have too few melanomas to choose "
+                "a threshold for it; %.2f is to be expected of this one",
+                row["wanted_sensitivity"],
+                metrics["chosen_on"],
+                row["expected_sensitivity"],
+            )
 
 
 def _pixels(tensors: DataFrame, image_ids: list[str]) -> dict[str, bytes]:
