@@ -67,9 +67,8 @@ def assess(
         "model": summary(labels, probabilities),
         "baseline": summary(labels, always_majority(probabilities)),
         "intervals": {
-            name: limits.tolist()
-            for name, limits in zip(WHOLE, whole, strict=True)
-            if not np.isnan(limits).any()
+            name: [number(low), number(high)]
+            for name, (low, high) in zip(WHOLE, whole, strict=True)
         },
         "classes": _classes(predictions, classes),
         "confusion": confusion(labels, predictions.answers).tolist(),

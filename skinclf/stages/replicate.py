@@ -64,9 +64,10 @@ class Replicated:
         ]
 
 
-def with_interval(value: float, interval: Sequence[float] | None = None) -> str:
+def with_interval(value: float, interval: Sequence[float | None] | None = None) -> str:
     """A figure, with its 95 % interval where it has one."""
-    limits = f" ({'–'.join(f'{limit:.3f}' for limit in interval)})" if interval else ""
+    known = [f"{limit:.3f}" for limit in interval or () if limit is not None]
+    limits = f" ({'–'.join(known)})" if known else ""
     return f"{value:.4f}{limits}"
 
 
