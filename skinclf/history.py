@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from skinclf.config import TrainConfig
 from skinclf.errors import ConfigError
+from skinclf.labels import CODES
 
 Epoch = dict[str, float]
 """One line of history.jsonl: `epoch` (from 1), `loss`, `accuracy`, `binary_accuracy`,
-`balanced_accuracy`, the same of the validation split as `val_…`, `learning_rate`, `seconds`,
-`images_per_second`."""
+`balanced_accuracy`, the same of the validation split as `val_…` with the shares that are predicted
+as each class (`val_predicted_nv`), `learning_rate`, `seconds`, `images_per_second`."""
 
 
 def best_epoch(history: Sequence[Epoch], metric: str) -> int | None:
@@ -49,3 +50,13 @@ def final_epoch(history: Sequence[Epoch], config: TrainConfig) -> int:
     """The epoch whose weights the model gets: the last, too, where no epoch is the best."""
     best = best_epoch(history, config.best_metric) if config.final_weights == "best" else None
     return best or len(history)
+
+
+def validation_shares(history: Sequence[Epoch], config: TrainConfig) -> dict[str, float]:
+    """Class → the share of the validation images that the finished model predicts as it.
+
+    Empty where there is no validation split, or an earlier version of skinclf trained.
+    """
+    row = history[final_epoch(history, config) - 1]
+    names = {code: f"val_predicted_{code}" for code in CODES}
+    return {code: row[name] for code, name in names.items() if name in row}

@@ -9,7 +9,15 @@ from bench.shards import dataset_of
 from skinclf.config import Config, DatasetConfig, RunConfig, TrainConfig
 from skinclf.dataset_folder import TensorFile
 from skinclf.errors import ConfigError
-from skinclf.history import Epoch, best_epoch, check_best_is_known, final_epoch, is_over
+from skinclf.history import (
+    Epoch,
+    best_epoch,
+    check_best_is_known,
+    final_epoch,
+    is_over,
+    validation_shares,
+)
+from skinclf.labels import CODES
 from skinclf.stages.train import train
 from skinclf.storage import write_text
 
@@ -74,3 +82,13 @@ def test_training_is_over_after_all_epochs_or_too_many_without_a_better_one() ->
 def test_the_model_gets_the_last_or_the_best_epoch_s_weights() -> None:
     assert final_epoch(history(3, 1, 2), TrainConfig()) == 3
     assert final_epoch(history(3, 1, 2), TrainConfig(final_weights="best")) == 2
+
+
+def test_drift_is_measured_against_what_the_model_predicts_for_validation_images() -> None:
+    """Not against the training set: logit adjustment predicts other shares on purpose."""
+    rows = [row | {f"val_predicted_{code}": 1 / 7 for code in CODES} for row in history(1, 2)]
+    rows[0]["val_predicted_nv"] = 0.6
+    best = TrainConfig(final_weights="best")
+    assert validation_shares(rows, best)["nv"] == 0.6
+    assert validation_shares(rows, TrainConfig())["nv"] == 1 / 7
+    assert validation_shares(history(1, 2), best) == {}

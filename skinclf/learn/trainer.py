@@ -225,6 +225,17 @@ def metrics_of(sums: Sums) -> dict[str, float]:
     }
 
 
+def predicted_shares(sums: Sums) -> dict[str, float]:
+    """`Sums` → `predicted_nv` and so on: the share of the images that is predicted as each class.
+
+    Empty where no image was seen.
+    """
+    if sums[3] == 0:
+        return {}
+    predicted = sums[4:].reshape(len(CODES), len(CODES)).sum(axis=0) / sums[3]
+    return {f"predicted_{code}": float(predicted[label]) for label, code in enumerate(CODES)}
+
+
 def model_bytes(weights: list[NDArray], network: ModelConfig, dropout: float) -> bytes:
     """model.keras as bytes: a plain float32 network that knows no strategy."""
     plain = build_network(network, dropout)

@@ -37,6 +37,7 @@ from skinclf.learn.trainer import (
     make_trainer,
     metrics_of,
     model_bytes,
+    predicted_shares,
 )
 
 
@@ -195,10 +196,11 @@ def train_epoch(
 def epoch_row(position: Position, trainer: Trainer, val_sums: Sums) -> Epoch:
     """The line of history of an epoch whose steps have all been taken."""
     sums = np.array(position.sums)
+    validation = metrics_of(val_sums) | predicted_shares(val_sums)
     return {
         "epoch": len(position.history) + 1,
         **metrics_of(sums),
-        **{f"val_{name}": value for name, value in metrics_of(val_sums).items()},
+        **{f"val_{name}": value for name, value in validation.items()},
         "learning_rate": float(trainer.optimizer.learning_rate.numpy()),
         "seconds": position.seconds,
         "images_per_second": float(sums[3]) / position.seconds,

@@ -18,7 +18,13 @@ from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.learn.cluster import Place
-from skinclf.learn.trainer import class_weights, make_optimizer, make_trainer
+from skinclf.learn.trainer import (
+    SUMS,
+    class_weights,
+    make_optimizer,
+    make_trainer,
+    predicted_shares,
+)
 from skinclf.learn.training import Job, save, start_of_epoch, train
 from tests.learn.conftest import MakeDataset
 
@@ -173,6 +179,17 @@ def test_a_training_leaves_nothing_in_the_temporary_folder(
     train(job, "")
     assert (Path(job.run) / "model.keras").exists()
     assert list(temporary.iterdir()) == []
+
+
+def test_the_shares_predicted_on_validation_stand_in_the_history() -> None:
+    sums = np.zeros(SUMS.shape[0])
+    sums[3] = 4
+    confusion = sums[4:].reshape(7, 7)  # rows the truth, columns the prediction
+    confusion[5, 5], confusion[5, 4] = 1, 3
+    shares = predicted_shares(sums)
+    assert (shares["predicted_mel"], shares["predicted_nv"]) == (0.75, 0.25)
+    assert sum(shares.values()) == 1
+    assert predicted_shares(np.zeros(SUMS.shape[0])) == {}
 
 
 def test_weights_that_are_no_numbers_reach_no_checkpoint(job: Job) -> None:
