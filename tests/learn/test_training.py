@@ -25,7 +25,8 @@ from skinclf.learn.trainer import (
     make_trainer,
     predicted_shares,
 )
-from skinclf.learn.training import Job, save, start_of_epoch, train
+from skinclf.learn.training import Job, save, start_of_epoch, train, write_curves
+from skinclf.run_folder import read_history
 from tests.learn.conftest import MakeDataset
 
 WORKER = """
@@ -190,6 +191,15 @@ def test_the_shares_predicted_on_validation_stand_in_the_history() -> None:
     assert (shares["predicted_mel"], shares["predicted_nv"]) == (0.75, 0.25)
     assert sum(shares.values()) == 1
     assert predicted_shares(np.zeros(SUMS.shape[0])) == {}
+
+
+def test_an_attempt_that_is_no_longer_the_current_one_leaves_the_history_alone(job: Job) -> None:
+    history = [{"epoch": float(n), "loss": 1.0} for n in range(1, 7)]
+    write_curves(job, history)
+    begin_attempt(job.run, "other")
+    with pytest.raises(TrainingError, match="another attempt"):
+        write_curves(job, history[:4])
+    assert len(read_history(job.run)) == 6
 
 
 def test_weights_that_are_no_numbers_reach_no_checkpoint(job: Job) -> None:
