@@ -99,7 +99,8 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
 
 def _read(run: str) -> tuple[list[Epoch], Beat]:
     """The epochs that are finished, and the first worker's last heartbeat."""
-    return read_history(run), read_beat(run, current_attempt(run), 0)
+    attempt = current_attempt(run)
+    return read_history(run), read_beat(run, attempt, 0) if attempt else {}
 
 
 class Lines:
