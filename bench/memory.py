@@ -65,7 +65,7 @@ def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     rows = config.global_batch // dataset.shards
     for step, batch in enumerate(training_batches(reader, order, rows_a_shard=rows, steps=steps)):
         if step < 3:
-            trainer.train_step(batch.pixels, batch.labels, batch.draws)
+            trainer.train_step(batch)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -4,15 +4,18 @@
 
 Reads what `skinclf evaluate` left of each run. The intervals hold both chances: each round of the
 bootstrap draws the lesions that are tested and, of the runs, as many as there are. With --against,
-the mean of other runs and the difference, for which both answer the same drawn lesions.
+the mean of other runs and the difference, for which both answer the same drawn lesions. Of one run
+alone nothing tells what its seed did: its interval holds the lesions' chance only.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy import stats
 
 from bench.measure import print_table
 from skinclf.metrics.assessment import WHOLE, whole_set
@@ -62,8 +65,24 @@ def mean(
     random: np.random.Generator | None,
 ) -> Figures:
     """WHOLE in the mean of `runs`; with `random`, of as many drawn from them."""
-    drawn = range(len(runs)) if random is None else random.integers(0, len(runs), len(runs))
-    return np.mean([runs[number](weights) for number in drawn], axis=0)
+    figures = np.array([run(weights) for run in runs])
+    whole: Figures = figures.mean(axis=0)
+    if random is None or len(runs) == 1:
+        return whole
+    drawn = figures[random.integers(0, len(runs), len(runs))].mean(axis=0)
+    return whole + widening(len(runs)) * (drawn - whole)
+
+
+@cache
+def widening(runs: int) -> float:
+    """By how much the bootstrap's spread over so few runs is too narrow.
+
+    The variance of runs drawn with replacement is (n - 1) / n of the sample's, and the percentiles
+    are a normal distribution's instead of Student's t (Hesterberg 2015, section 3.2).
+    """
+    quantile = 0.975
+    student = stats.t.ppf(quantile, runs - 1) / stats.norm.ppf(quantile)
+    return float(student * np.sqrt(runs / (runs - 1)))
 
 
 def told(

@@ -179,7 +179,9 @@ def evaluate(
             (
                 name.replace("_", " "),
                 f"{value:.4f}",
-                " – ".join(f"{limit:.3f}" for limit in intervals.get(name, [])),
+                " – ".join(
+                    f"{limit:.3f}" for limit in intervals.get(name, []) if limit is not None
+                ),
                 f"{metrics['baseline'][name]:.4f}",
             )
             for name, value in metrics["model"].items()

@@ -117,6 +117,13 @@ class AugmentConfig(Section):
         return self.moves or self.brightness > 0 or self.contrast > 0
 
 
+WHERE_AND_HOW = {
+    *("slots", "local_mode", "threads_per_slot"),
+    *("memory_mb", "keep_checkpoints", "checkpoint_minutes"),
+}
+"""Settings of [train] that change nothing in what is learned."""
+
+
 class TrainConfig(Section):
     """How the network is trained."""
 
@@ -136,7 +143,7 @@ class TrainConfig(Section):
     logit_adjustment: NonNegativeFloat = 0.0
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
-    seed: int = 2020
+    seed: NonNegativeInt = 2020
     best_metric: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
     early_stopping: NonNegativeInt = 0
     final_weights: Literal["last", "best"] = "last"
@@ -150,9 +157,10 @@ class TrainConfig(Section):
     def learned(self) -> dict[str, Any]:
         """The settings that decide what is learned, by dotted key.
 
-        The rest says how much memory is used and how often is written; it may change on the way.
+        The rest says where training runs, how much memory is used and how often is written; it
+        may change on the way.
         """
-        tree = self.model_dump(exclude={"memory_mb", "keep_checkpoints", "checkpoint_minutes"})
+        tree = self.model_dump(exclude=WHERE_AND_HOW)
         augment = tree.pop("augment")
         return tree | {f"augment.{key}": value for key, value in augment.items()}
 

@@ -37,6 +37,10 @@ class RunError(UsageError):
     """A run folder is missing, unfinished, or belongs to another training."""
 
 
+class DamagedCheckpoint(RunError):
+    """A checkpoint is truncated or otherwise not what was written; one before it may be whole."""
+
+
 class LeakError(UsageError):
     """A test set has lesions, images or files that the model was trained on."""
 

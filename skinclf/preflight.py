@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
@@ -22,8 +23,8 @@ from skinclf.tables.slots import wait_for_slots
 TENSORFLOW_MB = 1300
 """What a training process takes before its images, as measured."""
 
-FOLDER = "preflight"
 CONNECT_SECONDS = 5.0
+DRIVER = "driver.txt"
 
 Report = dict[str, Any]
 """What a task found: plain values, so that it goes through Spark whatever versions there are."""
@@ -62,16 +63,26 @@ def preflight(
         except TrainingError as error:
             return [*checks, Check("slots", False, f"too few for {config.slots}", str(error))]
         checks.append(Check("slots", True, f"{config.slots} at once"))
-    ours = FOLDER if exists(run) else ""  # a run that is not there yet is not made
-    write_text(join(run, FOLDER, "driver.txt"), run)
+    probe = _probe_folder(run)
+    write_text(join(probe, DRIVER), probe)
     try:
         if config.local_mode:
-            reports = [_report(run, dataset.path, 0, [])]
+            reports = [_report(probe, dataset.path, 0, [])]
         else:
-            reports = _reports(spark, run, dataset.path, config.slots, supervise.ports)
-        return [*checks, *_of_reports(reports, dataset, run, config)]
+            reports = _reports(spark, probe, dataset.path, config.slots, supervise.ports)
+        return [*checks, *_of_reports(reports, dataset, probe, config)]
     finally:
-        delete(join(run, ours).rstrip("/"))
+        delete(probe)
+
+
+def _probe_folder(run: str) -> str:
+    """A folder for this probe alone, whose name nothing else has: it can be deleted whole.
+
+    It is inside the run folder or, as long as there is none, beside it: a training may make the
+    run folder at any moment, and then owns it.
+    """
+    name = f"preflight-{uuid4().hex}"
+    return join(run, name) if exists(run) else f"{run.rstrip('/')}-{name}"
 
 
 def check_fit(checks: list[Check]) -> None:
@@ -106,11 +117,11 @@ def _of_settings(spark: SparkSession) -> list[Check]:
 
 
 def _of_reports(
-    reports: list[Report], dataset: Dataset, run: str, config: TrainConfig
+    reports: list[Report], dataset: Dataset, probe: str, config: TrainConfig
 ) -> list[Check]:
     return [
         _same_versions(reports),
-        _run_folder(reports, run),
+        _run_folder(reports, probe),
         _dataset(reports, dataset),
         *([] if config.local_mode else [_ports(reports)]),
         _memory(reports, dataset, config),
@@ -137,17 +148,17 @@ def _same_versions(reports: list[Report]) -> Check:
     )
 
 
-def _run_folder(reports: list[Report], run: str) -> Check:
+def _run_folder(reports: list[Report], probe: str) -> Check:
     problems = [f"{r['host']}: {r['run_problem']}" for r in reports if r["run_problem"]]
     problems = problems or [
         f"what {report['host']} wrote is not seen by the driver"
         for report in reports
-        if _text(join(run, FOLDER, f"{report['task']}.txt")) != report["host"]
+        if _text(join(probe, f"{report['task']}.txt")) != report["host"]
     ]
     return Check(
         "run folder",
         not problems,
-        "; ".join(problems) or f"{run} is read and written by all",
+        "; ".join(problems) or "read and written by all",
         "run.path has to be on storage that driver and executors share, and may write to",
     )
 
@@ -206,7 +217,7 @@ def _processors(reports: list[Report], config: TrainConfig) -> Check:
     )
 
 
-def _reports(spark: SparkSession, run: str, dataset: str, slots: int, ports: str) -> list[Report]:
+def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: str) -> list[Report]:
     """What each of `slots` barrier tasks finds; all of them run at once."""
 
     def look(_rows: Iterable[int]) -> Iterator[Report]:
@@ -216,7 +227,7 @@ def _reports(spark: SparkSession, run: str, dataset: str, slots: int, ports: str
             listener = held.enter_context(closing(listening_socket(ports)))
             address = f"{hosts[task.partitionId()]}:{listener.getsockname()[1]}"
             addresses = task.allGather(address)
-            report = _report(run, dataset, task.partitionId(), addresses)
+            report = _report(probe, dataset, task.partitionId(), addresses)
             task.barrier()  # every listener stays until all have tried it
         yield report
 
@@ -225,12 +236,12 @@ def _reports(spark: SparkSession, run: str, dataset: str, slots: int, ports: str
     return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
 
 
-def _report(run: str, dataset: str, task: int, addresses: list[str]) -> Report:
+def _report(probe: str, dataset: str, task: int, addresses: list[str]) -> Report:
     return {
         "task": task,
         "host": socket.gethostname(),
         "versions": versions(),
-        "run_problem": _write_problem(run, task),
+        "run_problem": _write_problem(probe, task),
         "manifest": _text(join(dataset, MANIFEST)),
         "closed": [problem for address in addresses for problem in _closed(address)],
         "free_mb": free_megabytes(),
@@ -239,11 +250,11 @@ def _report(run: str, dataset: str, task: int, addresses: list[str]) -> Report:
     }
 
 
-def _write_problem(run: str, task: int) -> str:
+def _write_problem(probe: str, task: int) -> str:
     try:
-        if read_text(join(run, FOLDER, "driver.txt")) != run:
+        if read_text(join(probe, DRIVER)) != probe:
             return "the driver's file has another content here"
-        write_text(join(run, FOLDER, f"{task}.txt"), socket.gethostname())
+        write_text(join(probe, f"{task}.txt"), socket.gethostname())
     except (OSError, StorageError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

@@ -4,9 +4,10 @@ runs/<name>/
   config.toml           resolved, so that a run can be repeated
   dataset.json          the dataset that it was trained on
   attempt.json          which attempt to train may write here
-  workers/              0.json …: what each worker does, every other second
+  workers/              what each worker of that attempt reports
   history.jsonl         one line an epoch
-  checkpoints/          epoch-0007.npz: the last few and the best; epoch-0007-step-000120.npz
+  checkpoints/          epoch-0007-ATTEMPT.npz: the last few and the best;
+                        epoch-0007-step-000120-ATTEMPT.npz
   restarts.jsonl        one line for each time that training started again, with its cause
   tensorboard/          the same history for TensorBoard
   mlflow.json           which run of MLflow this is, where it is tracked
@@ -20,37 +21,30 @@ runs/<name>/
 
 import hashlib
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 
-from skinclf.config import Config, TrainConfig
+from skinclf.config import Config
 from skinclf.config_file import parse_config, to_toml
 from skinclf.dataset_folder import MANIFEST, Dataset
-from skinclf.errors import RunError, TrainingError
-from skinclf.history import Epoch, best_epoch
+from skinclf.errors import RunError
+from skinclf.history import Epoch
 from skinclf.labels import CODES, NAMES
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 from skinclf.storage import (
-    delete,
     exists,
     join,
-    list_names,
     read_bytes,
     read_text,
     write_bytes,
     write_text,
 )
 
-CONFIG, HISTORY, ATTEMPT, WORKERS = "config.toml", "history.jsonl", "attempt.json", "workers"
-CHECKPOINTS, RESTARTS, TENSORBOARD = "checkpoints", "restarts.jsonl", "tensorboard"
+CONFIG, HISTORY = "config.toml", "history.jsonl"
+RESTARTS, TENSORBOARD = "restarts.jsonl", "tensorboard"
 MODEL, LABELS, CARD = "model.keras", "labels.json", "model_card.md"
 FIGURES, EVALUATION = "figures", "evaluation"
-METRICS = "metrics.json"  # of each set in EVALUATION
-
-Beat = dict[str, Any]
-"""What a worker told of itself last: `worker`, `host`, `pid`, `count`, `doing` and, in training,
-`epoch`, `step`, `steps`, `loss`, `images_per_second` (of all workers together)."""
+METRICS, REPORT, CONFUSION = "metrics.json", "report.html", "confusion.png"  # of each set in it
 
 
 def open_run(path: str, config: Config, dataset: Dataset) -> bool:
@@ -87,56 +81,6 @@ def read_config(path: str) -> Config:
     return parse_config(read_text(stored), stored)
 
 
-def begin_attempt(path: str, attempt: str) -> None:
-    """Let this attempt alone write to the run from now on; workers of earlier ones are forgotten.
-
-    A worker that was frozen and comes back, or another driver's, is refused by `check_attempt`.
-    """
-    delete(join(path, WORKERS))
-    write_text(join(path, ATTEMPT), json.dumps({"attempt": attempt}))
-
-
-def check_attempt(path: str, attempt: str) -> None:
-    """Raise TrainingError unless `attempt` is the one that may write."""
-    current = json.loads(read_text(join(path, ATTEMPT)))["attempt"]
-    if current != attempt:
-        raise TrainingError(
-            f"{path}: another attempt to train this run has begun; this one ({attempt}) ends. Was "
-            f"the same command started twice?"
-        )
-
-
-def write_checkpoint(
-    path: str, checkpoint: bytes, history: list[Epoch], step: int, config: TrainConfig
-) -> None:
-    """Add the checkpoint of `step` steps after the last epoch; remove those not to be kept.
-
-    Kept are the last few epochs', the best epoch's and, within an epoch, the last.
-    """
-    name = checkpoint_name(len(history), step)
-    write_bytes(join(path, CHECKPOINTS, name), checkpoint)
-    kept = {int(row["epoch"]) for row in history[-config.keep_checkpoints :]}
-    if history:
-        kept.add(best_epoch(history, config.best_metric))
-    names = {name, *(checkpoint_name(epoch) for epoch in kept)}
-    for found in checkpoint_names(path):
-        if found not in names:
-            delete(join(path, CHECKPOINTS, found))
-
-
-def checkpoint_name(epoch: int, step: int = 0) -> str:
-    """The name of the state after `epoch` whole epochs and `step` steps of the next."""
-    return f"epoch-{epoch:04}-step-{step:06}.npz" if step else f"epoch-{epoch:04}.npz"
-
-
-def checkpoint_names(path: str) -> list[str]:
-    """The checkpoints that are there, in the order of training."""
-    names = list_names(join(path, CHECKPOINTS))
-    found = (re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.npz", name) for name in names)
-    places = sorted((int(match[1]), int(match[2] or 0)) for match in found if match)
-    return [checkpoint_name(*place) for place in places]
-
-
 def add_restart(path: str, cause: str, checkpoint: str) -> None:
     """Note in restarts.jsonl that training starts again from `checkpoint`, and why."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
@@ -164,19 +108,6 @@ def write_tensorboard(path: str, epoch: int, files: dict[str, bytes]) -> None:
     for curve, content in files.items():
         name = f"events.out.tfevents.{epoch:010}.skinclf"
         write_bytes(join(path, TENSORBOARD, curve, name), content)
-
-
-def write_beat(path: str, beat: Beat) -> None:
-    """Tell what a worker does."""
-    write_text(join(path, WORKERS, f"{beat['worker']}.json"), json.dumps(beat))
-
-
-def read_beat(path: str, worker: int) -> Beat:
-    """What a worker of the current attempt told last; empty before it told anything."""
-    try:
-        return dict(json.loads(read_text(join(path, WORKERS, f"{worker}.json"))))
-    except FileNotFoundError:
-        return {}
 
 
 def write_model(path: str, model: bytes) -> None:

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,10 @@ from pyarrow import fs
 from skinclf.errors import StorageError
 
 S3 = re.compile("^s3[an]?://")
+
+TEMPORARY = re.compile(r".+\.tmp-[0-9a-f]{32}")
+"""Names of files that `write_bytes` has not renamed yet. Random: processes of two containers share
+host names and process ids."""
 
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 """Why a file can't be written now, nor when it is tried again."""
@@ -85,19 +90,25 @@ def read_text(path: str) -> str:
     return read_bytes(path).decode()
 
 
-def write_bytes(path: str, content: bytes) -> None:
+def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:
     """Write a file under a temporary name, then rename it: readers see all of it or none.
 
-    Raises StorageError where the storage is full or may not be written to; other OSErrors, such
-    as a connection that was lost, as they are.
+    Where it is `durable`, that holds after a crash of the machine, too. Raises StorageError where
+    the storage is full or may not be written to; other OSErrors, such as a connection that was
+    lost, as they are.
     """
     file_system, inner = locate(path)
-    temporary = f"{inner}.tmp-{os.getpid()}"
+    temporary = f"{inner}.tmp-{uuid4().hex}"
+    synced = durable and isinstance(file_system, fs.LocalFileSystem)
     try:
         file_system.create_dir(os.path.dirname(inner), recursive=True)
         with file_system.open_output_stream(temporary) as file:
             file.write(content)
+        if synced:  # else a crash can leave the new name with nothing in it
+            _sync(temporary)
         file_system.move(temporary, inner)
+        if synced:
+            _sync(os.path.dirname(inner))
     except OSError as error:
         with suppress(OSError):
             file_system.delete_file(temporary)
@@ -113,9 +124,30 @@ def write_table(table: pa.Table, path: str) -> None:
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def write_text(path: str, content: str) -> None:
+def _sync(path: str) -> None:
+    """Have a local file's content, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str, content: str, *, durable: bool = True) -> None:
     """`write_bytes` of UTF-8 text."""
-    write_bytes(path, content.encode())
+    write_bytes(path, content.encode(), durable=durable)
+
+
+def clear_temporaries(folder: str) -> None:
+    """Delete the files in `folder` that a killed writer did not rename any more.
+
+    For a folder's owner alone: a file that somebody writes now is one of them.
+    """
+    file_system, inner = locate(folder)
+    selector = fs.FileSelector(inner, allow_not_found=True)
+    for found in file_system.get_file_info(selector):
+        if found.type == fs.FileType.File and TEMPORARY.fullmatch(found.base_name):
+            file_system.delete_file(found.path)
 
 
 def delete(path: str) -> None:

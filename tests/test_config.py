@@ -33,6 +33,14 @@ def test_assignments_win_over_the_file(tmp_path: Path) -> None:
     assert (config.train.epochs, config.train.seed, config.dataset.path) == (7, 4, "/a b")
 
 
+def test_where_a_training_runs_is_no_part_of_what_it_learns() -> None:
+    """A cluster that has lost a machine for good resumes with fewer slots."""
+    here, there = Config(), load_config(None, ["train.slots=4", "train.local_mode=false"])
+    assert here.learned == there.learned
+    assert load_config(None, ["train.threads_per_slot=1"]).learned == here.learned
+    assert load_config(None, ["train.dropout=0.4"]).learned != here.learned
+
+
 def test_one_path_may_stand_without_brackets() -> None:
     assert load_config(None, ["archive.paths=a.zip"]).archive.paths == ("a.zip",)
     assert load_config(None, ['archive.paths=["a", "b"]']).archive.paths == ("a", "b")
@@ -60,6 +68,7 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
         ("trian.epochs=3", ["trian:", "did you mean train?"]),
         ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
         ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
+        ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
         ("train.epochs=0", ["train.epochs:", "greater than 0"]),
         ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
         ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),

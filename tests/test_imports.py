@@ -37,3 +37,22 @@ def modules_after_importing_cli() -> set[str]:
     code = "import sys, skinclf.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
+
+
+WATCHED_IMPORT = """
+import os, sys
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "tensorflow":
+            os.write(2, b"written during the import")
+            raise ImportError(name)
+sys.meta_path.insert(0, Finder)
+from skinclf.learn import import_tensorflow
+import_tensorflow()
+"""
+
+
+def test_what_is_written_to_stderr_while_tensorflow_is_imported_is_not_lost() -> None:
+    """The driver's own lines, and what a native crash says."""
+    done = subprocess.run([sys.executable, "-c", WATCHED_IMPORT], capture_output=True, text=True)
+    assert "written during the import" in done.stderr

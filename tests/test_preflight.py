@@ -1,8 +1,11 @@
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import SparkSession
 
+from bench.shards import dataset_of
 from skinclf import preflight as module
 from skinclf.config import SuperviseConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
@@ -31,6 +34,42 @@ def test_a_healthy_cluster_passes_and_nothing_is_left_behind(
     }
     assert "2 workers reach each other" in found["worker ports"].found
     assert not run.exists()
+
+
+class NoSpark:
+    """What local mode asks of a session: its settings."""
+
+    sparkContext = SimpleNamespace(getConf=dict)  # noqa: N815
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_training_that_begins_during_the_probe_keeps_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    run = tmp_path / "run"
+    history = run / "preflight" / "history.jsonl"  # a name that the probe once took for its own
+    if there:
+        run.mkdir()
+
+    def begin(*_: object) -> None:
+        history.parent.mkdir(parents=True, exist_ok=True)
+        history.write_text("epoch 1")
+
+    monkeypatch.setattr(module, "_of_reports", begin_then(module._of_reports, begin))
+    config, limits = TrainConfig(), SuperviseConfig()
+    dataset = dataset_of([], str(tmp_path))
+    checks = preflight(NoSpark(), dataset, str(run), config, limits)  # type: ignore[arg-type]
+    assert by_name(checks)["run folder"].passed
+    assert history.read_text() == "epoch 1"
+    assert [path.name for path in tmp_path.glob("**/*preflight-*")] == []
+
+
+def begin_then(check: Callable[..., list[Check]], begin: Callable[..., None]) -> object:
+    def both(*arguments: object) -> list[Check]:
+        begin()
+        return check(*arguments)
+
+    return both
 
 
 def test_too_few_slots_are_told_with_their_numbers(

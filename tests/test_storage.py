@@ -9,7 +9,9 @@ from moto.server import ThreadedMotoServer
 from pyarrow import fs
 from rich.console import Console
 
-from skinclf import run_folder
+from skinclf import storage
+from skinclf.attempt import begin_attempt
+from skinclf.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.stages.train import train
@@ -38,12 +40,28 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        storage = fs.S3FileSystem(
+        s3 = fs.S3FileSystem(
             endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
         )
-        storage.create_dir("photographs")
+        s3.create_dir("photographs")
         yield BUCKET
     server.stop()
+
+
+def test_a_file_is_on_the_disk_under_a_random_name_before_it_gets_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash can leave an empty checkpoint; two containers' processes may share an id."""
+    synced: list[Path] = []
+    monkeypatch.setattr(storage, "_sync", lambda path: synced.append(Path(path)))
+    for _ in range(2):
+        write_text(str(tmp_path / "a.npz"), "content")
+    write_text(str(tmp_path / "a.npz"), "content", durable=False)
+    first, folder, second, _ = synced
+    assert folder == tmp_path
+    assert first != second
+    assert all(storage.TEMPORARY.fullmatch(path.name) for path in (first, second))
+    assert list_names(str(tmp_path)) == ["a.npz"]
 
 
 def test_files_are_written_whole_listed_and_deleted(bucket: str) -> None:
@@ -64,13 +82,12 @@ def test_files_are_written_whole_listed_and_deleted(bucket: str) -> None:
 def test_checkpoints_are_kept_and_removed(bucket: str) -> None:
     run = f"{bucket}/kept"
     history = [{"epoch": float(n), "val_loss": 1.0 / n} for n in (1, 2, 3)]
+    begin_attempt(run, "one")
+    folder = CheckpointFolder(run, "one")
     for count in (1, 2, 3):
         content = str(count).encode()
-        config = TrainConfig(keep_checkpoints=1)
-        run_folder.write_checkpoint(run, content, history[:count], 0, config)
-    assert run_folder.checkpoint_names(run) == ["epoch-0003.npz"]
-    run_folder.begin_attempt(run, "one")
-    run_folder.check_attempt(run, "one")
+        folder.write(content, history[:count], 0, TrainConfig(keep_checkpoints=1))
+    assert [str(name) for name in checkpoint_names(run)] == ["epoch-0003-one.npz"]
 
 
 def test_spark_and_pyarrow_each_have_their_name_for_s3(bucket: str) -> None:
@@ -82,11 +99,11 @@ def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
     bucket: str, trained: Path, tmp_path: Path
 ) -> None:
     """The same model, bit by bit, as from local folders."""
-    storage, _ = locate(bucket)
-    fs.copy_files(str(trained / "dataset"), "photographs/dataset", destination_filesystem=storage)
+    s3, _ = locate(bucket)
+    fs.copy_files(str(trained / "dataset"), "photographs/dataset", destination_filesystem=s3)
     settings = [f"dataset.path={bucket}/dataset", f"run.path={bucket}/runs/first"]
     train(road_config(trained, *settings), Console(quiet=True))
     assert Dataset.read(f"{bucket}/runs/first").same_as(Dataset.read(f"{trained}/dataset"))
-    fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=storage)
+    fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=s3)
     assert np.array_equal(weights(tmp_path / "run"), weights(trained / "run"))
     assert "not a medical device" in (tmp_path / "run" / "model_card.md").read_text()

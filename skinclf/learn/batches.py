@@ -18,17 +18,20 @@ from skinclf.learn.shards import Images, RowGroup, ShardReader
 DRAWS = 8
 """Random numbers an image and epoch: what augment.augmented takes."""
 
-ORDER, AUGMENTATION = 0, 1
+ORDER, AUGMENTATION, DROPOUT = 0, 1, 2
 """Streams of random numbers that have nothing to do with each other."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One worker's part of a global batch: pixels and labels as in Images, draws (n, 8) in 0–1."""
+    """One worker's part of a global batch: pixels and labels as in Images, draws (n, 8) in 0–1,
+    and seeds (n, 2) of each image's mask of dropout.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
     draws: NDArray[np.float32]
+    seeds: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,8 +46,21 @@ class Order:
     window: int  # images of a shard that are shuffled with each other
 
 
-Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32]]
-"""(75, 100, 3) pixels, label, draws (8,)."""
+Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32], NDArray[np.int32]]
+"""(75, 100, 3) pixels, label, draws (8,), seed (2,)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of a row group with what is drawn for each of them in an epoch."""
+
+    images: Images
+    draws: NDArray[np.float32]  # (n, 8)
+    seeds: NDArray[np.int32]  # (n, 2)
+
+    def example(self, row: int) -> Example:
+        """One of its images."""
+        return self.images.pixels[row], self.images.labels[row], self.draws[row], self.seeds[row]
 
 
 def check_divides(shards: int, slots: int, global_batch: int) -> None:
@@ -89,29 +105,39 @@ def training_batches(
 ) -> Iterator[Batch]:
     """One worker's part of the global batches `steps` of an epoch: `rows_a_shard` of each shard.
 
-    A training that goes on in the middle of an epoch starts `steps` there.
+    A training that resumes in the middle of an epoch starts `steps` there.
     """
     skipped = steps.start * rows_a_shard
-    shards = [islice(shard_examples(reader, n, order), skipped, None) for n in reader.groups]
+    shards = [shard_examples(reader, n, order, skipped) for n in reader.groups]
     for _ in steps:
         examples = [example for shard in shards for example in islice(shard, rows_a_shard)]
-        pixels, labels, draws = zip(*examples, strict=True)
-        yield Batch(np.stack(pixels), np.array(labels, np.int32), np.stack(draws))
+        pixels, labels, draws, seeds = zip(*examples, strict=True)
+        yield Batch(np.stack(pixels), np.array(labels, np.int32), np.stack(draws), np.stack(seeds))
 
 
-def shard_examples(reader: ShardReader, shard: int, order: Order) -> Iterator[Example]:
-    """All images of a shard in an epoch's order, a function of (seed, epoch, shard, window).
+def shard_examples(
+    reader: ShardReader, shard: int, order: Order, skipped: int = 0
+) -> Iterator[Example]:
+    """The images of a shard in an epoch's order, a function of (seed, epoch, shard, window), but
+    for the first `skipped`.
 
     The order is the same whether the reader keeps its row groups or reads them each time; in
-    the latter case one window of them is held.
+    the latter case one window of them is held. A window that is skipped whole is not read.
     """
     random = np.random.default_rng([order.seed, order.epoch, shard, ORDER])
     for window in windows(reader.groups[shard], order.window, random):
-        yield from _shuffled(
-            [reader.read(group) for group in window],
-            [augmentation_draws(group, order) for group in window],
-            random,
-        )
+        places = [(part, row) for part, group in enumerate(window) for row in range(group.rows)]
+        shuffled = random.permutation(len(places))[skipped:]
+        skipped = max(skipped - len(places), 0)
+        parts = [read_part(reader, group, order) for group in window] if len(shuffled) else []
+        for place in shuffled:
+            part, row = places[place]
+            yield parts[part].example(row)
+
+
+def read_part(reader: ShardReader, group: RowGroup, order: Order) -> Part:
+    """A row group's images with an epoch's draws and seeds."""
+    return Part(reader.read(group), augmentation_draws(group, order), dropout_seeds(group, order))
 
 
 def windows(
@@ -132,9 +158,19 @@ def windows(
 
 
 def augmentation_draws(group: RowGroup, order: Order) -> NDArray[np.float32]:
-    """(rows, 8) uniform in 0–1, a function of (seed, epoch, image), named by shard, group, row."""
-    key = [order.seed, order.epoch, group.shard, group.number, AUGMENTATION]
-    return np.random.default_rng(key).random((group.rows, DRAWS), np.float32)
+    """(rows, 8) uniform in 0–1, a function of (seed, epoch, image)."""
+    return _random_of(group, order, AUGMENTATION).random((group.rows, DRAWS), np.float32)
+
+
+def dropout_seeds(group: RowGroup, order: Order) -> NDArray[np.int32]:
+    """(rows, 2) non-negative integers, a function of (seed, epoch, image)."""
+    random = _random_of(group, order, DROPOUT)
+    return random.integers(2**31, size=(group.rows, 2), dtype=np.int32)
+
+
+def _random_of(group: RowGroup, order: Order, stream: int) -> np.random.Generator:
+    """A stream of random numbers for the images of a row group, named by shard, group and row."""
+    return np.random.default_rng([order.seed, order.epoch, group.shard, group.number, stream])
 
 
 def plain_batches(reader: ShardReader, size: int) -> Iterator[Images]:
@@ -145,12 +181,3 @@ def plain_batches(reader: ShardReader, size: int) -> Iterator[Images]:
             for start in range(0, len(images), size):
                 rows = slice(start, start + size)
                 yield Images(images.pixels[rows], images.labels[rows])
-
-
-def _shuffled(
-    parts: list[Images], draws: list[NDArray[np.float32]], random: np.random.Generator
-) -> Iterator[Example]:
-    places = [(part, row) for part, images in enumerate(parts) for row in range(len(images))]
-    for place in random.permutation(len(places)):
-        part, row = places[place]
-        yield parts[part].pixels[row], parts[part].labels[row], draws[part][row]

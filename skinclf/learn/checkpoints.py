@@ -1,16 +1,22 @@
-"""What training needs to go on where it stood, as the bytes of one .npz file."""
+"""What training needs to resume, as the bytes of one .npz file. Imports no Keras: the driver, too,
+looks whether a checkpoint is whole.
+"""
 
 import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
-from skinclf.errors import RunError
+from skinclf.errors import DamagedCheckpoint, RunError
 from skinclf.history import Epoch
 
-FORMAT = 2
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 3
 
 
 @dataclass
@@ -18,7 +24,7 @@ class Position:
     """How far training is: whole epochs, and `step` steps of the next with what they added up to.
 
     The order of images is a function of (seed, epoch, shard) and the masks of dropout one of
-    (seed, epoch, step, worker): neither has to be stored.
+    (seed, epoch, image): neither has to be stored, and both are the same for any number of workers.
     """
 
     history: list[Epoch]
@@ -37,7 +43,7 @@ class Checkpoint:
 
 
 def take_checkpoint(
-    position: Position, model: keras.Model, optimizer: keras.optimizers.Optimizer
+    position: Position, model: "keras.Model", optimizer: "keras.optimizers.Optimizer"
 ) -> bytes:
     """The state of a training as bytes. Reads variables only: no other worker takes part."""
     arrays = {f"model_{n:03}": np.asarray(value) for n, value in enumerate(model.get_weights())}
@@ -50,26 +56,31 @@ def take_checkpoint(
 
 
 def read_checkpoint(content: bytes) -> Checkpoint:
-    """The checkpoint in a file's bytes. Raises RunError where they are none."""
+    """The checkpoint in a file's bytes.
+
+    Raises DamagedCheckpoint where they are none, and RunError where another version of skinclf
+    wrote them.
+    """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            if about.pop("format") != FORMAT:
-                raise ValueError(f"not of format {FORMAT}")
+            written = about.pop("format")
             names = sorted(arrays.files)
-            return Checkpoint(
-                Position(**about),
-                [arrays[name] for name in names if name.startswith("model_")],
-                [arrays[name] for name in names if name.startswith("optimizer_")],
-            )
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            model = [arrays[name] for name in names if name.startswith("model_")]
+            optimizer = [arrays[name] for name in names if name.startswith("optimizer_")]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DamagedCheckpoint(f"is no whole checkpoint ({error})") from None
+    if written != FORMAT:
         raise RunError(
-            f"a checkpoint can't be read ({error}); delete it to go on from another"
-        ) from None
+            f"a checkpoint of format {written}, which another version of skinclf wrote; expected "
+            f"format {FORMAT}. Train anew in another folder (--set run.path=runs/NAME), or finish "
+            f"the run with the version that began it"
+        )
+    return Checkpoint(Position(**about), model, optimizer)
 
 
 def restore(
-    checkpoint: Checkpoint, model: keras.Model, optimizer: keras.optimizers.Optimizer
+    checkpoint: Checkpoint, model: "keras.Model", optimizer: "keras.optimizers.Optimizer"
 ) -> None:
     """Put a checkpoint's state into a model and an optimizer of the same form."""
     model.set_weights(checkpoint.model)

@@ -7,8 +7,8 @@ import threading
 from contextlib import suppress
 from typing import Any, Self
 
+from skinclf.attempt import write_beat
 from skinclf.errors import StorageError
-from skinclf.run_folder import write_beat
 
 BEAT_SECONDS = 2.0
 
@@ -19,8 +19,8 @@ class Heartbeat:
     A process that is stopped falls silent; one that hangs goes on telling the same step.
     """
 
-    def __init__(self, run: str, worker: int) -> None:
-        self._run = run
+    def __init__(self, run: str, attempt: str, worker: int) -> None:
+        self._run, self._attempt = run, attempt
         self._about = {"worker": worker, "host": socket.gethostname(), "pid": os.getpid()}
         self._state: dict[str, Any] = {"doing": "starting"}
         self._ended = threading.Event()
@@ -42,6 +42,7 @@ class Heartbeat:
         for count in itertools.count(1):
             # What is not written is told again soon; where it is the disk, a checkpoint tells.
             with suppress(OSError, StorageError):
-                write_beat(self._run, self._about | self._state | {"count": count})
+                beat = self._about | self._state | {"count": count}
+                write_beat(self._run, self._attempt, beat)
             if self._ended.wait(BEAT_SECONDS):
                 return

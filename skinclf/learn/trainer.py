@@ -17,9 +17,11 @@ from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
 from skinclf.labels import CODES
 from skinclf.learn.augment import augmented
-from skinclf.learn.batches import DRAWS, steps_an_epoch
+from skinclf.learn.batches import DRAWS, Batch, steps_an_epoch
 from skinclf.learn.cluster import Place, make_strategy
+from skinclf.learn.dropout import dropped
 from skinclf.learn.network import build_network
+from skinclf.learn.shards import Images
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
 
 Sums = NDArray[np.float64]
@@ -28,6 +30,7 @@ Sums = NDArray[np.float64]
 PIXELS = tf.TensorSpec((None, HEIGHT, WIDTH, CHANNELS), tf.uint8)
 LABELS = tf.TensorSpec((None,), tf.int32)
 RANDOM = tf.TensorSpec((None, DRAWS), tf.float32)
+SEEDS = tf.TensorSpec((None, 2), tf.int32)
 SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
 
 TINY = 1e-30
@@ -40,9 +43,8 @@ class Trainer:
 
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
-    # Both steps: a worker's pixels, labels → sums; those of training are of all workers.
-    train_step: Callable[[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]], tf.Tensor]
-    test_step: Callable[[NDArray[np.uint8], NDArray[np.int32]], tf.Tensor]
+    train_step: Callable[[Batch], tf.Tensor]  # a worker's part of a batch → sums of all workers
+    test_step: Callable[[Images], tf.Tensor]  # a worker's images → their sums
     sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
@@ -57,17 +59,31 @@ def make_trainer(
         model = build_network(network, config.dropout, config.precision)
         optimizer = make_optimizer(config, steps)
         optimizer.build(model.trainable_variables)
-    objective = make_objective(config, dataset.counts["train"])
+    return trainer_of(strategy, model, optimizer, config, dataset.counts["train"])
+
+
+def trainer_of(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    config: TrainConfig,
+    counts: dict[str, int],
+) -> Trainer:
+    """The steps of a network; `counts` are the training images of each class."""
+    predict = with_dropout(model, config.dropout)
+    objective = make_objective(config, counts)
 
     def sums(probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         truth = tf.one_hot(labels, len(CODES), dtype=probabilities.dtype)
         losses = keras.losses.get(config.loss)(truth, probabilities)
         return batch_sums(losses, probabilities, labels)
 
-    def learn(pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    def learn(
+        pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor, seeds: tf.Tensor
+    ) -> tf.Tensor:
         images = augmented(pixels, draws, config.augment) if config.augment.any else pixels
         with tf.GradientTape() as tape:
-            probabilities = model(images, training=True)
+            probabilities = predict(images, seeds)
             # The sum over the global count: gradients then add up to the global batch's mean.
             mean = tf.reduce_sum(objective(labels, probabilities)) / config.global_batch
         gradients = tape.gradient(mean, model.trainable_variables)
@@ -81,19 +97,42 @@ def make_trainer(
         placed = tf.identity(local)  # on this replica's device, where the collective runs
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
-    @tf.function(input_signature=[PIXELS, LABELS, RANDOM])
-    def train_step(pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        return strategy.run(learn, args=(pixels, labels, draws))
+    # Nothing below needs AutoGraph, which leaves the files that it generates behind.
+    @tf.function(input_signature=[PIXELS, LABELS, RANDOM, SEEDS], autograph=False)
+    def train_step(*batch: tf.Tensor) -> tf.Tensor:
+        return strategy.run(learn, args=batch)
 
-    @tf.function(input_signature=[PIXELS, LABELS])
+    @tf.function(input_signature=[PIXELS, LABELS], autograph=False)
     def test_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return strategy.run(test, args=(pixels, labels))
 
-    @tf.function(input_signature=[SUMS])
+    @tf.function(input_signature=[SUMS], autograph=False)
     def sum_over_workers(local: tf.Tensor) -> tf.Tensor:
         return strategy.run(add_up, args=(local,))
 
-    return Trainer(model, optimizer, train_step, test_step, sum_over_workers)
+    return Trainer(
+        model,
+        optimizer,
+        lambda batch: train_step(batch.pixels, batch.labels, batch.draws, batch.seeds),
+        lambda images: test_step(images.pixels, images.labels),
+        sum_over_workers,
+    )
+
+
+def with_dropout(model: keras.Model, rate: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """How a network predicts in training: images and the seeds of their masks → probabilities.
+
+    Keras's own layer, whose masks depend on the worker and the step, is left out.
+    """
+    layer = model.get_layer("dropout")
+    before = keras.Model(model.input, layer.input)
+    after = keras.Model(layer.output, model.output)
+
+    def predict(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        features = before(images, training=True)
+        return after(dropped(features, seeds, rate) if rate else features, training=True)
+
+    return predict
 
 
 def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
@@ -112,7 +151,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimize
     if config.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
@@ -186,16 +225,15 @@ def metrics_of(sums: Sums) -> dict[str, float]:
     }
 
 
-def seed_dropout(model: keras.Model, seed: int, epoch: int, step: int, worker: int) -> None:
-    """Give dropout its stream of masks for (seed, epoch, worker), where `step` steps are taken.
+def predicted_shares(sums: Sums) -> dict[str, float]:
+    """`Sums` → `predicted_nv` and so on: the share of the images that is predicted as each class.
 
-    Workers drop different units, and a step's masks are the same after a resume: Keras counts
-    the masks drawn in the second half of the generator's state.
+    Empty where no image was seen.
     """
-    layer = model.get_layer("dropout")
-    if layer.rate > 0:  # without dropout Keras makes no generator
-        state = np.random.SeedSequence([seed, epoch, worker]).generate_state(1) % 2**31
-        layer.seed_generator.state.assign([int(state[0]), step])
+    if sums[3] == 0:
+        return {}
+    predicted = sums[4:].reshape(len(CODES), len(CODES)).sum(axis=0) / sums[3]
+    return {f"predicted_{code}": float(predicted[label]) for label, code in enumerate(CODES)}
 
 
 def model_bytes(weights: list[NDArray], network: ModelConfig, dropout: float) -> bytes:

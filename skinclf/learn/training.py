@@ -6,15 +6,18 @@ MultiWorkerMirroredStrategy (keras-team/keras#20585), so the loop is ours.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from skinclf import run_folder
+from skinclf.attempt import check_attempt
+from skinclf.checkpoint_folder import CheckpointFolder, checkpoint_bytes
 from skinclf.config import ModelConfig, TrainConfig
 from skinclf.dataset_folder import Dataset
-from skinclf.errors import TrainingError
+from skinclf.errors import DamagedCheckpoint, RunError, TrainingError
 from skinclf.history import Epoch, final_epoch, is_over
 from skinclf.learn.batches import (
     Order,
@@ -34,9 +37,8 @@ from skinclf.learn.trainer import (
     make_trainer,
     metrics_of,
     model_bytes,
-    seed_dropout,
+    predicted_shares,
 )
-from skinclf.storage import join, read_bytes
 
 
 def _silent(_doing: str, **_state: Any) -> None:
@@ -73,18 +75,17 @@ def train(job: Job, resume: str) -> None:
     job.tell("waiting for the other workers")
     trainer = make_trainer(job.model, job.config, job.place, job.dataset)
     position = go_on(trainer, job, resume) if resume else start_of_epoch([])
+    checkpoints = CheckpointFolder(job.run, job.attempt) if job.place.is_chief else None
     while not is_over(position.history, job.config):
-        train_epoch(trainer, train_reader, job, position)
-        job.tell("validating")
+        train_epoch(trainer, train_reader, job, position, checkpoints)
         row = epoch_row(position, trainer, validate(trainer, val_reader, job))
         position = start_of_epoch([*position.history, row])
-        if job.place.is_chief:
-            save(trainer, job, position)
-            run_folder.write_history(job.run, position.history)
-            run_folder.write_tensorboard(job.run, len(position.history), event_files(row))
-    if job.place.is_chief:
+        if checkpoints:
+            save(trainer, job, checkpoints, position)
+            write_curves(job, position.history)
+    if checkpoints:
         job.tell("writing the model")
-        finish(trainer, job, position.history)
+        finish(trainer, job, checkpoints, position.history)
 
 
 def start_of_epoch(history: list[Epoch]) -> Position:
@@ -97,38 +98,69 @@ def go_on(trainer: Trainer, job: Job, name: str) -> Position:
 
     What the run folder tells of the epochs may be a line behind the checkpoint: it is mended.
     """
-    checkpoint = read_checkpoint(read_bytes(join(job.run, run_folder.CHECKPOINTS, name)))
+    checkpoint = read_checkpoint(checkpoint_bytes(job.run, name))
     restore(checkpoint, trainer.model, trainer.optimizer)
-    history = checkpoint.position.history
     if job.place.is_chief:
-        run_folder.check_attempt(job.run, job.attempt)
-        run_folder.write_history(job.run, history)
-        if history:
-            run_folder.write_tensorboard(job.run, len(history), event_files(history[-1]))
+        write_curves(job, checkpoint.position.history)
     return checkpoint.position
 
 
-def save(trainer: Trainer, job: Job, position: Position) -> None:
-    """Write a checkpoint of the position; the chief's alone."""
+def write_curves(job: Job, history: list[Epoch]) -> None:
+    """Write history.jsonl and the last epoch for TensorBoard; the chief's alone."""
+    check_attempt(job.run, job.attempt)
+    run_folder.write_history(job.run, history)
+    if history:
+        run_folder.write_tensorboard(job.run, len(history), event_files(history[-1]))
+
+
+def save(trainer: Trainer, job: Job, checkpoints: CheckpointFolder, position: Position) -> None:
+    """Write a checkpoint of the position; the chief's alone. Raises TrainingError where weights
+    are no numbers: an epoch's last update is followed by no loss that would tell.
+    """
     job.tell("writing a checkpoint")
+    if not all(np.isfinite(weight).all() for weight in trainer.model.get_weights()):
+        raise diverged(job.config, len(position.history), position.step, "a weight is")
     content = take_checkpoint(position, trainer.model, trainer.optimizer)
-    run_folder.check_attempt(job.run, job.attempt)
-    run_folder.write_checkpoint(job.run, content, position.history, position.step, job.config)
+    checkpoints.write(content, position.history, position.step, job.config)
 
 
-def finish(trainer: Trainer, job: Job, history: list[Epoch]) -> None:
+def diverged(config: TrainConfig, epoch: int, step: int, what: str) -> TrainingError:
+    """The error of a training whose numbers have left the range of floats."""
+    return TrainingError(
+        f"epoch {epoch}, step {step}: {what} no longer a finite number; "
+        f"a lower train.learning_rate than {config.learning_rate} may help"
+    )
+
+
+def finish(trainer: Trainer, job: Job, checkpoints: CheckpointFolder, history: list[Epoch]) -> None:
     """Write the model with the last or the best epoch's weights; the chief's alone."""
     epoch = final_epoch(history, job.config)
     weights = [np.asarray(weight) for weight in trainer.model.get_weights()]
     if epoch != len(history):
-        name = run_folder.checkpoint_name(epoch)
-        weights = read_checkpoint(read_bytes(join(job.run, run_folder.CHECKPOINTS, name))).model
-    run_folder.check_attempt(job.run, job.attempt)
+        weights = epoch_weights(job.run, checkpoints, epoch)
+    check_attempt(job.run, job.attempt)
     run_folder.write_model(job.run, model_bytes(weights, job.model, job.config.dropout))
 
 
-def train_epoch(trainer: Trainer, reader: ShardReader, job: Job, position: Position) -> None:
-    """Take every step that the epoch still has, moving `position` along."""
+def epoch_weights(run: str, checkpoints: CheckpointFolder, epoch: int) -> list[np.ndarray]:
+    """The weights after an epoch. Raises RunError where no checkpoint of it is whole."""
+    for name in checkpoints.of_epoch(epoch):
+        with suppress(DamagedCheckpoint):
+            return read_checkpoint(checkpoint_bytes(run, name)).model
+    raise RunError(f"{run}: no whole checkpoint of epoch {epoch} is left, the best by validation")
+
+
+def train_epoch(
+    trainer: Trainer,
+    reader: ShardReader,
+    job: Job,
+    position: Position,
+    checkpoints: CheckpointFolder | None = None,
+) -> None:
+    """Take every step that the epoch still has, moving `position` along.
+
+    With `checkpoints`, which the chief alone has, some are written on the way.
+    """
     config, epoch = job.config, len(position.history) + 1
     steps = steps_an_epoch(job.dataset.rows_of("train"), config.global_batch)
     batches = training_batches(
@@ -138,15 +170,11 @@ def train_epoch(trainer: Trainer, reader: ShardReader, job: Job, position: Posit
         steps=range(position.step, steps),
     )
     sums, before = np.array(position.sums), position.seconds
-    seed_dropout(trainer.model, config.seed, epoch, position.step, job.place.index)
     started = saved = time.monotonic()
     for step, batch in enumerate(batches, start=position.step + 1):
-        sums += trainer.train_step(batch.pixels, batch.labels, batch.draws).numpy()
+        sums += trainer.train_step(batch).numpy()
         if not np.isfinite(sums[0]):
-            raise TrainingError(
-                f"epoch {epoch}, step {step}: the loss is no longer a finite number; "
-                f"a lower train.learning_rate than {config.learning_rate} may help"
-            )
+            raise diverged(config, epoch, step, "the loss is")
         now = time.monotonic()
         position.step, position.sums = step, sums.tolist()
         position.seconds = before + now - started
@@ -160,18 +188,19 @@ def train_epoch(trainer: Trainer, reader: ShardReader, job: Job, position: Posit
             images_per_second=rate,
         )
         due = config.checkpoint_minutes and now - saved > 60 * config.checkpoint_minutes
-        if due and job.place.is_chief and step < steps:
+        if due and checkpoints and step < steps:
             saved = now
-            save(trainer, job, position)
+            save(trainer, job, checkpoints, position)
 
 
 def epoch_row(position: Position, trainer: Trainer, val_sums: Sums) -> Epoch:
     """The line of history of an epoch whose steps have all been taken."""
     sums = np.array(position.sums)
+    validation = metrics_of(val_sums) | predicted_shares(val_sums)
     return {
         "epoch": len(position.history) + 1,
         **metrics_of(sums),
-        **{f"val_{name}": value for name, value in metrics_of(val_sums).items()},
+        **{f"val_{name}": value for name, value in validation.items()},
         "learning_rate": float(trainer.optimizer.learning_rate.numpy()),
         "seconds": position.seconds,
         "images_per_second": float(sums[3]) / position.seconds,
@@ -184,6 +213,8 @@ def validate(trainer: Trainer, reader: ShardReader, job: Job) -> Sums:
     Only the sum at the end is a collective, so workers may have different numbers of images.
     """
     total: Sums = np.zeros(SUMS.shape)
-    for images in plain_batches(reader, job.config.global_batch):
-        total += trainer.test_step(images.pixels, images.labels).numpy()
+    job.tell("validating")
+    for step, images in enumerate(plain_batches(reader, job.config.global_batch), start=1):
+        job.tell("validating", validation_step=step)
+        total += trainer.test_step(images).numpy()
     return trainer.sum_over_workers(total).numpy()

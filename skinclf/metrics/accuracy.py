@@ -56,11 +56,17 @@ def balanced_accuracy(labels: Labels, answers: NDArray[np.int64]) -> float:
 def weighted_accuracies(
     labels: Labels, answers: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """(top-1, balanced) accuracy where each image counts as often as `weights` (n,) say."""
+    """(top-1, balanced) accuracy where each image counts as often as `weights` (n,) say.
+
+    The latter is nan where a class that occurs does not count at all: a mean over the other classes
+    would be another figure.
+    """
     images = np.bincount(labels, weights, minlength=len(CODES))
     right = np.bincount(labels, weights * (answers == labels), minlength=len(CODES))
-    present = images > 0
-    return float(right.sum() / images.sum()), float((right[present] / images[present]).mean())
+    occurs = np.bincount(labels, minlength=len(CODES)) > 0
+    with np.errstate(invalid="ignore"):
+        sensitivities = right[occurs] / images[occurs]
+    return float(right.sum() / images.sum()), float(sensitivities.mean())
 
 
 def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:

@@ -21,9 +21,22 @@ from skinclf.metrics.calibration import (
     reliability,
     tempered,
 )
-from skinclf.metrics.classes import AREAS, RATES, areas, rates_at_half, rates_by_answer
-from skinclf.metrics.coverage import coverage_rows, unlike_validation
-from skinclf.metrics.intervals import lesion_intervals
+from skinclf.metrics.classes import (
+    ARE_SHARES,
+    AREAS,
+    RATES,
+    areas,
+    lesions_of_rates,
+    rates_at_half,
+    rates_by_answer,
+)
+from skinclf.metrics.coverage import coverage_rows
+from skinclf.metrics.intervals import (
+    count_lesions,
+    fewest_lesions,
+    lesion_intervals,
+    with_width,
+)
 from skinclf.metrics.screening import screening
 from skinclf.metrics.subgroups import subgroups
 from skinclf.metrics.values import by_name, number
@@ -53,7 +66,10 @@ def assess(
         "lesions": int(predictions.lesions.max()) + 1,
         "model": summary(labels, probabilities),
         "baseline": summary(labels, always_majority(probabilities)),
-        "intervals": dict(zip(WHOLE, whole.tolist(), strict=True)),
+        "intervals": {
+            name: [number(low), number(high)]
+            for name, (low, high) in zip(WHOLE, whole, strict=True)
+        },
         "classes": _classes(predictions, classes),
         "confusion": confusion(labels, predictions.answers).tolist(),
         "isic_2018": _isic_2018(predictions),
@@ -62,7 +78,6 @@ def assess(
             screening(predictions, validation, wanted, rounds) for wanted in sensitivities
         ],
         "coverage": coverage_rows(predictions),
-        "unlike_validation": unlike_validation(predictions, validation),
         "subgroups": subgroups(predictions, rounds),
     }
 
@@ -74,15 +89,31 @@ def _intervals(
     labels, answers = predictions.labels, predictions.answers
     whole = whole_set(predictions)
 
-    def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def figures(weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
         by_class = [
             rates_by_answer(labels, answers, weights),
             areas(labels, predictions.probabilities, weights),
         ]
-        return np.concatenate([whole(weights), np.concatenate(by_class, axis=1).ravel()])
+        of_all = whole(np.ones(len(labels)) if weights is None else weights)
+        return np.concatenate([of_all, np.concatenate(by_class, axis=1).ravel()])
 
     intervals = lesion_intervals(predictions.lesions, figures, rounds)
+    intervals = with_width(intervals, figures(None), *_lesions_and_shares(predictions))
     return intervals[:3], intervals[3:].reshape(len(CODES), len(RATES) + len(AREAS), 2)
+
+
+def _lesions_and_shares(
+    predictions: Predictions,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Of how many lesions each figure of `_intervals` is, and whether it is a share of these."""
+    labels, answers, lesions = predictions.labels, predictions.answers, predictions.lesions
+    everyone = count_lesions(lesions, np.ones(len(labels), bool))
+    counts = [everyone, fewest_lesions(lesions, labels), everyone]
+    for label in range(len(CODES)):
+        of_rates = lesions_of_rates(lesions, labels == label, answers == label)
+        counts += [*of_rates, *[of_rates[0]] * len(AREAS)]
+    a_class = [*ARE_SHARES, *[False] * len(AREAS)]
+    return np.array(counts), np.array([True, False, False, *a_class * len(CODES)])
 
 
 def whole_set(

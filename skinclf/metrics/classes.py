@@ -6,10 +6,13 @@ from sklearn.metrics import average_precision_score, multilabel_confusion_matrix
 
 from skinclf.labels import CODES
 from skinclf.metrics.accuracy import one_hot
+from skinclf.metrics.intervals import count_lesions
 from skinclf.predictions import Labels, Probabilities
 
 RATES = ("sensitivity", "specificity", "ppv", "npv", "f1")
 AREAS = ("auc", "average_precision")
+ARE_SHARES = np.array([True, True, True, True, False])
+"""Of RATES: a share of images, which F1 is not."""
 
 Weights = NDArray[np.float64] | None
 """(n,) how often each image counts; None: once."""
@@ -47,6 +50,14 @@ def rates(counts: NDArray[np.float64]) -> NDArray[np.float64]:
             2 * tp / (2 * tp + fp + fn),
         ]
     return np.stack(columns, axis=1)
+
+
+def lesions_of_rates(
+    lesions: NDArray[np.int64], truth: NDArray[np.bool_], answered: NDArray[np.bool_]
+) -> list[int]:
+    """Of how many lesions each of a class's RATES is. truth, answered: (n,) of the class."""
+    parts = (truth, ~truth, answered, ~answered, truth)
+    return [count_lesions(lesions, part) for part in parts]
 
 
 def areas(

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from skinclf.predictions import Predictions
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-UNSURE = 0.05
-"""Of the validation images: below their confidence, an image counts as one of doubtful kind."""
 
 
 def coverage_curve(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -31,13 +29,3 @@ def coverage_rows(predictions: Predictions) -> list[dict[str, float]]:
         }
         for share, place in zip(SHARES, places, strict=True)
     ]
-
-
-def unlike_validation(predictions: Predictions, validation: Predictions) -> float:
-    """The share of images of which the model is less sure than of 95 % of the validation images.
-
-    Some 5 % in images of the same kind; much more in another kind (another camera, other skin,
-    no skin at all).
-    """
-    limit = np.quantile(validation.confidence, UNSURE)
-    return float((predictions.confidence < limit).mean())

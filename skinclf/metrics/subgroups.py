@@ -7,12 +7,18 @@ from numpy.typing import NDArray
 
 from skinclf.labels import label_of
 from skinclf.metrics.accuracy import weighted_accuracies
-from skinclf.metrics.intervals import lesion_intervals
+from skinclf.metrics.intervals import (
+    count_lesions,
+    fewest_lesions,
+    lesion_intervals,
+    with_width,
+)
 from skinclf.metrics.screening import SCREENED
 from skinclf.metrics.values import by_name
 from skinclf.predictions import Predictions
 
 FIGURES = ("accuracy", "balanced_accuracy", "mel_sensitivity")
+ARE_SHARES = np.array([True, False, True])
 
 
 def subgroups(predictions: Predictions, rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
@@ -36,9 +42,11 @@ def _figures(group: Predictions, rounds: int) -> dict[str, Any]:
             sensitivity = weights[found].sum() / weights[screened].sum()
         return np.array([*weighted_accuracies(labels, answers, weights), sensitivity])
 
-    intervals = lesion_intervals(group.lesions, figures, rounds)
-    return {
-        "images": len(group),
-        "lesions": int(group.lesions.max()) + 1,
-        **by_name(FIGURES, figures(np.ones(len(group))), intervals),
-    }
+    values = figures(np.ones(len(group)))
+    everyone = int(group.lesions.max()) + 1
+    counts = [everyone, fewest_lesions(group.lesions, labels)]
+    counts.append(count_lesions(group.lesions, screened))
+    intervals = with_width(
+        lesion_intervals(group.lesions, figures, rounds), values, np.array(counts), ARE_SHARES
+    )
+    return {"images": len(group), "lesions": everyone, **by_name(FIGURES, values, intervals)}

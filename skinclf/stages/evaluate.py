@@ -22,24 +22,19 @@ from skinclf.metrics.assessment import assess
 from skinclf.model_card import write_card
 from skinclf.predictions import Predictions, predictions_of
 from skinclf.schemas import TENSORS
-from skinclf.stages.evaluation_report import (
-    CONFUSION,
-    REPORT,
-    most_confident_errors,
-    write_report,
-)
+from skinclf.stages.evaluation_report import most_confident_errors, write_report
 from skinclf.storage import absolute, delete, hadoop_path, join, locate, write_text
 from skinclf.tables.csv_cells import harmless
 from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
 from skinclf.tables.failures import spark_failures
 from skinclf.tables.images import ROW
 from skinclf.tables.labelled_archive import list_by_spark, list_directly, read_labelled_archive
-from skinclf.tables.leaks import near_duplicates, shared_keys
+from skinclf.tables.leaks import near_duplicates, seen_images, shared_keys
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
 from skinclf.tables.session import spark_session
 from skinclf.tables.splits import SPLITS
-from skinclf.tracking import Tracking
+from skinclf.tracking import send_to_mlflow
 
 PREDICTIONS, NEAR_DUPLICATES = "predictions", "near-duplicates"
 
@@ -73,14 +68,14 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     listing = list_directly(outside) if outside else None
     with spark_session("evaluate", config.spark) as spark, spark_failures(folder):
         tensors = read_tensors(spark, dataset.path)
-        training = tensors.where("split = 'train'")
+        seen = seen_images(tensors, outside=outside is not None)
         tested = (
             _outside_images(spark, listing, outside, folder, console)
             if outside
             else _split_images(tensors, dataset, settings.split)
         )
         with spark_progress(spark, "look for leaks", console):
-            leaks = _leaks(tested.tensors, training, folder, name, allowed=settings.allow_leaks)
+            leaks = _leaks(tested.tensors, seen, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
             path = join(folder, PREDICTIONS)
             predicted_tensors(tested.tensors, predictor, settings.batch_images).write.parquet(
@@ -106,11 +101,11 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
             rounds=settings.bootstrap,
         ),
     }
+    _warn_of_thresholds(metrics)
     write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
     report = write_report(metrics, predictions, errors, pictures, run, folder)
-    card = write_card(run)
-    names = (REPORT, run_folder.METRICS, CONFUSION)
-    _track(config, run, metrics, card, [join(folder, name) for name in names])
+    write_card(run)
+    send_to_mlflow(config, run)
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
 
@@ -172,24 +167,25 @@ def _outside_images(
 
 
 def _leaks(
-    tested: DataFrame, training: DataFrame, folder: str, name: str, *, allowed: bool
+    tested: DataFrame, seen: DataFrame, folder: str, name: str, *, allowed: bool
 ) -> dict[str, Any]:
-    """What tested and training images share: images by key, and near duplicates.
+    """What tested and seen images share: images by key, and near duplicates.
 
     The latter are listed beside the report. Raises LeakError for the former unless `allowed`.
     """
-    shared = shared_keys(tested.drop("pixels"), training.drop("pixels")).cache()
+    shared = shared_keys(tested.drop("pixels"), seen.drop("pixels")).cache()
     keys = dict(map(tuple, shared.groupBy("key").count().orderBy("key").collect()))
     images = shared.select("image_id").distinct().count()
     if images and not allowed:
         some = [f"{row.image_id} ({row.key} {row.value})" for row in shared.limit(5).collect()]
         raise LeakError(
-            f"{name}: {images} of its images share a lesion, an id or a file with the training "
-            f"images ({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
+            f"{name}: {images} of its images share a lesion, an id or a file with images that the "
+            f"model was trained on, or its thresholds chosen "
+            f"({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
             f"{', '.join(some)}: figures of them would flatter. Split by lesion (split.by), or ask "
             f"for figures that say so: --set evaluate.allow_leaks=true"
         )
-    alike = near_duplicates(tested, training).cache()
+    alike = near_duplicates(tested, seen).cache()
     harmless(alike.orderBy("difference", "image_id", "training_image_id")).coalesce(1).write.csv(
         hadoop_path(join(folder, NEAR_DUPLICATES)), header=True, mode="overwrite"
     )
@@ -219,15 +215,22 @@ def _validation(
     return predictions_of(predicted_tensors(split, predictor, settings.batch_images).toArrow())
 
 
+def _warn_of_thresholds(metrics: dict[str, Any]) -> None:
+    short = [
+        row
+        for row in metrics["melanoma"]
+        if row["expected_sensitivity"] < row["wanted_sensitivity"]
+    ]
+    if short:
+        log.warning(
+            "too few melanomas among the %s images to choose thresholds for a sensitivity of %s; "
+            "%.2f is to be expected",
+            metrics["chosen_on"],
+            ", ".join(f"{row['wanted_sensitivity']:.2f}" for row in short),
+            short[0]["expected_sensitivity"],
+        )
+
+
 def _pixels(tensors: DataFrame, image_ids: list[str]) -> dict[str, bytes]:
     rows = tensors.where(F.col("image_id").isin(image_ids)).select("image_id", "pixels").collect()
     return {row.image_id: bytes(row.pixels) for row in rows}
-
-
-def _track(config: Config, run: str, metrics: dict[str, Any], card: str, files: list[str]) -> None:
-    tracking = Tracking.of_run(config, run)
-    if tracking:
-        name = metrics["set"]
-        tracking.results({f"{name}_{key}": value for key, value in metrics["model"].items()})
-        tracking.files([card])
-        tracking.files(files, f"{run_folder.EVALUATION}/{name}")

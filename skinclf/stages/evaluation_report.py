@@ -24,7 +24,6 @@ from skinclf.predictions import GROUPS, Predictions
 from skinclf.report import png, render
 from skinclf.storage import join, write_bytes, write_text
 
-REPORT, CONFUSION = "report.html", "confusion.png"
 GALLERY = 12
 
 
@@ -80,7 +79,7 @@ def write_report(
             "gallery": [(error, _picture(pixels[error.image_id])) for error in errors],
         },
     )
-    path = join(folder, REPORT)
+    path = join(folder, run_folder.REPORT)
     write_text(path, page)
     return path
 

@@ -13,9 +13,8 @@ from skinclf.config import Config
 from skinclf.dataset_folder import EXPLORATION, MANIFEST, Dataset
 from skinclf.errors import DatasetError
 from skinclf.report import render
-from skinclf.run_folder import EVALUATION, FIGURES, METRICS
+from skinclf.run_folder import CONFUSION, EVALUATION, FIGURES, METRICS
 from skinclf.stages.evaluate import evaluate
-from skinclf.stages.evaluation_report import CONFUSION
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
@@ -65,9 +64,10 @@ class Replicated:
         ]
 
 
-def with_interval(value: float, interval: Sequence[float] | None = None) -> str:
+def with_interval(value: float, interval: Sequence[float | None] | None = None) -> str:
     """A figure, with its 95 % interval where it has one."""
-    limits = f" ({'–'.join(f'{limit:.3f}' for limit in interval)})" if interval else ""
+    known = [f"{limit:.3f}" for limit in interval or () if limit is not None]
+    limits = f" ({'–'.join(known)})" if known else ""
     return f"{value:.4f}{limits}"
 
 

@@ -14,11 +14,12 @@ from rich.console import Console
 
 from skinclf.archive import Selection, check_paths, iter_images
 from skinclf.config import Config
-from skinclf.dataset_folder import Dataset
 from skinclf.decoding import Decode, Decoding
 from skinclf.errors import ArchiveError, CheckError, ConfigError
+from skinclf.history import validation_shares
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor
+from skinclf.run_folder import read_config, read_history
 from skinclf.schemas import REASONS
 from skinclf.stages.score_display import ScoreDisplay
 from skinclf.storage import absolute, delete, exists, join, write_text
@@ -46,7 +47,7 @@ ROUNDS = 2
 """How often what was rewritten while it was read is listed again by the same job."""
 
 DRIFT = 0.1
-"""A class whose share differs by more from the training set's is worth a warning."""
+"""A class whose share differs by more from that on the validation images is worth a warning."""
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ log = logging.getLogger(__name__)
 class Summary:
     """What stands in a model's scores, and what this job added to them.
 
-    `predicted` and `rejects` count images by class and by reason; `drift` is, by class, the share
-    of the predictions less the class's share of the training images.
+    `predicted` and `rejects` count images by class and by reason; `drift` is, by class, its share
+    of these predictions less its share of those for the validation images (empty where there are
+    none): a model may predict other shares than it was trained on, by intent or not.
     """
 
     path: str
@@ -226,11 +228,11 @@ def _summary(
             f"{folder.path}: {inputs} inputs listed but {scored} scores + "
             f"{sum(reasons.values())} rejects; no {SUMMARY} was written"
         )
-    trained = Dataset.read(predictor.run).counts["train"]
-    images = sum(trained.values())
+    run = predictor.run
+    usual = validation_shares(read_history(run), read_config(run).train)
     drift = {
-        code: round(predicted.get(code, 0) / scored - trained.get(code, 0) / images, 4)
-        for code in CODES
+        code: round(predicted.get(code, 0) / scored - share, 4)
+        for code, share in usual.items()
         if scored
     }
     return Summary(
@@ -262,11 +264,13 @@ def _tell(summary: Summary, config: Config) -> None:
     if summary.drift:
         code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))
         if abs(difference) > DRIFT:
+            share = summary.predicted.get(code, 0) / summary.scored
             log.warning(
-                "%s is predicted %+.0f percentage points more often than it stood in the "
-                "training set: are these images of the same kind?",
+                "%s is predicted for %.0f %% of these images, and for %.0f %% of the validation "
+                "images: are these images of the same kind?",
                 code,
-                100 * difference,
+                100 * share,
+                100 * (share - difference),
             )
     share = rejected / summary.inputs if summary.inputs else 0.0
     if share > config.score.max_rejects:

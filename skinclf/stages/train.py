@@ -11,8 +11,8 @@ from skinclf.config import Config
 from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.figures.training import history_figures
-from skinclf.history import Epoch, final_epoch, is_over
-from skinclf.launch import REQUIRED_CONF, train_until_done
+from skinclf.history import Epoch, check_best_is_known, final_epoch, is_over
+from skinclf.launch import REQUIRED_CONF, Supervisor
 from skinclf.learn.batches import check_divides, steps_an_epoch
 from skinclf.model_card import write_card
 from skinclf.preflight import check_fit, preflight
@@ -20,7 +20,7 @@ from skinclf.report import png
 from skinclf.stages.training_display import training_display
 from skinclf.storage import absolute, exists, join, write_bytes
 from skinclf.tables.session import spark_session
-from skinclf.tracking import Tracking, epochs_tracked
+from skinclf.tracking import Tracking, epochs_tracked, send_to_mlflow
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +35,25 @@ def train(config: Config, console: Console) -> list[Epoch]:
     """
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
+    check_best_is_known(config.train, sum(dataset.rows_of("val")))
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
     run = absolute(config.run.path)
     if run_folder.open_run(run, config, dataset):
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
         describe(run)  # a driver that was killed at the very end did not
+        send_to_mlflow(config, run)
         return run_folder.read_history(run)
     _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF
     with spark_session("train", config.spark, required) as spark:
         _look_first(spark, dataset, run, config)
+        supervisor = Supervisor(spark, dataset, run, config)
         with (
-            training_display(run, config.train.epochs, console),
-            epochs_tracked(tracking, run),
+            training_display(run, config.train.epochs, console, supervisor.cancel),
+            epochs_tracked(tracking, run, supervisor.cancel),
         ):
-            train_until_done(spark, dataset, run, config.model, config.train, config.supervise)
+            supervisor.train()
     history = run_folder.read_history(run)
     if not is_over(history, config.train):
         raise TrainingError(
@@ -58,16 +61,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
             f"Is this folder on storage that driver and executors share?"
         )
     describe(run)
-    if tracking:
-        names = (
-            run_folder.CONFIG,
-            run_folder.HISTORY,
-            run_folder.LABELS,
-            run_folder.MODEL,
-            run_folder.CARD,
-        )
-        tracking.files([join(run, name) for name in names])
-        tracking.finish()
+    send_to_mlflow(config, run)
     epoch = final_epoch(history, config.train)
     model = join(run, run_folder.MODEL)
     log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), model)

@@ -2,16 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from skinclf import run_folder
+from skinclf.attempt import Beat, current_attempt, read_beat
 from skinclf.history import Epoch
-from skinclf.watching import watching
+from skinclf.run_folder import read_history
+from skinclf.watching import retried, watching
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -19,12 +20,15 @@ LINE_SECONDS = 30.0
 
 
 @contextmanager
-def training_display(run: str, epochs: int, console: Console) -> Iterator[None]:
+def training_display(
+    run: str, epochs: int, console: Console, cancel: Callable[[], None]
+) -> Iterator[None]:
     """Tell of the training inside, wherever it happens, from what the run folder says.
 
-    A line an epoch; between them a bar in a terminal, and plain lines in a log.
+    A line an epoch; between them a bar in a terminal, and plain lines in a log. `cancel` ends
+    the training where the run folder can't be read any more.
     """
-    with watching(partial(_watch, run, epochs, console)):
+    with watching(partial(_watch, run, epochs, console), cancel):
         yield
 
 
@@ -69,7 +73,8 @@ def in_words(seconds: float) -> str:
 
 
 def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> None:
-    told = len(run_folder.read_history(run))  # of earlier attempts, told when they ran
+    history, _ = retried(partial(_read, run), done.wait)
+    told = len(history)  # of earlier attempts, told when they ran
     forecast = Forecast()
     lines = Lines(console)
     bar_columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
@@ -80,17 +85,22 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
         finished = False
         while not finished:
             finished = done.wait(POLL_SECONDS)
-            history = run_folder.read_history(run)
+            history, chief = retried(partial(_read, run), done.wait)
             for row in history[told:]:
                 console.print(epoch_line(row, epochs), highlight=False)
             told = max(told, len(history))
-            chief = run_folder.read_beat(run, 0)
             if chief and not finished:
                 what, note = describe(chief, epochs, forecast)
                 steps = epochs * chief["steps"] if "steps" in chief else None
                 bar.update(task, description=what, total=steps, completed=_step(chief), note=note)
                 if not console.is_terminal:
                     lines.tell(what, note)
+
+
+def _read(run: str) -> tuple[list[Epoch], Beat]:
+    """The epochs that are finished, and the first worker's last heartbeat."""
+    attempt = current_attempt(run)
+    return read_history(run), read_beat(run, attempt, 0) if attempt else {}
 
 
 class Lines:
@@ -111,7 +121,7 @@ class Lines:
         self._what = what
 
 
-def describe(chief: run_folder.Beat, epochs: int, forecast: Forecast) -> tuple[str, str]:
+def describe(chief: Beat, epochs: int, forecast: Forecast) -> tuple[str, str]:
     """What the first worker does, and how far it is: ("epoch 3/25", "step 40/125 …")."""
     if "step" not in chief:
         return f"workers: {chief['doing']}", ""
@@ -126,6 +136,6 @@ def describe(chief: run_folder.Beat, epochs: int, forecast: Forecast) -> tuple[s
     return f"epoch {chief['epoch']}/{epochs}", "  ".join(note)
 
 
-def _step(chief: run_folder.Beat) -> int:
+def _step(chief: Beat) -> int:
     """Steps since the start of training."""
     return (chief["epoch"] - 1) * chief["steps"] + chief["step"] if "step" in chief else 0

@@ -30,7 +30,8 @@ def spark_progress(spark: SparkSession, title: str, console: Console) -> Iterato
     spark.sparkContext.setJobGroup(group, title)
     show = _show_bar if console.is_terminal else _show_lines
     try:
-        with watching(partial(show, spark, group, title, console)):
+        cancel = partial(spark.sparkContext.cancelJobGroup, group)
+        with watching(partial(show, spark, group, title, console), cancel):
             yield
     finally:
         spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]

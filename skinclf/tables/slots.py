@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from pyspark.sql import SparkSession
 
@@ -24,11 +25,16 @@ def count_slots(spark: SparkSession) -> int:
     return int(context.maxNumConcurrentTasks(profile))
 
 
-def wait_for_slots(spark: SparkSession, slots: int, seconds: float) -> None:
+def wait_for_slots(
+    spark: SparkSession,
+    slots: int,
+    seconds: float,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
     """Return when a barrier stage of `slots` tasks fits the cluster; tells what it waits for.
 
-    Raises TrainingError after `seconds`. Spark alone would look every 15 s, 40 times, and tell
-    nothing meanwhile (SPARK-24819).
+    Raises TrainingError after `seconds`; `wait` is called between looks and may raise an error.
+    Spark alone would look every 15 s, 40 times, and tell nothing meanwhile (SPARK-24819).
     """
     start = time.monotonic()
     told = 0.0
@@ -44,4 +50,4 @@ def wait_for_slots(spark: SparkSession, slots: int, seconds: float) -> None:
         if now - start > 2 and now - told >= TELL_SECONDS:  # executors take a moment to register
             told = now
             log.info("waiting for %s slots; the cluster has %s now", slots, found)
-        time.sleep(POLL_SECONDS)
+        wait(POLL_SECONDS)

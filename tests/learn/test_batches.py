@@ -7,6 +7,7 @@ from skinclf.learn.batches import (
     Order,
     augmentation_draws,
     check_divides,
+    dropout_seeds,
     own_shards,
     plain_batches,
     shard_examples,
@@ -14,7 +15,7 @@ from skinclf.learn.batches import (
     training_batches,
     windows,
 )
-from skinclf.learn.shards import RowGroup, ShardReader
+from skinclf.learn.shards import Images, RowGroup, ShardReader, read_row_group
 from tests.learn.conftest import MakeDataset
 
 SHARDS, ROWS = 4, 10
@@ -64,7 +65,7 @@ def test_the_order_of_a_shard_is_a_function_of_seed_epoch_shard_and_window(
 ) -> None:
     def labels(shard: int, order: Order) -> list[int]:
         reader = ShardReader(dataset, "train", [shard], memory_bytes=ALL)
-        return [int(label) % ROWS for _, label, _ in shard_examples(reader, shard, order)]
+        return [int(label) % ROWS for _, label, *_ in shard_examples(reader, shard, order)]
 
     order = labels(3, Order(1, 2, 100))
     assert sorted(order) == list(range(ROWS))
@@ -92,6 +93,24 @@ def test_an_epoch_goes_on_in_its_middle_with_the_very_same_batches(dataset: Data
     for theirs, ours in zip(whole[3:], rest, strict=True):
         assert theirs.labels.tolist() == ours.labels.tolist()
         assert np.array_equal(theirs.draws, ours.draws)
+        assert np.array_equal(theirs.seeds, ours.seeds)
+
+
+def test_an_epoch_that_goes_on_at_its_end_reads_only_what_it_uses(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each shard has four row groups, in windows of two: of each, the last one is read."""
+    reader = ShardReader(dataset, "train", range(SHARDS), memory_bytes=0)
+    groups: list[RowGroup] = []
+
+    def read(group: RowGroup) -> Images:
+        groups.append(group)
+        return read_row_group(group)
+
+    monkeypatch.setattr(reader, "read", read)
+    list(training_batches(reader, Order(1, 1, 6), rows_a_shard=2, steps=range(4, 5)))
+    assert len(groups) == SHARDS * 2
+    assert sum(group.rows for group in groups) < SHARDS * ROWS
 
 
 def test_an_image_has_the_same_draws_whoever_reads_it(dataset: Dataset) -> None:
@@ -100,11 +119,14 @@ def test_an_image_has_the_same_draws_whoever_reads_it(dataset: Dataset) -> None:
     for shards, window in (([2], 100), ([0, 1, 2, 3], 100), ([0, 2], 3)):
         reader = ShardReader(dataset, "train", shards, memory_bytes=0)
         order = Order(seed=5, epoch=2, window=window)
-        found += [draws for _, n, draws in shard_examples(reader, 2, order) if n == 25]
-    expected = augmentation_draws(reader.groups[2][1], order)[2]
-    assert all(np.array_equal(draws, expected) for draws in found)
-    other = augmentation_draws(reader.groups[2][1], Order(5, 3, 100))[2]
-    assert not np.array_equal(other, expected)
+        found += [drawn for _, n, *drawn in shard_examples(reader, 2, order) if n == 25]
+    group = reader.groups[2][1]
+    draws, seed = augmentation_draws(group, order)[2], dropout_seeds(group, order)[2]
+    assert all(np.array_equal(ours, draws) for ours, _ in found)
+    assert all(np.array_equal(ours, seed) for _, ours in found)
+    other = Order(5, 3, 100)
+    assert not np.array_equal(augmentation_draws(group, other)[2], draws)
+    assert not np.array_equal(dropout_seeds(group, other)[2], seed)
 
 
 def test_plain_batches_hold_each_image_once_in_order(dataset: Dataset) -> None:

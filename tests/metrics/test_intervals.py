@@ -3,7 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from skinclf.metrics.intervals import lesion_intervals
+from bench.seeds import mean
+from skinclf.metrics.intervals import fewest_lesions, lesion_intervals, with_width
 
 
 def share_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -30,3 +31,43 @@ def test_the_same_draws_every_time_and_nan_where_nothing_is_defined() -> None:
     assert np.array_equal(first, second)
     undefined = lesion_intervals(np.arange(3), lambda _: np.array([np.nan]), rounds=5)
     assert np.isnan(undefined).all()
+
+
+def test_figures_that_no_draw_changes_get_the_interval_of_clopper_and_pearson() -> None:
+    """Tables: of 10, none is found: 0 to 0.3085; of 50, all are: 0.9289 to 1."""
+    flat = np.array([[0.0, 0.0], [1.0, 1.0], [0.2, 0.4], [1.0, 1.0], [0.5, 0.5]])
+    values = np.array([0.0, 1.0, 0.3, 1.0, 0.5])
+    lesions = np.array([10, 50, 50, 50, 50])
+    shares = np.array([True, True, True, False, True])
+    limits = with_width(flat, values, lesions, shares)
+    assert limits[0] == pytest.approx((0, 0.3085), abs=1e-4)
+    assert limits[1] == pytest.approx((0.9289, 1), abs=1e-4)
+    assert limits[2].tolist() == [0.2, 0.4]
+    assert np.isnan(limits[3:]).all()  # an AUC of 1 is no share of lesions
+
+
+def test_figures_of_fewer_than_five_lesions_have_no_interval() -> None:
+    limits = np.array([[0.2, 0.9], [0.2, 0.9]])
+    shares = np.array([True, True])
+    found = with_width(limits, np.array([0.5, 0.5]), np.array([4, 5]), shares)
+    assert np.isnan(found[0]).all()
+    assert found[1].tolist() == [0.2, 0.9]
+
+
+def test_the_rarest_class_s_lesions_are_counted() -> None:
+    labels = np.array([4, 4, 5, 5, 5], np.int32)
+    assert fewest_lesions(np.array([0, 0, 1, 2, 3]), labels) == 1
+
+
+@pytest.mark.parametrize("runs", [3, 5])
+def test_95_of_100_intervals_over_seeds_hold_the_true_mean(runs: int) -> None:
+    """Of 3 runs, the plain bootstrap's 75 of 100 would."""
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        found = random.normal(size=runs)
+        of_runs = [lambda _, value=value: np.array([value]) for value in found]
+        drawn = [mean(of_runs, np.ones(1), random)[0] for _ in range(400)]
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        held += low <= 0 <= high
+    assert held / 300 == pytest.approx(0.95, abs=0.03)

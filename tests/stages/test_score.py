@@ -1,4 +1,5 @@
 import json
+import logging
 import zipfile
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from skinclf.config import Config
 from skinclf.errors import CheckError
 from skinclf.image import decode_rgb
 from skinclf.learn.predictor import Predictor
 from skinclf.schemas import REJECTS, SCORES
-from skinclf.stages.score import Summary, score
+from skinclf.stages.score import Summary, _tell, score
 from skinclf.stages.train import train
 from tests.conftest import jpeg, road_config, write_zip
 
@@ -37,6 +39,23 @@ def scored(trained: Path) -> Path:
     paths = json.dumps([str(archive), str(archive / "IMG_000.jpg")])
     summary = score(road_config(trained, f"score.paths={paths}"), QUIET)
     return Path(summary.path)
+
+
+def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> None:
+    summary = Summary(
+        *("scores", "model", "finished"),
+        inputs=100,
+        scored=100,
+        predicted={"nv": 45, "mel": 40, "bkl": 15},
+        rejects={},
+        drift={"nv": -0.24, "mel": 0.2, "bkl": 0.04},
+        new=100,
+        changed=0,
+        images_per_second=1.0,
+    )
+    with caplog.at_level(logging.WARNING):
+        _tell(summary, Config())
+    assert "nv is predicted for 45 % of these images, and for 69 % of the validation" in caplog.text
 
 
 def test_every_input_is_a_score_or_a_reject(scored: Path) -> None:
@@ -74,6 +93,7 @@ def test_the_summary_adds_up(scored: Path) -> None:
     assert summary["scored"] == sum(summary["predicted"].values()) == 150
     assert summary["rejects"] == {"empty": 1, "truncated": 1, "unreadable": 2}
     assert summary["new"] == 154
+    assert len(summary["drift"]) == 7
     assert abs(sum(summary["drift"].values())) < 1e-3
     assert scored.name == summary["model"][:12]
     assert {path.name for path in scored.iterdir()} == {

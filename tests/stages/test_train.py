@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from skinclf.checkpoint_folder import checkpoint_names
 from skinclf.errors import ConfigError, RunError, TrainingError
 from skinclf.learn.network import PARAMETERS
 from skinclf.run_folder import read_history
@@ -14,6 +15,12 @@ from skinclf.stages.train import train
 from tests.conftest import road_config, weights
 
 QUIET = Console(quiet=True)
+
+
+def checkpoint(run: Path, epoch: int) -> Path:
+    """The checkpoint at the end of an epoch, whichever attempt wrote it."""
+    (name,) = (name for name in checkpoint_names(str(run)) if name.place == (epoch, 0))
+    return run / "checkpoints" / str(name)
 
 
 def test_one_slot_in_the_driver_leaves_a_whole_run_folder(trained: Path) -> None:
@@ -81,12 +88,11 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trained: Pa
     train(road_config(trained, f"run.path={whole}", *settings), QUIET)
     shutil.copytree(whole, broken)
     (broken / "model.keras").unlink()
-    (broken / "checkpoints" / "epoch-0003.npz").unlink()
+    checkpoint(broken, 3).unlink()
     history = train(road_config(trained, f"run.path={broken}", *settings), QUIET)
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert np.array_equal(weights(broken), weights(whole))
-    kept = {path.name for path in (trained / "run" / "checkpoints").iterdir()}
-    assert kept == {"epoch-0001.npz", "epoch-0002.npz"}
+    assert [name.place for name in checkpoint_names(str(trained / "run"))] == [(1, 0), (2, 0)]
 
 
 def test_a_run_goes_on_in_the_middle_of_an_epoch(
@@ -109,15 +115,12 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(
         patch.setattr("skinclf.learn.training.epoch_row", break_off)  # all steps, no epoch
         with pytest.raises(KeyboardInterrupt):
             train(config, QUIET)
-    assert [path.name for path in (broken / "checkpoints").iterdir()] == [
-        "epoch-0000-step-000002.npz"
-    ]
+    assert [name.place for name in checkpoint_names(str(broken))] == [(0, 2)]
     train(config, QUIET)
     assert np.array_equal(weights(broken), weights(whole))
     theirs, ours = read_history(str(whole)), read_history(str(broken))
     assert [row["loss"] for row in ours] == [row["loss"] for row in theirs]
-    names = {path.name for path in (broken / "checkpoints").iterdir()}
-    assert names == {"epoch-0001.npz", "epoch-0002.npz"}
+    assert [name.place for name in checkpoint_names(str(broken))] == [(1, 0), (2, 0)]
 
 
 def test_the_best_epoch_s_weights_are_taken_and_a_hopeless_training_stops(trained: Path) -> None:
@@ -131,9 +134,9 @@ def test_the_best_epoch_s_weights_are_taken_and_a_hopeless_training_stops(traine
     assert len(history) == 3
 
     def kept(epoch: int) -> np.ndarray:
-        with np.load(run / "checkpoints" / f"epoch-{epoch:04}.npz") as checkpoint:
-            names = sorted(name for name in checkpoint if name.startswith("model"))
-            return np.concatenate([checkpoint[name].ravel() for name in names])
+        with np.load(checkpoint(run, epoch)) as arrays:
+            names = sorted(name for name in arrays if name.startswith("model"))
+            return np.concatenate([arrays[name].ravel() for name in names])
 
     assert np.array_equal(weights(run), kept(1))
     assert not np.array_equal(weights(run), kept(3))

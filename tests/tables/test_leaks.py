@@ -6,7 +6,15 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from skinclf.image import decode_rgb
-from skinclf.tables.leaks import NEAR_BITS, near_duplicates, perceptual_hash, shared_keys
+from skinclf.tables.leaks import (
+    MASKS,
+    NEAR_BITS,
+    _keys,
+    near_duplicates,
+    perceptual_hash,
+    seen_images,
+    shared_keys,
+)
 
 RANDOM = np.random.default_rng(3)
 
@@ -31,6 +39,15 @@ def test_images_that_share_a_lesion_an_id_or_a_file_are_found(spark: SparkSessio
     )
     found = {(row.image_id, row.key, row.value) for row in shared_keys(tested, training).collect()}
     assert found == {("I1", "image_id", "I1"), ("I3", "lesion_id", "L1"), ("I4", "digest", "d2")}
+
+
+def test_a_set_from_outside_may_not_share_validation_images_either(spark: SparkSession) -> None:
+    """Its thresholds and temperature are chosen on them."""
+    rows = [("a", "train"), ("b", "val"), ("c", "test")]
+    tensors = spark.createDataFrame(rows, "image_id string, split string")
+    for outside, expected in ((True, {"a", "b"}), (False, {"a"})):
+        seen = seen_images(tensors, outside=outside).collect()
+        assert {row.image_id for row in seen} == expected
 
 
 def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSession) -> None:
@@ -61,15 +78,25 @@ def test_a_hash_says_where_a_picture_grows_brighter() -> None:
     assert perceptual_hash(ramp[:, ::-1].tobytes()) == 0
 
 
-@pytest.mark.parametrize("flipped", [0, 12, 13, 25, 38, 51, 63])
-def test_one_bit_anywhere_is_near(spark: SparkSession, flipped: int) -> None:
-    """Each part of the hash may be the one that differs: the others still bring the pair up."""
-    from skinclf.tables.leaks import _parts
+def test_hashes_that_differ_in_four_bits_agree_in_one_of_the_masks() -> None:
+    for flipped in RANDOM.integers(0, 64, (1000, NEAR_BITS)):
+        difference = sum(1 << int(bit) for bit in set(flipped))
+        assert any(mask & difference == 0 for mask in MASKS)
 
-    columns = "image_id string, hash long"
-    value = 0x0123456789ABCDEF
-    other = value ^ (1 << flipped)
-    signed = other - (1 << 64) if other >= 1 << 63 else other
-    left = _parts(spark.createDataFrame([("a", value)], columns))
-    right = _parts(spark.createDataFrame([("b", signed)], columns)).withColumnRenamed("hash", "h")
-    assert left.join(right, "part").count() == NEAR_BITS  # of five parts, four are equal
+
+def test_a_key_has_so_many_bits_that_few_images_share_it() -> None:
+    """With 13 bits, of which neighbours depend on each other, 3.4 % of all pairs shared one."""
+    assert all(mask.bit_count() >= 20 for mask in MASKS)
+
+
+@pytest.mark.parametrize("brightness", [99.9, 100.0, 101.5, 103.9])
+def test_thumbnails_that_are_alike_share_a_step_of_brightness(
+    spark: SparkSession, brightness: float
+) -> None:
+    columns = "image_id string, hash long, brightness double"
+    one = spark.createDataFrame([("a", -5, brightness)], columns)
+    others = spark.createDataFrame(
+        [("b", -5, brightness + away) for away in (-3.9, 0.0, 3.9)], columns
+    )
+    shared = _keys(one, neighbours=1).join(_keys(others, neighbours=0).select("key"), "key")
+    assert shared.count() == 3 * len(MASKS)
