@@ -59,6 +59,10 @@ class ArchiveChanged(StorageUnavailable):
     """An archive was rewritten while it was read."""
 
 
+class OwnershipLost(SkinclfError):
+    """Another job has taken the folder that a job was writing to."""
+
+
 class StorageError(SkinclfError):
     """A file can't be written, and trying again won't help: disk full, read-only, not allowed."""
 

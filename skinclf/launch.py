@@ -37,11 +37,12 @@ from skinclf.learn import import_tensorflow
 from skinclf.learn.checkpoints import read_checkpoint
 from skinclf.learn.heartbeat import Heartbeat
 from skinclf.ports import free_port
+from skinclf.retrying import LONG_PAUSES, retried
 from skinclf.storage import clear_temporaries, join
 from skinclf.tables.failures import root_cause
 from skinclf.tables.slots import wait_for_slots
 from skinclf.watchdog import Watchdog
-from skinclf.watching import retried, watching
+from skinclf.watching import watching
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from skinclf.learn.cluster import Place
@@ -170,7 +171,12 @@ class Supervisor:
             watchdog = Watchdog(self._config.supervise, time.monotonic())
             while not done.wait(POLL_SECONDS):
                 beats = [
-                    retried(partial(read_beat, attempt.run, attempt.name, worker), done.wait)
+                    retried(
+                        partial(read_beat, attempt.run, attempt.name, worker),
+                        attempt.run,
+                        done.wait,
+                        LONG_PAUSES,
+                    )
                     for worker in range(config.slots)
                 ]
                 cause = watchdog.cause(beats, time.monotonic())

@@ -17,8 +17,9 @@ from skinclf import run_folder
 from skinclf.config import Config
 from skinclf.errors import ConfigError
 from skinclf.history import Epoch
+from skinclf.retrying import LONG_PAUSES, retried
 from skinclf.storage import exists, join, list_names, read_bytes, read_text, write_text
-from skinclf.watching import retried, watching
+from skinclf.watching import watching
 
 FILE = "mlflow.json"
 POLL_SECONDS = 2.0
@@ -190,7 +191,7 @@ def epochs_tracked(
         told, finished = 0, False
         while not finished:
             finished = done.wait(POLL_SECONDS)
-            history = retried(partial(run_folder.read_history, run), done.wait)
+            history = retried(partial(run_folder.read_history, run), run, done.wait, LONG_PAUSES)
             if len(history) > told:
                 tracking.epochs(history)
                 told = len(history)

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pytest
 
 from skinclf.archive import ArchiveReader, Selection, list_images
-from skinclf.archive.files import PAUSES, StorageFile
+from skinclf.archive.files import StorageFile
 from skinclf.archive.lists import _file_system_of as file_system_of
 from skinclf.errors import RejectedImage, StorageUnavailable
+from skinclf.retrying import PAUSES
 from tests.conftest import write_zip
 
 MIB = 2**20

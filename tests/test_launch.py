@@ -13,7 +13,7 @@ from skinclf import launch
 from skinclf.attempt import WorkerError, current_attempt
 from skinclf.checkpoint_folder import CheckpointFolder
 from skinclf.config import Config, SuperviseConfig, TrainConfig
-from skinclf.errors import RunError, StorageError, TrainingError, WorkersLost
+from skinclf.errors import RunError, StorageUnavailable, TrainingError, WorkersLost
 from skinclf.launch import Supervisor, last_checkpoint, lost_by
 from skinclf.learn.checkpoints import Position, take_checkpoint
 
@@ -181,7 +181,7 @@ def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
     monkeypatch.setattr(launch, "read_beat", stale)
     monkeypatch.setattr(launch, "wait_for_slots", lambda *_: None)
     monkeypatch.setattr(launch, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr("skinclf.watching.PAUSES", ())
+    monkeypatch.setattr(launch, "LONG_PAUSES", ())
 
     def unwatched(_attempt: int) -> None:
         supervisor.cancelled.wait()
@@ -189,7 +189,7 @@ def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
 
     two = TrainConfig(slots=2, local_mode=False, global_batch=32)
     supervisor = Rehearsal(tmp_path, unwatched, two)
-    with pytest.raises(StorageError, match="Stale file handle"):
+    with pytest.raises(StorageUnavailable, match="Stale file handle"):
         supervisor.train()
     assert len(supervisor.attempts) == 1
 

@@ -1,10 +1,9 @@
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from skinclf.errors import StorageError
-from skinclf.watching import PAUSES, retried, watching
+from skinclf.watching import watching
 
 
 def test_the_watch_ends_with_its_block() -> None:
@@ -50,27 +49,3 @@ def test_what_begins_after_the_first_cancellation_is_cancelled_too(
 
     with pytest.raises(StorageError):
         block()
-
-
-def failing(times: int) -> Callable[[], str]:
-    errors = iter([OSError(116, "Stale file handle")] * times)
-
-    def read() -> str:
-        for error in errors:
-            raise error
-        return "content"
-
-    return read
-
-
-def test_a_read_that_fails_is_tried_again_after_growing_pauses() -> None:
-    pauses: list[float] = []
-    assert retried(failing(3), pauses.append) == "content"
-    assert pauses == list(PAUSES[:3])
-
-
-def test_a_read_that_goes_on_failing_is_an_error_of_the_storage() -> None:
-    pauses: list[float] = []
-    with pytest.raises(StorageError, match=r"tried 6 times.*Stale file handle"):
-        retried(failing(100), pauses.append)
-    assert pauses == list(PAUSES)

@@ -11,16 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from skinclf.errors import RejectedImage, StorageUnavailable
+from skinclf.errors import RejectedImage
+from skinclf.retrying import is_gone, retried
 from skinclf.storage import local_path, locate
-
-PAUSES = (0.5, 2.0, 5.0)
-"""Seconds between the tries: a server that starts again or a connection that was reset."""
-
-OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
-"""Errors that another try will not mend and that concern this one file."""
-
-GONE = (errno.ENOENT, errno.ENOTDIR)
 
 T = TypeVar("T")
 
@@ -130,37 +123,11 @@ class StorageFile(io.RawIOBase):
                 raise
 
         try:
-            return tried(again, self.name, self._sleep)
+            return retried(again, self.name, self._sleep)
         except OSError as error:
             if is_gone(error):
                 raise RejectedImage("vanished", "the file is not there any more") from None
             raise RejectedImage("unreadable", str(error)) from None
-
-
-def tried(read: Callable[[], T], name: str, sleep: Callable[[float], None] = time.sleep) -> T:
-    """What `read` returns, tried again where the storage of `name` fails.
-
-    Raises OSError if the file is gone or can't be read for a reason of its own, and
-    StorageUnavailable if the storage fails each time.
-    """
-    for pause in (*PAUSES, None):
-        try:
-            return read()
-        except OSError as error:
-            if is_gone(error) or error.errno in OF_THE_FILE:
-                raise
-            if pause is None:
-                raise StorageUnavailable(
-                    f"{name}: can't be read now, tried {len(PAUSES) + 1} times: {error}. "
-                    f"Rerun the same command once the storage is back"
-                ) from error
-            sleep(pause)
-    raise AssertionError  # the last pause is None
-
-
-def is_gone(error: OSError) -> bool:
-    """Whether an error says that there is no such file."""
-    return isinstance(error, FileNotFoundError) or error.errno in GONE
 
 
 def stat_of(name: str) -> Stat:

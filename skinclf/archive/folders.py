@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 from pyarrow import fs
 
-from skinclf.archive.files import tried, version_of
+from skinclf.archive.files import version_of
 from skinclf.archive.names import text_of
 from skinclf.errors import ArchiveError
+from skinclf.retrying import retried
 from skinclf.storage import local_path, locate, uri
 
 
@@ -71,7 +72,7 @@ class Walk:
             try:
                 if not self._enter(folder):
                     continue
-                entries = tried(partial(_entries, folder), folder)
+                entries = retried(partial(_entries, folder), folder)
             except OSError as error:
                 detail = f"the folder can't be listed: {error.strerror}"
                 yield Found(uri(folder), prefix, reason="unreadable", detail=detail, below=True)
@@ -153,7 +154,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _remote_files(path: str) -> Iterator[Found]:
     """Files of an object store, or of another file system that pyarrow reaches."""
     file_system, inner = locate(path)
-    info = tried(lambda: file_system.get_file_info(inner), path)
+    info = retried(lambda: file_system.get_file_info(inner), path)
     if info.type == fs.FileType.NotFound:
         raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of them")
     if info.type == fs.FileType.File:
@@ -163,7 +164,7 @@ def _remote_files(path: str) -> Iterator[Found]:
     folders = [inner]
     while folders:
         folder = folders.pop()
-        below = tried(partial(file_system.get_file_info, fs.FileSelector(folder)), path)
+        below = retried(partial(file_system.get_file_info, fs.FileSelector(folder)), path)
         for entry in sorted(below, key=lambda entry: entry.path):
             if entry.type == fs.FileType.Directory:
                 folders.append(entry.path)

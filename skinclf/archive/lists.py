@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from skinclf.archive.files import StorageFile, tried
+from skinclf.archive.files import StorageFile
 from skinclf.archive.folders import Found, local_file, remote_file
 from skinclf.archive.names import text_of
 from skinclf.errors import ArchiveError
+from skinclf.retrying import retried
 from skinclf.storage import join, local_path, locate
 
 ENDINGS = (".txt", ".csv")
@@ -59,7 +60,7 @@ def _remote(names: list[str]) -> Iterator[Found]:
             yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
         return
     paths = [inner for _, inner in places]
-    infos = tried(lambda: places[0][0].get_file_info(paths), names[0])
+    infos = retried(lambda: places[0][0].get_file_info(paths), names[0])
     yield from map(remote_file, names, infos)
 
 

@@ -20,6 +20,7 @@ from skinclf.learn.predictor import Predictor
 from skinclf.metadata import check_metadata_file
 from skinclf.metrics.assessment import assess
 from skinclf.model_card import write_card
+from skinclf.ownership import check_free
 from skinclf.predictions import Predictions, predictions_of
 from skinclf.schemas import TENSORS
 from skinclf.stages.evaluation_report import most_confident_errors, write_report
@@ -32,7 +33,7 @@ from skinclf.tables.labelled_archive import list_by_spark, list_directly, read_l
 from skinclf.tables.leaks import near_duplicates, seen_images, shared_keys
 from skinclf.tables.progress import spark_progress
 from skinclf.tables.scores import predicted_tensors
-from skinclf.tables.session import spark_session
+from skinclf.tables.session import exclusive, spark_session
 from skinclf.tables.splits import SPLITS
 from skinclf.tracking import send_to_mlflow
 
@@ -66,48 +67,59 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     folder = join(run, run_folder.EVALUATION, name)
     outside = _outside_archive(config)
     listing = list_directly(outside) if outside else None
-    with spark_session("evaluate", config.spark) as spark, spark_failures(folder):
+    check_free(folder)
+    with (
+        spark_session("evaluate", config.spark) as spark,
+        spark_failures(folder),
+        exclusive(spark, folder, "evaluate"),
+    ):
         tensors = read_tensors(spark, dataset.path)
-        seen = seen_images(tensors, outside=outside is not None)
         tested = (
             _outside_images(spark, listing, outside, folder, console)
             if outside
             else _split_images(tensors, dataset, settings.split)
         )
         with spark_progress(spark, "look for leaks", console):
+            seen = seen_images(tensors, outside=outside is not None)
             leaks = _leaks(tested.tensors, seen, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
-            path = join(folder, PREDICTIONS)
-            predicted_tensors(tested.tensors, predictor, settings.batch_images).write.parquet(
-                hadoop_path(path), mode="overwrite"
-            )
-            predictions = _read_predictions(path, tested.count)
+            predictions = _predicted(tested, predictor, settings, join(folder, PREDICTIONS))
             validation = _validation(tensors, dataset, predictor, settings) or predictions
         errors = most_confident_errors(predictions)
         pictures = _pixels(tested.tensors, [error.image_id for error in errors])
-    delete(join(folder, STAGING))
-    metrics = {
-        "set": name,
-        "digest": predictor.digest,
-        "flips": settings.flips,
-        "split_by": "" if outside else dataset.split.by,
-        "chosen_on": name if validation is predictions else "val",
-        "rejects": tested.rejects,
-        "leaks": leaks,
-        **assess(
-            predictions,
-            validation,
-            sensitivities=settings.melanoma_sensitivities,
-            rounds=settings.bootstrap,
-        ),
-    }
-    _warn_of_thresholds(metrics)
-    write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
-    report = write_report(metrics, predictions, errors, pictures, run, folder)
+        delete(join(folder, STAGING))
+        metrics = {
+            "set": name,
+            "digest": predictor.digest,
+            "flips": settings.flips,
+            "split_by": "" if outside else dataset.split.by,
+            "chosen_on": name if validation is predictions else "val",
+            "rejects": tested.rejects,
+            "leaks": leaks,
+            **assess(
+                predictions,
+                validation,
+                sensitivities=settings.melanoma_sensitivities,
+                rounds=settings.bootstrap,
+            ),
+        }
+        _warn_of_thresholds(metrics)
+        write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
+        report = write_report(metrics, predictions, errors, pictures, run, folder)
     write_card(run)
     send_to_mlflow(config, run)
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return metrics, report
+
+
+def _predicted(
+    tested: Tested, predictor: Predictor, settings: EvaluateConfig, path: str
+) -> Predictions:
+    """Predict the tested images, write that and read it back."""
+    predicted_tensors(tested.tensors, predictor, settings.batch_images).write.parquet(
+        hadoop_path(path), mode="overwrite"
+    )
+    return _read_predictions(path, tested.count)
 
 
 def set_name(settings: EvaluateConfig) -> str:

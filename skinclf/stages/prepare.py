@@ -19,6 +19,7 @@ from skinclf.dataset_folder import (
 from skinclf.decoding import Decode
 from skinclf.errors import ArchiveChanged, ConfigError
 from skinclf.metadata import check_metadata_file
+from skinclf.ownership import check_free
 from skinclf.storage import absolute, delete, join
 from skinclf.tables import dataset as tables
 from skinclf.tables.failures import spark_failures
@@ -29,7 +30,7 @@ from skinclf.tables.labelled_archive import (
     read_labelled_archive,
 )
 from skinclf.tables.progress import spark_progress
-from skinclf.tables.session import spark_session
+from skinclf.tables.session import exclusive, spark_session
 from skinclf.tables.spark_archive import needs_spark
 from skinclf.tables.splits import with_shard, with_split
 
@@ -54,7 +55,12 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     listing = list_directly(config.archive)
     folder = output_folder(config.dataset.path)
     folder.check(overwrite=config.dataset.overwrite)
-    with spark_session("prepare", config.spark) as spark, spark_failures(config.dataset.path):
+    check_free(config.dataset.path)
+    with (
+        spark_session("prepare", config.spark) as spark,
+        spark_failures(config.dataset.path),
+        exclusive(spark, config.dataset.path, "prepare"),
+    ):
         if listing is None:
             listing = list_by_spark(spark, config.archive)
         log.info("listed %s files", f"{listing.num_rows:,}")
@@ -64,8 +70,8 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         with spark_progress(spark, "write tensors", console):
             _write(archive, config)
         dataset = _checked(spark, config, archive.inputs)
-    delete(join(config.dataset.path, STAGING))
-    folder.finish(dataset.to_json())
+        delete(join(config.dataset.path, STAGING))
+        folder.finish(dataset.to_json())
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
         *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),

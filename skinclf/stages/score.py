@@ -19,6 +19,7 @@ from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.history import validation_shares
 from skinclf.labels import CODES
 from skinclf.learn.predictor import Predictor
+from skinclf.ownership import check_free
 from skinclf.run_folder import read_config, read_history
 from skinclf.schemas import REASONS
 from skinclf.stages.score_display import ScoreDisplay
@@ -38,7 +39,7 @@ from skinclf.tables.score_folder import (
     write_batch,
 )
 from skinclf.tables.scores import scored_files
-from skinclf.tables.session import spark_session
+from skinclf.tables.session import exclusive, spark_session
 from skinclf.tables.spark_archive import needs_spark, spark_images
 
 SUMMARY = "summary.json"
@@ -97,7 +98,12 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
     name += "-flips" if flips else ""
     folder = ScoreFolder(join(absolute(config.score.path), name))
     folder.check()
-    with spark_session("score", config.spark) as spark, spark_failures(folder.path):
+    check_free(folder.path)
+    with (
+        spark_session("score", config.spark) as spark,
+        spark_failures(folder.path),
+        exclusive(spark, folder.path, "score"),
+    ):
         display = ScoreDisplay(console)
         start = time.monotonic()
         scoring = Scoring(spark, config, predictor, Decoding(config.archive, decode), folder)
@@ -117,7 +123,7 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
         summary = _summary(spark, folder, predictor, done, changed, rate)
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, folder, config.score.format))
-    write_text(join(folder.path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
+        write_text(join(folder.path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
     _tell(summary, config)
     return summary
 

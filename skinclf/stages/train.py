@@ -15,6 +15,7 @@ from skinclf.history import Epoch, check_best_is_known, final_epoch, is_over
 from skinclf.launch import REQUIRED_CONF, Supervisor
 from skinclf.learn.batches import check_divides, steps_an_epoch
 from skinclf.model_card import write_card
+from skinclf.ownership import check_free, owned
 from skinclf.preflight import check_fit, preflight
 from skinclf.report import png
 from skinclf.stages.training_display import training_display
@@ -43,6 +44,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
         describe(run)  # a driver that was killed at the very end did not
         send_to_mlflow(config, run)
         return run_folder.read_history(run)
+    check_free(run)
     _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF
@@ -50,6 +52,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
         _look_first(spark, dataset, run, config)
         supervisor = Supervisor(spark, dataset, run, config)
         with (
+            owned(run, "train", supervisor.cancel),
             training_display(run, config.train.epochs, console, supervisor.cancel),
             epochs_tracked(tracking, run, supervisor.cancel),
         ):

@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from skinclf.attempt import Beat, current_attempt, read_beat
 from skinclf.history import Epoch
+from skinclf.retrying import LONG_PAUSES, retried
 from skinclf.run_folder import read_history
-from skinclf.watching import retried, watching
+from skinclf.watching import watching
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 30.0
@@ -73,7 +74,7 @@ def in_words(seconds: float) -> str:
 
 
 def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> None:
-    history, _ = retried(partial(_read, run), done.wait)
+    history, _ = _read(run, done)
     told = len(history)  # of earlier attempts, told when they ran
     forecast = Forecast()
     lines = Lines(console)
@@ -85,7 +86,7 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
         finished = False
         while not finished:
             finished = done.wait(POLL_SECONDS)
-            history, chief = retried(partial(_read, run), done.wait)
+            history, chief = _read(run, done)
             for row in history[told:]:
                 console.print(epoch_line(row, epochs), highlight=False)
             told = max(told, len(history))
@@ -97,10 +98,14 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
                     lines.tell(what, note)
 
 
-def _read(run: str) -> tuple[list[Epoch], Beat]:
+def _read(run: str, done: threading.Event) -> tuple[list[Epoch], Beat]:
     """The epochs that are finished, and the first worker's last heartbeat."""
-    attempt = current_attempt(run)
-    return read_history(run), read_beat(run, attempt, 0) if attempt else {}
+
+    def read() -> tuple[list[Epoch], Beat]:
+        attempt = current_attempt(run)
+        return read_history(run), read_beat(run, attempt, 0) if attempt else {}
+
+    return retried(read, run, done.wait, LONG_PAUSES)
 
 
 class Lines:

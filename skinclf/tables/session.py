@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -17,6 +18,7 @@ from pyspark.sql import SparkSession
 from skinclf.config import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.interruption import Interrupted
+from skinclf.ownership import owned
 from skinclf.tables.java import ensure_java
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,23 @@ def spark_session(
             _stop(spark)
         else:
             _restore(spark, before)
+
+
+@contextmanager
+def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[None]:
+    """Own an output folder during the block inside; Spark's jobs of it end if it is lost.
+
+    Raises UsageError if another job owns it.
+    """
+    tag = f"skinclf-{uuid4().hex}"
+    context = spark.sparkContext
+    context.addJobTag(tag)
+    try:
+        with owned(folder, job, lambda: context.cancelJobsWithTag(tag)):
+            yield
+    finally:
+        with suppress(Exception):  # any: after an interruption the connection may be unusable
+            context.removeJobTag(tag)
 
 
 def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSession:

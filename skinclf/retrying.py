@@ -1,0 +1,56 @@
+"""Storage that fails now and then and is there again: ESTALE on NFS, a reset connection on S3."""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from skinclf.errors import StorageUnavailable
+
+PAUSES = (0.5, 2.0, 5.0)
+"""Seconds between the tries of a task, which Spark tries again, too."""
+
+LONG_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between the tries of what nobody else tries again."""
+
+OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors that another try will not mend and that concern one file."""
+
+GONE = (errno.ENOENT, errno.ENOTDIR)
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def retried(
+    read: Callable[[], T],
+    name: str,
+    wait: Callable[[float], object] = time.sleep,
+    pauses: Sequence[float] = PAUSES,
+) -> T:
+    """What `read` returns, tried again after each of `pauses` if the storage of `name` fails.
+
+    Raises OSError if a file is gone or can't be read for a reason of its own, and
+    StorageUnavailable after the last try. `wait` waits so many seconds.
+    """
+    for pause in (*pauses, None):
+        try:
+            return read()
+        except OSError as error:
+            if is_gone(error) or error.errno in OF_THE_FILE:
+                raise
+            if pause is None:
+                raise StorageUnavailable(
+                    f"{name}: can't be read now, tried {len(pauses) + 1} times: {error}. Rerun "
+                    f"the same command to resume, once the storage is back"
+                ) from error
+            log.warning("%s: can't be read (%s); trying again in %s s", name, error, pause)
+            wait(pause)
+    raise AssertionError  # the last pause is None
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether an error says that there is no such file."""
+    return isinstance(error, FileNotFoundError) or error.errno in GONE
