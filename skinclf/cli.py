@@ -13,7 +13,7 @@ from rich.table import Table
 from skinclf.config import Config
 from skinclf.config_file import Option, load_config
 from skinclf.errors import SkinclfError
-from skinclf.interruption import Interrupted, ended_by_signals
+from skinclf.interruption import ended_by_signals, interrupted_by
 from skinclf.text import printable
 
 app = typer.Typer(
@@ -295,12 +295,15 @@ def main(job: str | None = None) -> None:
     try:
         with ended_by_signals():
             app(arguments, prog_name=name)
-    except SkinclfError as error:
-        say(f"error: {error}", "bold red")
-        sys.exit(error.exit_status)
-    except Interrupted as interrupted:
-        say("Interrupted. Rerun the same command to resume.", "bold")
-        sys.exit(interrupted.exit_status)
+    except BaseException as error:  # any: see interrupted_by
+        number = interrupted_by()
+        if number is not None:
+            say("Interrupted. Rerun the same command to resume.", "bold")
+            sys.exit(128 + number)  # as shells have it
+        if isinstance(error, SkinclfError):
+            say(f"error: {error}", "bold red")
+            sys.exit(error.exit_status)
+        raise
 
 
 def _load(

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,9 +18,11 @@ from pyspark.sql import SparkSession
 
 from skinclf.config import SparkConfig
 from skinclf.errors import ConfigError
-from skinclf.interruption import Interrupted
+from skinclf.interruption import cancellations, interrupted_by
 from skinclf.ownership import owned
 from skinclf.tables.java import ensure_java
+
+STOP_SECONDS = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -81,23 +84,56 @@ def spark_session(
     ConfigError if Spark refuses the settings, or if a running session lacks a required one.
     """
     running = SparkSession.getActiveSession()
-    if running is None:
-        spark = _start(name, config, required or {})
-    else:
-        spark = running
-        _check_required(spark, required or {})
-    log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
-    settings = ALWAYS | {key: value for key, value in config.conf.items() if key in ALWAYS}
-    before = {key: spark.conf.get(key, None) for key in settings}
-    for key, value in settings.items():
-        spark.conf.set(key, value)
+    session = _guest(running, required) if running else _own(name, config, required)
+    with session as spark:
+        log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
+        settings = ALWAYS | {key: config.conf[key] for key in ALWAYS if key in config.conf}
+        for key, value in settings.items():
+            spark.conf.set(key, value)
+        yield spark
+
+
+@contextmanager
+def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[SparkSession]:
+    """A session that somebody else started: it goes on afterwards, with its settings as they were.
+
+    Raises ConfigError unless it has the settings that are `required`.
+    """
+    has = spark.sparkContext.getConf()
+    missing = [f"{k}={value}" for k, value in (required or {}).items() if has.get(k) != value]
+    if missing:
+        raise ConfigError(
+            f"the running Spark session lacks settings that this job needs: {', '.join(missing)}. "
+            f"Start the session with them, or stop it: the job then starts one of its own"
+        )
+    before = {key: spark.conf.get(key, None) for key in ALWAYS}
     try:
         yield spark
     finally:
-        if running is None:
-            _stop(spark)
+        for key, value in before.items():
+            if value is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, value)
+
+
+@contextmanager
+def _own(name: str, config: SparkConfig, required: dict[str, str] | None) -> Iterator[SparkSession]:
+    """A session that is started for one job and stopped at its end."""
+    spark = _start(name, config, required or {})
+    cancel = partial(_cancel_quietly, spark)
+    cancellations.append(cancel)
+    try:
+        yield spark
+    finally:
+        cancellations.remove(cancel)
+        if interrupted_by() is None:
+            spark.stop()
         else:
-            _restore(spark, before)
+            # In another thread: the call that was interrupted has this one's connection to the JVM.
+            stopping = threading.Thread(target=partial(_stop_quietly, spark), daemon=True)
+            stopping.start()
+            stopping.join(STOP_SECONDS)
 
 
 @contextmanager
@@ -147,33 +183,13 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _stop(spark: SparkSession) -> None:
-    """Stop a session of ours; after an interruption without a word."""
-    interrupted = isinstance(sys.exc_info()[1], Interrupted)
-    if interrupted:
-        with suppress(Exception):
-            spark.sparkContext.setLogLevel("OFF")
-    try:
+def _cancel_quietly(spark: SparkSession) -> None:
+    """End all jobs of a session of ours, of which Spark would print pages."""
+    with suppress(Exception):  # any: the session may be stopping
+        spark.sparkContext.setLogLevel("OFF")
+        spark.sparkContext.cancelAllJobs()
+
+
+def _stop_quietly(spark: SparkSession) -> None:
+    with suppress(Exception):  # any: the process ends anyway
         spark.stop()
-    except Exception:  # any: the call that was interrupted may have left the connection unusable
-        if not interrupted:
-            raise
-
-
-def _check_required(spark: SparkSession, required: dict[str, str]) -> None:
-    """Raise ConfigError unless a session that somebody else started has these settings."""
-    has = spark.sparkContext.getConf()
-    missing = [f"{key}={value}" for key, value in required.items() if has.get(key) != value]
-    if missing:
-        raise ConfigError(
-            f"the running Spark session lacks settings that this job needs: {', '.join(missing)}. "
-            f"Start the session with them, or stop it: the job then starts one of its own"
-        )
-
-
-def _restore(spark: SparkSession, before: dict[str, str | None]) -> None:
-    for key, value in before.items():
-        if value is None:
-            spark.conf.unset(key)
-        else:
-            spark.conf.set(key, value)

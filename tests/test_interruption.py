@@ -1,0 +1,94 @@
+"""Ctrl-C and SIGTERM in the middle of each job: one line, and nothing is left."""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import jpeg, road_assignments
+
+pytestmark = pytest.mark.faults
+
+PATIENCE = 240
+
+CASES = {
+    # job: (its signal, to whom, what it has said by then, settings)
+    "prepare": (signal.SIGINT, os.killpg, "listed", ()),
+    "train": (
+        signal.SIGTERM,
+        os.kill,
+        "epoch   2",
+        ("train.slots=2", "train.local_mode=false", "train.epochs=500"),
+    ),
+    "evaluate": (signal.SIGINT, os.killpg, "Spark 4", ("evaluate.bootstrap=100000",)),
+    "score": (signal.SIGINT, os.killpg, "inputs are new", ()),
+}
+
+
+@pytest.mark.parametrize("job", CASES)
+def test_an_interrupted_job_says_one_line_and_leaves_nothing(
+    trained: Path, tmp_path: Path, job: str
+) -> None:
+    number, send, said, more = CASES[job]
+    (tmp_path / "images").mkdir()
+    for n in range(3000):
+        (tmp_path / "images" / f"ISIC_{n:04}.jpg").write_bytes(jpeg((n % 256, 9, 9), (600, 450)))
+    settings = [
+        *road_assignments(trained),
+        *more,
+        *(f'{key}="{tmp_path / "images"}"' for key in ("archive.paths", "score.paths")),
+        f"score.path={tmp_path / 'scores'}",
+    ]
+    if job in ("prepare", "train"):
+        name = "dataset" if job == "prepare" else "run"
+        settings.append(f"{name}.path={tmp_path / name}")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    words = (word for setting in settings for word in ("--set", setting))
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["skinclf", job, *words],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ
+            | {"TMPDIR": str(temporary), "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={temporary}"},
+        )
+    wait_for(lambda: said in told(tmp_path) or process.poll() is not None, tmp_path)
+    time.sleep(1)  # into whatever it does then: any moment has to do
+    before = told(tmp_path)
+    send(process.pid, number)
+    wait_for(lambda: process.poll() is not None, tmp_path)
+    assert process.returncode == 128 + number
+    lines = told(tmp_path)[len(before) :].splitlines()
+    assert lines[-1] == "Interrupted. Rerun the same command to resume."
+    assert [line for line in lines[:-1] if not line.startswith("epoch")] == []
+    wait_for(lambda: not session_of(process.pid), tmp_path)
+    wait_for(lambda: not [f for f in temporary.rglob("*") if f.is_file()], tmp_path)
+    assert not list(tmp_path.rglob("owner.json"))
+
+
+def told(folder: Path) -> str:
+    return (folder / "log").read_text()
+
+
+def session_of(leader: int) -> list[str]:
+    """The living processes that the job's process started, and itself."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, _, _, session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append(process.name)
+    return found
+
+
+def wait_for(condition: object, folder: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, told(folder)
+        time.sleep(0.1)
