@@ -53,16 +53,17 @@ class Forecast:
     def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
         self._last = 0
+        self._told = ""
 
     def left(self, step: int, steps: int, now: float) -> str:
         """What is left after `step` of all `steps`, in words; "" where nothing can be said yet."""
         if self._first is None or step < self._last:  # begun, or gone back to a checkpoint
-            self._first = (step, now)
-        self._last = step
+            self._first, self._told = (step, now), ""
         first, since = self._first
-        if step == first:
-            return ""
-        return f"{in_words((steps - step) * (now - since) / (step - first))} left"
+        if step > max(first, self._last):  # while it waits, nothing more is known
+            self._told = f"{in_words((steps - step) * (now - since) / (step - first))} left"
+        self._last = step
+        return self._told
 
 
 def in_words(seconds: float) -> str:
@@ -113,16 +114,17 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._what = ""
+        self._what = self._line = ""
         self._told = time.monotonic()
 
     def tell(self, what: str, note: str) -> None:
         """Print, if it is time to."""
         now = time.monotonic()
+        line = f"{what}  {note}".rstrip()
         news = what != self._what and not note  # an epoch that begins is none: it has its line
-        if news or now - self._told >= LINE_SECONDS:
-            self._console.print(f"{what}  {note}".rstrip(), highlight=False)
-            self._told = now
+        if line != self._line and (news or now - self._told >= LINE_SECONDS):
+            self._console.print(line, highlight=False)
+            self._told, self._line = now, line
         self._what = what
 
 

@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from skinclf.stages.training_display import Forecast, Lines, describe, in_words
@@ -52,3 +53,16 @@ def test_a_log_gets_a_line_when_something_else_is_done_but_not_for_each_step() -
     ):
         lines.tell(what, note)
     assert printed.getvalue().splitlines() == ["workers: starting", "workers: importing TensorFlow"]
+
+
+def test_a_training_that_waits_is_not_told_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As while workers restart: no step is taken, and time passes."""
+    monkeypatch.setattr("skinclf.stages.training_display.LINE_SECONDS", 0.0)
+    forecast, printed = Forecast(), io.StringIO()
+    lines = Lines(Console(file=printed, width=200))
+    forecast.left(100, 500, now=0.0)
+    for now in (60.0, 120.0, 600.0):
+        lines.tell("epoch 2/5", forecast.left(200, 500, now))
+    assert printed.getvalue().splitlines() == ["epoch 2/5  3 min left"]
