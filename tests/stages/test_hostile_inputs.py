@@ -13,49 +13,28 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.config import Config
 from skinclf.config_file import load_config
 from skinclf.dataset_folder import Dataset, list_tensor_files
 from skinclf.errors import CheckError, ConfigError, StorageUnavailable
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
-from skinclf.stages.score import Summary, score
+from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.tables import labelled_archive, score_folder
 from skinclf.tables.metadata import Metadata, stage_metadata
 from tests import decoders
-from tests.conftest import jpeg, road_config, write_zip
+from tests.conftest import jpeg, write_zip
 from tests.decoders import MARKED
+from tests.scoring import Scoring
 
 QUIET = Console(quiet=True)
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 
 
-class Scores:
-    """A folder of images and the scores of it."""
-
-    def __init__(self, trained: Path, folder: Path) -> None:
-        self._trained, self._out = trained, folder / "scores"
-        self.folder = folder / "archive"
-        self.folder.mkdir()
-
-    def write(self, *numbers: int, shade: int = 100) -> None:
-        for number in numbers:
-            (self.folder / f"IMG_{number:03}.jpg").write_bytes(jpeg((number, shade, 80)))
-
-    def config(self, *settings: str) -> Config:
-        return road_config(
-            self._trained, f"score.paths={self.folder}", f"score.path={self._out}", *settings
-        )
-
-    def score(self, *settings: str) -> Summary:
-        return score(self.config(*settings), QUIET, decoders.decode)
-
-
 @pytest.fixture
-def scores(trained: Path, tmp_path: Path) -> Scores:
-    return Scores(trained, tmp_path)
+def scores(trained: Path, tmp_path: Path) -> Scoring:
+    return Scoring(trained, tmp_path, decoders.decode)
 
 
 def rejected(path: str) -> dict[str, str]:
@@ -86,7 +65,7 @@ def prepared(folder: Path, *settings: str, ids: int = 12) -> Dataset:
 
 
 def test_files_that_end_or_hold_a_scoring_are_rejects_and_the_rest_is_scored(
-    scores: Scores,
+    scores: Scoring,
 ) -> None:
     scores.write(*range(8))
     for name in ("exit", "segfault", "kill", "sleep"):
@@ -113,7 +92,7 @@ def test_files_that_end_a_preparation_are_rejects_and_the_rest_is_prepared(
 # Storage
 
 
-def test_a_storage_that_fails_ends_the_job_with_nothing_written(scores: Scores) -> None:
+def test_a_storage_that_fails_ends_the_job_with_nothing_written(scores: Scoring) -> None:
     """How reading fails and is tried again: tests/test_hostile_archives.py."""
     scores.write(*range(4))
     broken = scores.folder / "IMG_002.jpg"
@@ -129,7 +108,7 @@ def test_a_storage_that_fails_ends_the_job_with_nothing_written(scores: Scores) 
 
 
 def test_an_archive_that_is_rewritten_between_listing_and_reading_is_listed_again(
-    scores: Scores, monkeypatch: pytest.MonkeyPatch
+    scores: Scoring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = scores.folder / "a.zip"
     write_zip(archive, {f"{n}.jpg": jpeg((n, 9, 9)) for n in range(6)})
@@ -168,7 +147,7 @@ def test_an_archive_that_is_rewritten_meanwhile_makes_no_dataset(
     assert prepared(tmp_path).tensors == 12
 
 
-def test_rejects_are_tried_again_where_it_is_asked_for(scores: Scores) -> None:
+def test_rejects_are_tried_again_where_it_is_asked_for(scores: Scoring) -> None:
     scores.write(1, 2)
     marker = scores.folder.parent / "mended"
     (scores.folder / "crash.jpg").write_bytes(MARKED["mended"] + bytes(marker))
@@ -187,7 +166,7 @@ def test_rejects_are_tried_again_where_it_is_asked_for(scores: Scores) -> None:
 # What has changed
 
 
-def test_a_file_that_grew_at_the_same_time_is_scored_again(scores: Scores) -> None:
+def test_a_file_that_grew_at_the_same_time_is_scored_again(scores: Scoring) -> None:
     scores.write(1, 2)
     scores.score()
     file = scores.folder / "IMG_001.jpg"
@@ -198,7 +177,7 @@ def test_a_file_that_grew_at_the_same_time_is_scored_again(scores: Scores) -> No
     assert (summary.new, summary.changed, summary.inputs) == (1, 1, 2)
 
 
-def test_the_content_is_compared_where_it_is_asked_for(scores: Scores) -> None:
+def test_the_content_is_compared_where_it_is_asked_for(scores: Scoring) -> None:
     """A file of the same size and time, with another content."""
     scores.write(1, 2)
     settings = ("score.compare_content=true",)
@@ -212,7 +191,9 @@ def test_the_content_is_compared_where_it_is_asked_for(scores: Scores) -> None:
 
 
 @pytest.mark.usefixtures("own_session")
-def test_another_time_zone_changes_nothing(scores: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_time_zone_changes_nothing(
+    scores: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scores.write(1, 2)
     for zone, new in (("UTC", 2), ("Asia/Tokyo", 0)):
         monkeypatch.setenv("TZ", zone)
@@ -263,7 +244,7 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
 PLACES = {"dataset.path": "dataset", "run.path": "run", "score.path": "scores"}
 
 
-def test_an_export_is_harmless_in_a_spreadsheet(scores: Scores) -> None:
+def test_an_export_is_harmless_in_a_spreadsheet(scores: Scoring) -> None:
     (scores.folder / "=HYPERLINK(1).jpg").write_bytes(jpeg())
     (scores.folder / "@sum,\x1b[31m.jpg").write_bytes(jpeg())
     write_zip(scores.folder / "a.zip", {"-1\n+2.jpg": jpeg()})

@@ -16,6 +16,7 @@ from skinclf.schemas import REJECTS, SCORES
 from skinclf.stages.score import Summary, _tell, score
 from skinclf.stages.train import train
 from tests.conftest import jpeg, road_config, write_zip
+from tests.scoring import Scoring
 
 QUIET = Console(quiet=True)
 
@@ -101,28 +102,9 @@ def test_the_summary_adds_up(scored: Path) -> None:
     }
 
 
-class Archive:
-    """A folder of images that changes between jobs, and the scores of it."""
-
-    def __init__(self, trained: Path, folder: Path) -> None:
-        self._trained, self._out = trained, folder / "scores"
-        self.folder = folder / "archive"
-        self.folder.mkdir()
-
-    def write(self, *numbers: int, shade: int = 100) -> None:
-        for number in numbers:
-            (self.folder / f"IMG_{number:03}.jpg").write_bytes(jpeg((number, shade, 80)))
-
-    def score(self, *settings: str) -> Summary:
-        config = road_config(
-            self._trained, f"score.paths={self.folder}", f"score.path={self._out}", *settings
-        )
-        return score(config, QUIET)
-
-
 @pytest.fixture
-def archive(trained: Path, tmp_path: Path) -> Archive:
-    return Archive(trained, tmp_path)
+def archive(trained: Path, tmp_path: Path) -> Scoring:
+    return Scoring(trained, tmp_path)
 
 
 def rows_of(path: str) -> dict[str, tuple[object, ...]]:
@@ -133,7 +115,7 @@ def rows_of(path: str) -> dict[str, tuple[object, ...]]:
     return {row["image_id"]: tuple(row[name] for name in names) for row in rows}
 
 
-def test_only_what_is_new_or_changed_is_scored_again(archive: Archive) -> None:
+def test_only_what_is_new_or_changed_is_scored_again(archive: Scoring) -> None:
     archive.write(*range(10))
     (archive.folder / "broken.jpg").write_bytes(b"broken")
     first = archive.score("score.micro_batch_images=4")
@@ -154,14 +136,14 @@ def test_only_what_is_new_or_changed_is_scored_again(archive: Archive) -> None:
     assert after.keys() - before.keys() == {"IMG_010", "IMG_011", "broken"}
 
 
-def test_a_limit_leaves_the_rest_for_the_next_job(archive: Archive) -> None:
+def test_a_limit_leaves_the_rest_for_the_next_job(archive: Scoring) -> None:
     archive.write(*range(5))
     assert archive.score("score.limit=3").scored == 3
     assert archive.score().scored == 5
 
 
 def test_another_model_s_scores_stand_beside_the_first_one_s(
-    archive: Archive, trained: Path, tmp_path: Path
+    archive: Scoring, trained: Path, tmp_path: Path
 ) -> None:
     archive.write(1, 2)
     first = archive.score()
@@ -172,7 +154,7 @@ def test_another_model_s_scores_stand_beside_the_first_one_s(
     assert rows_of(first.path) != rows_of(second.path)
 
 
-def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Archive) -> None:
+def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Scoring) -> None:
     archive.write(1, 2, 3)
     (archive.folder / "no.jpg").write_bytes(b"no")
     with pytest.raises(CheckError, match=r"1 of 4 inputs were rejected.*max_rejects = 0\.2"):
@@ -180,7 +162,7 @@ def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Archive) -
     assert archive.score("score.max_rejects=0.25").scored == 3
 
 
-def test_exports_are_one_file(archive: Archive) -> None:
+def test_exports_are_one_file(archive: Scoring) -> None:
     archive.write(2, 1)
     folder = Path(archive.score("score.format=isic").path)
     lines = (folder / "isic.csv").read_text().splitlines()
@@ -193,7 +175,7 @@ def test_exports_are_one_file(archive: Archive) -> None:
 
 @pytest.mark.usefixtures("own_session")
 def test_storage_that_only_hadoop_reaches_is_read_by_spark(
-    archive: Archive, trained: Path, tmp_path: Path
+    archive: Scoring, trained: Path, tmp_path: Path
 ) -> None:
     """viewfs: is a scheme of Hadoop's own, here a name for the archive's folder."""
     archive.write(*range(5))
