@@ -39,12 +39,12 @@ def train(config: Config, console: Console) -> list[Epoch]:
     check_best_is_known(config.train, sum(dataset.rows_of("val")))
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
     run = absolute(config.run.path)
+    check_free(run)
     if run_folder.open_run(run, config, dataset):
         log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
         describe(run)  # a driver that was killed at the very end did not
         send_to_mlflow(config, run)
         return run_folder.read_history(run)
-    check_free(run)
     _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF

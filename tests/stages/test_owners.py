@@ -1,0 +1,45 @@
+"""A second job for a folder that a job is writing to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from skinclf.config import Config
+from skinclf.errors import UsageError
+from skinclf.learn.predictor import Predictor
+from skinclf.ownership import owned
+from skinclf.stages.evaluate import evaluate
+from skinclf.stages.prepare import prepare
+from skinclf.stages.score import score
+from skinclf.stages.train import train
+from tests.conftest import road_config
+
+STAGES: dict[str, Callable[[Config, Console], object]] = {
+    "prepare": prepare,
+    "train": train,
+    "evaluate": evaluate,
+    "score": score,
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_second_job_is_refused_with_the_first_one_s_name(
+    trained: Path, tmp_path: Path, stage: str
+) -> None:
+    model = Predictor.of_run(str(trained / "run")).digest[:12]
+    folder, settings = {
+        "prepare": (tmp_path / "dataset", [f"dataset.path={tmp_path / 'dataset'}"]),
+        "train": (tmp_path / "run", [f"run.path={tmp_path / 'run'}"]),
+        "evaluate": (trained / "run" / "evaluation" / "test", []),
+        "score": (tmp_path / model, [f"score.path={tmp_path}"]),
+    }[stage]
+    before = set(tmp_path.rglob("*"))
+    with (
+        owned(str(folder), "first", lambda: None),
+        pytest.raises(UsageError, match=r"a job \(first\) on host .* has owned this folder since"),
+    ):
+        STAGES[stage](road_config(trained, *settings), Console(quiet=True))
+    assert not (folder / "owner.json").exists()
+    assert [path for path in set(tmp_path.rglob("*")) - before if path.is_file()] == []
