@@ -24,6 +24,9 @@ FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 some of which start a program: its reader of EPS runs Ghostscript on any file that begins like
 PostScript."""
 
+MOST_PIXELS = 178_956_970
+"""Pillow refuses more as a decompression bomb, and warns at half of it."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Paths = Annotated[
@@ -49,8 +52,8 @@ class ArchiveConfig(Section):
     reader: Literal["auto", "direct", "spark"] = "auto"
     formats: Annotated[tuple[ImageFormat, ...], Field(min_length=1)] = FORMATS
     max_file_bytes: PositiveInt = 64 * 2**20
-    max_pixels: PositiveInt = 89_478_485  # Pillow's own limit against decompression bombs
-    max_decode_seconds: PositiveFloat = 20.0
+    max_pixels: Annotated[int, Field(gt=0, le=MOST_PIXELS)] = MOST_PIXELS // 2
+    max_decode_seconds: Annotated[float, Field(gt=0, le=86_400)] = 20.0
     storage_errors: Literal["fail", "reject"] = "fail"
 
 
@@ -219,7 +222,7 @@ class EvaluateConfig(Section):
     split: Literal["val", "test"] = "test"
     archive: Paths = ()
     metadata: str = ""
-    name: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
+    name: Annotated[str, Field(pattern=r"^([\w-][\w.-]*)?$")] = ""
     flips: bool = False
     allow_leaks: bool = False
     bootstrap: PositiveInt = 1000
@@ -241,7 +244,7 @@ class ScoreConfig(Section):
     format: Literal["parquet", "csv", "isic"] = "parquet"
     precision: Literal["float32", "bfloat16"] = "float32"
     flips: bool = False
-    limit: NonNegativeInt = 0
+    limit: Annotated[int, Field(ge=0, lt=2**31)] = 0
     compare_content: bool = False
     retry_rejects: tuple[Text, ...] = ()
     max_rejects: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -24,6 +24,12 @@ CONFIRMATIONS = {
 }
 """`diagnosis_confirm_type` of the ISIC archive → HAM10000's `dx_type`."""
 
+OPTIONAL = (
+    *("lesion_id", "dx_type", "age", "sex", "localization", "dataset"),
+    *("age_approx", "anatom_site_general", "diagnosis_confirm_type"),
+)
+"""Columns that are used where there are any, in lower case."""
+
 DELIMITERS = (",", "\t", ";")  # HAM10000's; Dataverse's .tab; a spreadsheet's in half of Europe
 
 Fields = dict[str, str | None]
@@ -138,12 +144,14 @@ def _format_of(path: str) -> tuple[Format, str]:
         headers[delimiter] = names = _names(fields)
         for form in FORMATS:
             if set(form.required) <= set(names):
-                twice = [name for name in form.required if names.count(name) > 1]
+                twice = [name for name in (*form.required, *OPTIONAL) if names.count(name) > 1]
                 if twice:
                     raise MetadataError(f"{path}: has the column {twice[0]} more than once")
                 return form, delimiter
     known = "; ".join(f"{form.name} ({', '.join(form.required)})" for form in FORMATS)
     columns = max(headers.values(), key=len)
+    if any("\0" in name for name in columns):
+        raise MetadataError(f"{path}: is not UTF-8; expected is that, or UTF-16 with its mark")
     raise MetadataError(
         f"{path}: columns of no known format: {', '.join(columns)}. Known are, by the "
         f"columns that they need: {known}"
@@ -157,6 +165,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
     """
     try:
         file = StorageFile(path)
+        file.stat()  # no device or FIFO, which could be read for ever
         encoding = "utf-16" if file.read_at(2, 0) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     except RejectedImage as missing:
         raise MetadataError(
@@ -175,7 +184,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
                     yield line, f"text follows a closing quote ({error})"
                     continue
                 raise MetadataError(
-                    f"{path}: line {line}: {error}. Is a closing quote missing?"
+                    f"{path}: line {line}: {error}. Is a closing quote missing, there or before?"
                 ) from None
             if fields is None:
                 return
@@ -202,8 +211,10 @@ def _translated(value: str | None, names: dict[str, str]) -> str | None:
 
 
 def _number(text: str | None) -> float | None:
+    if text is None or "_" in text:  # which Python would take for 45 in 4_5
+        return None
     try:
-        return float(text or "")
+        return float(text)
     except ValueError:
         return None
 

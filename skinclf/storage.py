@@ -5,7 +5,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 import pyarrow as pa
@@ -40,7 +40,10 @@ def uri(path: str) -> str:
 def local_path(path: str) -> str | None:
     """The path of a local path or file: URI; None for other storage."""
     if path.startswith("file:"):
-        return os.fsdecode(unquote_to_bytes(urlsplit(path).path))
+        path = re.split("[?#]", path.removeprefix("file:"))[0]
+        if path.startswith("//"):
+            path = "/" + path[2:].partition("/")[2]
+        return os.fsdecode(unquote_to_bytes(path))
     return None if "://" in path else absolute(path)
 
 

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from skinclf.archive import ArchiveReader, Selection, list_images
 from skinclf.archive.files import StorageFile
 from skinclf.archive.lists import _file_system_of as file_system_of
-from skinclf.errors import RejectedImage, StorageUnavailable
+from skinclf.errors import ArchiveError, RejectedImage, StorageUnavailable
 from skinclf.retrying import PAUSES
 from tests.conftest import write_zip
 
@@ -410,6 +411,111 @@ def test_nothing_is_ever_written_by_a_member_s_name(tmp_path: Path) -> None:
     assert sorted(tmp_path.parent.rglob("*")) == before
 
 
+def test_the_folder_that_a_job_writes_to_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / "scores").mkdir()
+    for name in ("a.jpg", "scores/part-0.parquet"):
+        (tmp_path / name).write_bytes(b"x")
+    listed = list_images([str(tmp_path)], leave_out=["", str(tmp_path / "scores")])
+    assert listed["image_id"].to_pylist() == ["a"]
+
+
+# Names that stand twice
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_called_like_a_second_one_has_a_source_of_its_own(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for n, name in enumerate(("a.jpg", "a.jpg", "a.jpg#2", "a.jpg#2", "a.jpg#2#1")):
+            archive.writestr(name, bytes([n]))
+    assert contents(tmp_path) == {
+        "a.jpg": b"\0",
+        "a.jpg#2": b"\1",
+        "a.jpg#2#1": b"\2",
+        "a.jpg#2#2": b"\3",
+        "a.jpg#2#1#1": b"\4",
+    }
+
+
+def test_members_of_one_name_that_are_rejects_both_count(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for _ in range(2):
+            add(archive, "s.jpg", type=tarfile.SYMTYPE, linkname="x")
+    assert contents(tmp_path) == {"s.jpg": "not_a_file", "s.jpg#2": "not_a_file"}
+
+
+# Parquet
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"image.bytes": [b"x"], "image.path": ["a"]}),  # names with dots, no struct
+        pa.table([[b"x"], ["a"], ["b"]], names=["content", "path", "path"]),
+        pa.table({"content": [b"x"]}),
+        pa.table({"image": [{"path": "a.jpg"}]}),
+    ],
+)
+def test_parquet_with_other_columns_is_one_reject(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert contents(tmp_path) == {"a.parquet": "unreadable"}
+
+
+@pytest.mark.parametrize("column", ["content", "path"])
+def test_a_small_parquet_file_takes_little_memory(tmp_path: Path, column: str) -> None:
+    """A dictionary says 5,000 times a value of two megabytes."""
+    large: list[object] = [bytes(2 * MIB) if column == "content" else "x" * 2 * MIB]
+    values = pa.DictionaryArray.from_arrays(pa.array([0] * 5000, pa.int32()), pa.array(large))
+    small = pa.array([b"y"] * 5000 if column == "path" else [f"{n}.jpg" for n in range(5000)])
+    other = "path" if column == "content" else "content"
+    pq.write_table(pa.table({column: values, other: small}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < MIB
+    before = pa.total_allocated_bytes()
+    found = rows(tmp_path)
+    assert len(found) == 5000
+    with ArchiveReader(MIB) as reader:
+        if column == "content":
+            with pytest.raises(RejectedImage, match="too_large"):
+                reader.read(found[3])
+        else:
+            assert reader.read(found[3]) == b"y"
+        assert pa.default_memory_pool().max_memory() < before + 200 * MIB
+
+
+# Bombs
+
+
+def test_a_packed_tar_that_unpacks_to_gigabytes_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinclf.archive.tars.MOST_UNPACKED", 8 * MIB)
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        add(archive, "a.jpg", b"a")
+        add(archive, "zeros.jpg", bytes(64 * MIB))
+        add(archive, "b.jpg", b"b")
+    (tmp_path / "a.tar.bz2").write_bytes(bz2.compress(plain.getvalue()))
+    found = contents(tmp_path)
+    assert found["a.jpg"] == b"a"
+    assert found["a.tar.bz2"] == "unreadable"
+    assert "b.jpg" not in found
+
+
+def test_a_member_said_to_be_packed_in_far_more_than_it_is_is_not_read(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", {"a.jpg": b"x" * 100})
+    raw = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(bytes(MIB) + raw)  # room for the claim
+    entry_of(tmp_path / "a.zip", {20: (MIB // 2).to_bytes(4, "little")})
+    (row,) = rows(tmp_path / "a.zip")
+    assert "100 bytes said to be packed in 524288" in row["detail"]
+
+
+def test_a_comment_may_hold_what_looks_like_the_end_of_a_zip(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"a")
+        archive.comment = b"PK\5\6" + b"\xff" * 40
+    assert contents(tmp_path) == {"a.jpg": b"a"}
+
+
 # Lists
 
 
@@ -419,7 +525,7 @@ def test_a_list_may_hold_what_is_no_file(tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path) + b"/caf\xe9.jpg", "wb") as file:
         file.write(b"e")
     lines = [b"\xef\xbb\xbfa.jpg", b"folder", b"caf\xe9.jpg", b"\0.jpg"]
-    lines += [b"foo://host/b.jpg", b"https://host/c.jpg"]
+    lines += [b"foo://host/b.jpg", b"https://host/c.jpg", b"https://[bad/d.jpg", b"file:[e.jpg"]
     (tmp_path / "list.txt").write_bytes(b"\r\n".join(lines))
     reasons = {row["image_id"]: row["reason"] for row in rows(tmp_path / "list.txt")}
     assert reasons == {
@@ -429,7 +535,12 @@ def test_a_list_may_hold_what_is_no_file(tmp_path: Path) -> None:
         "%00": "unreadable",
         "b": "unreadable",
         "c": "unreadable",
+        "d": "unreadable",
+        "file:[e": "vanished",
     }
+    (tmp_path / "long.csv").write_text(f"path\n{'x' * 200_000}\n")
+    with pytest.raises(ArchiveError, match=r"long\.csv: line 2: field larger"):
+        rows(tmp_path / "long.csv")
     (tmp_path / "list.csv").write_text("id,path\n1,a.jpg\n2\n")
     assert [row["image_id"] for row in rows(tmp_path / "list.csv")] == ["a"]
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_columns_are_found_by_name_in_any_order_and_case(tmp_path: Path) -> None
     assert (row["image_id"], row["dataset"], row["lesion_id"]) == ("ISIC_2", "rosendahl", "HAM_2")
 
 
-@pytest.mark.parametrize("age", ["", "old", "NaN", "-1", "999", "Infinity"])
+@pytest.mark.parametrize("age", ["", "old", "NaN", "-1", "999", "Infinity", "4_5"])
 def test_an_age_that_is_no_number_of_years_is_unknown(tmp_path: Path, age: str) -> None:
     (row,) = read(tmp_path, KAGGLE + f"L1,I1,nv,histo,{age},male,back\n")
     assert row["age"] is None
@@ -116,7 +117,7 @@ def test_rows_with_another_number_of_fields_are_told_with_their_line(tmp_path: P
 
 @pytest.mark.parametrize("rest", ['L2,"I2,nv\nL3,I3,nv\n', 'L2,"' + "x" * 200_000])
 def test_a_quote_that_is_never_closed_is_an_error_with_its_line(tmp_path: Path, rest: str) -> None:
-    with pytest.raises(MetadataError, match=r"metadata\.csv: line 3: .*closing quote missing"):
+    with pytest.raises(MetadataError, match=r"metadata\.csv: line 3: .*quote missing"):
         read(tmp_path, "lesion_id,image_id,dx\nL1,I1,nv\n" + rest)
 
 
@@ -142,8 +143,15 @@ def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MetadataError, match="has the column dx more than once"):
-        read(tmp_path, "lesion_id,image_id,dx,DX\nL1,I1,nv,mel\n")
+    for header in ("lesion_id,image_id,dx,DX", "lesion_id,image_id,dx,age,age"):
+        with pytest.raises(MetadataError, match=r"has the column (dx|age) more than once"):
+            read(tmp_path, f"{header}\nL1,I1,nv,mel\n")
+    assert read(tmp_path, "lesion_id,image_id,dx,note,note\nL1,I1,nv,a,b\n")[0]["dx"] == "nv"
+
+
+def test_an_encoding_that_is_not_known_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MetadataError, match="is not UTF-8"):
+        read(tmp_path, KAGGLE.encode("utf-16-le"))
 
 
 def test_isic_2018_s_ground_truth_has_a_column_a_class(tmp_path: Path) -> None:
@@ -192,7 +200,8 @@ def test_dataverse_s_form_of_ham10000(ham10000: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for path in ("nowhere.csv", str(tmp_path)):
+    os.mkfifo(tmp_path / "fifo.csv")  # reading it would wait for ever
+    for path in ("nowhere.csv", str(tmp_path), str(tmp_path / "fifo.csv")):
         with pytest.raises(MetadataError, match=f"{path}: can't be read"):
             check_metadata_file(path)
     with pytest.raises(MetadataError, match=r"archive\.metadata is empty"):

@@ -6,6 +6,7 @@ large archive. One abstraction for prepare and score.
 """
 
 from skinclf.archive.listing import (
+    LIKE_REPEATED,
     LISTING,
     REPEATED,
     check_paths,
@@ -17,6 +18,7 @@ from skinclf.archive.names import Selection
 from skinclf.archive.reader import ArchiveReader
 
 __all__ = [
+    "LIKE_REPEATED",
     "LISTING",
     "REPEATED",
     "ArchiveReader",

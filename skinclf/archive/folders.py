@@ -1,7 +1,7 @@
 """Files below folders, each real file once, whatever links lead to it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
@@ -35,7 +35,8 @@ class Walk:
     come last (`linked`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leave_out: Sequence[str] = ()) -> None:
+        self._left_out = {os.path.realpath(path) for path in map(local_path, leave_out) if path}
         self._folders: set[tuple[int, int]] = set()  # (device, inode) of those entered
         self._targets: set[str] = set()  # real paths of the files that were named or linked to
         self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)
@@ -88,7 +89,9 @@ class Walk:
                     yield local_file(entry.path, name)
 
     def _enter(self, folder: str) -> bool:
-        """Whether a folder is entered for the first time."""
+        """Whether a folder is entered for the first time, and not one that is left out."""
+        if self._left_out and os.path.realpath(folder) in self._left_out:
+            return False
         found = os.stat(folder)
         place = (found.st_dev, found.st_ino)
         is_new = place not in self._folders

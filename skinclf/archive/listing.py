@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ LISTING = pa.schema(
         ("source", pa.string()),  # URI of the file; a member is archive.zip!/member.jpg
         ("image_id", pa.string()),  # the file's name without its ending
         ("file", pa.string()),  # URI of the file to open: the image, or the archive that holds it
+        ("member", pa.int64()),  # its number in the archive that holds it; null: in none
         ("file_version", pa.string()),  # of the archive that holds it, when it was listed
         ("kind", pa.string()),  # file, zip, tar, tar.gz, …, parquet; spark: read by it
         ("size", pa.int64()),  # bytes of the image file, unpacked; null: not known before reading
@@ -32,9 +34,11 @@ LISTING = pa.schema(
     ]
 )
 """One row a file that is to become an image. A `source` stands for one row: the second member of
-one name in an archive is archive.zip!/member.jpg#2 (REPEATED)."""
+one name in an archive is archive.zip!/member.jpg#2 (REPEATED). A member that is called so itself
+(LIKE_REPEATED) is archive.zip!/member.jpg#2#1."""
 
 REPEATED = "{}#{}"
+LIKE_REPEATED = r"#\d+$"
 
 Row = dict[str, Any]
 
@@ -52,15 +56,16 @@ def list_images(
 
 def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
     """Rows that were found in `paths` as LISTING: neighbours together, each source once."""
-    by_place = {(row["source"], row["offset"]): row for row in rows}
+    by_place = {(row["source"], row["member"]): row for row in rows}
     if not by_place:
         raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
-    ordered = sorted(by_place.values(), key=lambda row: (row["file"], row["offset"] or 0))
+    ordered = sorted(by_place.values(), key=lambda row: (row["file"], row["member"] or 0))
     seen: Counter[str] = Counter()
     for row in ordered:
         source = row["source"]
         seen[source] += 1
-        if seen[source] > 1:
+        ambiguous = row["member"] is not None and re.search(LIKE_REPEATED, source)
+        if seen[source] > 1 or ambiguous:
             row["source"] = REPEATED.format(source, seen[source])
     return pa.Table.from_pylist(ordered, schema=LISTING)
 
@@ -72,14 +77,15 @@ def iter_images(
 
     `paths`: folders (recursively), zip, tar and Parquet files, lists of URIs (.txt, .csv), single
     files and local globs. Every file counts, whatever its name, save those in `leave_out` (the
-    metadata) and those that `selection` does not take: what is no image becomes a reject when it
-    is read. Each real file comes once, whatever links lead to it (see Walk). A file that two paths
-    name comes twice, and so does a `source` that two members of an archive have, each with its
-    `offset`. Raises ArchiveError where a path does not exist, and StorageUnavailable.
+    metadata, and the folder that the job writes to) and those that `selection` does not take: what
+    is no image becomes a reject when it is read. Each real file comes once, whatever links lead to
+    it (see Walk). A file that two paths name comes twice, and so does a `source` that two members
+    of an archive have, each with its number (`member`). Raises ArchiveError where a path does not
+    exist, and StorageUnavailable.
     """
     selection = selection or Selection()
     skipped = {uri(path) for path in leave_out if path}
-    for found in _files(paths):
+    for found in _files(paths, leave_out):
         if found.file in skipped or (found.below and selection.excludes(found.name)):
             continue
         for row, member in _rows(found):
@@ -98,9 +104,9 @@ def check_paths(paths: Iterable[str]) -> None:
         next(_files([path]), None)
 
 
-def _files(paths: Iterable[str]) -> Iterator[Found]:
+def _files(paths: Iterable[str], leave_out: Sequence[str] = ()) -> Iterator[Found]:
     """The files that paths stand for. Raises ArchiveError."""
-    walk = Walk()
+    walk = Walk(leave_out)
     for path in paths:
         for expanded in _expand(path):
             listed = expanded.lower().endswith(lists.ENDINGS) and _is_file(expanded)
@@ -172,6 +178,7 @@ def _inside(
             row = plain | {"size": None} | member
             if name is not None:
                 row |= {"source": f"{plain['source']}!/{name}", "image_id": image_id_of(name)}
+                row["member"] = count
                 count += 1
             elif count:
                 row["detail"] += f" (after {count:,} members)"

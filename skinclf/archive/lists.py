@@ -45,7 +45,10 @@ def _file_system_of(name: str) -> tuple[str, ...] | None:
     """
     if local_path(name) is not None:
         return None
-    parts = urlsplit(name)
+    try:
+        parts = urlsplit(name)
+    except ValueError:  # no URI; locating it says why
+        return (name,)
     return parts.scheme, parts.netloc, parts.query
 
 
@@ -55,7 +58,7 @@ def _remote(names: list[str]) -> Iterator[Found]:
     names = [text_of(name.encode("utf-8", "surrogateescape")) for name in names]
     try:
         places = [locate(name) for name in names]
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         for name in names:
             yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
         return
@@ -85,4 +88,7 @@ def _names_in(path: str) -> Iterator[str]:
                 f"{path}: has the columns {', '.join(reader.fieldnames or ())}; a list of images "
                 f"names them in one of {', '.join(URI_COLUMNS)}"
             )
-        yield from filter(None, ((row[column] or "").strip() for row in reader))
+        try:
+            yield from filter(None, ((row[column] or "").strip() for row in reader))
+        except csv.Error as error:
+            raise ArchiveError(f"{path}: line {reader.line_num + 1}: {error}") from None

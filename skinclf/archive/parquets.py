@@ -15,8 +15,20 @@ FORMS = {
     "Hugging Face's image": ("image.bytes", "image.path"),
     "Spark's binaryFile": ("content", "path"),
 }
-PARQUET_ERRORS = (OSError, ValueError, MemoryError, pa.ArrowException)
+PARQUET_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError),
+    pa.ArrowException,
+)
 """What a damaged Parquet file raises; the storage's own errors are none of these."""
+
+NAMES = 256
+"""Names that are held at a time."""
+
+LONGEST_NAME = 1000
+"""Characters; a longer one is no name of a file."""
+
+LARGE = 4 * 2**20
+"""Bytes of a row, in the mean, above which rows are read one by one."""
 
 BATCH_ROWS = 16
 """Images that are held at a time: a row group may hold gigabytes of them."""
@@ -27,15 +39,15 @@ def rows(file: str) -> Iterator[dict[str, Any]]:
     with StorageFile(file) as opened:
         version = opened.stat().version
         try:
-            parquet = pq.ParquetFile(opened)
-            form = _form(parquet)
+            form = _form(pq.ParquetFile(opened))
             if form is None:
                 known = " or ".join(f"{' and '.join(FORMS[name])} ({name})" for name in FORMS)
                 detail = f"a Parquet file without images: expected the columns {known}"
                 yield {"reason": "unreadable", "detail": detail}
                 return
+            parquet = _opened(opened, form[1])
             number = 0
-            for batch in parquet.iter_batches(columns=[form[1]]):
+            for batch in parquet.iter_batches(NAMES, columns=[form[1]]):
                 for name in _leaf(batch, form[1]).to_pylist():
                     yield {
                         "name": f"{number}/{_last_part(name) or number}",
@@ -51,18 +63,19 @@ def rows(file: str) -> Iterator[dict[str, Any]]:
 
 def _last_part(name: str | bytes | None) -> str:
     text = text_of(name) if isinstance(name, bytes) else str(name or "")
-    return text.rpartition("/")[2]
+    last = text.rpartition("/")[2]
+    return last if len(last) <= LONGEST_NAME else ""
 
 
 class RowReader:
     """Reads the images of one Parquet file by row number; fast in ascending order."""
 
-    def __init__(self, file: StorageFile) -> None:
-        self._parquet = pq.ParquetFile(file)
-        form = _form(self._parquet)
+    def __init__(self, file: StorageFile, max_file_bytes: int) -> None:
+        form = _form(pq.ParquetFile(file))
         if form is None:
             raise RejectedImage("unreadable", "the Parquet file has no images any more")
-        self._column = form[0]
+        self._column, self._limit = form[0], max_file_bytes
+        self._parquet = _opened(file, self._column)
         self._images = self._from_group(0)
         self._next = 0
 
@@ -74,9 +87,7 @@ class RowReader:
         for image in self._images:
             self._next += 1
             if self._next == number + 1:
-                if image is None:
-                    raise RejectedImage("empty", "the row has no bytes")
-                return image
+                return self._bytes(image)
         raise RejectedImage("unreadable", f"the Parquet file has no row {number} any more")
 
     def _group_of(self, number: int) -> tuple[int, int]:
@@ -89,17 +100,52 @@ class RowReader:
             first += count
         raise RejectedImage("unreadable", f"the Parquet file has no row {number} any more")
 
-    def _from_group(self, group: int) -> Iterator[bytes | None]:
-        groups = range(group, self._parquet.num_row_groups)
-        for batch in self._parquet.iter_batches(
-            BATCH_ROWS, row_groups=groups, columns=[self._column]
-        ):
-            yield from _leaf(batch, self._column).to_pylist()
+    def _from_group(self, group: int) -> Iterator[pa.Scalar]:
+        for number in range(group, self._parquet.num_row_groups):
+            rows = self._rows_at_once(self._parquet.metadata.row_group(number))
+            for batch in self._parquet.iter_batches(
+                rows, row_groups=[number], columns=[self._column]
+            ):
+                yield from _leaf(batch, self._column)
+
+    def _rows_at_once(self, group: pq.RowGroupMetaData) -> int:
+        """One row, if rows are large or if a dictionary, of a struct's field, is read as values."""
+        chunks = (group.column(place) for place in range(group.num_columns))
+        (encodings,) = (c.encodings for c in chunks if c.path_in_schema == self._column)
+        expanded = "." in self._column and any("DICTIONARY" in name for name in encodings)
+        large = group.total_byte_size > LARGE * group.num_rows
+        return 1 if expanded or large else BATCH_ROWS
+
+    def _bytes(self, image: pa.Scalar) -> bytes:
+        """The bytes of a value; its size is known before they are copied."""
+        value = image.value if isinstance(image, pa.DictionaryScalar) else image
+        if value is None or not value.is_valid:
+            raise RejectedImage("empty", "the row has no bytes")
+        size = value.as_buffer().size
+        if size > self._limit:
+            raise RejectedImage("too_large", f"{size} bytes, at most {self._limit} taken")
+        return bytes(value.as_py())
+
+
+def _opened(file: StorageFile, column: str) -> pq.ParquetFile:
+    """A file whose `column`, if it is a dictionary, stays one: its values may be more than memory
+    holds. Arrow can't do so with fields of structs.
+    """
+    return pq.ParquetFile(file, read_dictionary=None if "." in column else [column])
 
 
 def _form(parquet: pq.ParquetFile) -> tuple[str, str] | None:
-    columns = {parquet.schema.column(n).path for n in range(len(parquet.schema))}
-    return next((form for form in FORMS.values() if columns >= set(form)), None)
+    schema = parquet.schema_arrow
+    return next((form for form in FORMS.values() if all(_has(schema, p) for p in form)), None)
+
+
+def _has(schema: pa.Schema, path: str) -> bool:
+    """Whether a file has a column, or a field of a struct, exactly once."""
+    name, _, field = path.partition(".")
+    if len(schema.get_all_field_indices(name)) != 1:
+        return False
+    kind = schema.field(name).type
+    return not field or (pa.types.is_struct(kind) and len(kind.get_all_field_indices(field)) == 1)
 
 
 def _leaf(batch: pa.RecordBatch, path: str) -> pa.Array:

@@ -89,7 +89,7 @@ class ArchiveReader:
             case "tar":
                 return _whole(file.read_at(entry["size"], entry["offset"]), entry["size"])
             case "parquet":
-                self._inside = self._inside or parquets.RowReader(file)
+                self._inside = self._inside or parquets.RowReader(file, self._max_file_bytes)
                 return self._inside.read(entry["offset"])
             case packed:
                 self._inside = self._inside or tars.Unpacked(file, packed)

@@ -43,6 +43,10 @@ LONGEST_HEADER = 2**20
 PADDING = 2**16
 """Bytes after the end mark that are looked at: tar writes zeros there, some 10 kB at most."""
 
+MOST_UNPACKED, MOST_TIMES = 2**30, 100
+"""Of a packed tar so many bytes are unpacked, or so many times its size if that is more: images
+hardly shrink, and what does is meant to hold the job."""
+
 SKIP = 2**20
 """Bytes that are unpacked at a time on the way to a place in a packed tar."""
 
@@ -167,6 +171,7 @@ class Unpacked(io.RawIOBase):
 
     def __init__(self, file: StorageFile, kind: str) -> None:
         self._file, self._kind = file, kind
+        self._limit = max(MOST_UNPACKED, MOST_TIMES * file.size)
         self._stream: Any = None
         self._at = 0  # of the stream
         self._position = 0  # of the next read
@@ -183,6 +188,8 @@ class Unpacked(io.RawIOBase):
         if self._stream is None or offset < self._at:
             self._file.seek(0)
             self._stream, self._at = UNPACKERS[self._kind](self._file), 0
+        if min(offset + count, offset + SKIP) > self._limit:
+            raise tarfile.ReadError(f"it unpacks to over {MOST_TIMES} times its size")
         while self._at < offset:
             skipped = len(self._stream.read(min(SKIP, offset - self._at)))
             self._at += skipped

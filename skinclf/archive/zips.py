@@ -2,6 +2,7 @@
 
 import bz2
 import lzma
+import re
 import stat
 import struct
 import zipfile
@@ -133,9 +134,7 @@ def _directory(file: StorageFile) -> tuple[int, int, int, int]:
     tail_length = min(file.size, LOCATOR_64.size + END.size + LONGEST_COMMENT)
     tail_start = file.size - tail_length
     tail = file.read_at(tail_length, tail_start)
-    found = tail.rfind(b"PK\x05\x06", 0, tail_length - END.size + 4)
-    if found < 0:
-        raise zipfile.BadZipFile("it has no end-of-central-directory record")
+    found = _end_record(tail)
     _, count, length, offset = END.unpack_from(tail, found)
     end = tail_start + found
     if tail[max(0, found - LOCATOR_64.size) : found].startswith(b"PK\x06\x07"):
@@ -148,6 +147,20 @@ def _directory(file: StorageFile) -> tuple[int, int, int, int]:
     if start < 0:
         raise zipfile.BadZipFile("its central directory is said to be longer than the file")
     return start, length, start - offset, count
+
+
+def _end_record(tail: bytes) -> int:
+    """Where the end-of-central-directory record is: the last whose comment ends with the file,
+    since a comment may hold such bytes, too; else the last.
+    """
+    places = [match.start() for match in re.finditer(b"PK\x05\x06", tail[: 4 - END.size or None])]
+    if not places:
+        raise zipfile.BadZipFile("it has no end-of-central-directory record")
+    for place in reversed(places):
+        comment = int.from_bytes(tail[place + END.size - 2 : place + END.size], "little")
+        if place + END.size + comment == len(tail):
+            return place
+    return places[-1]
 
 
 def _pages(file: StorageFile, start: int, length: int) -> Iterator[bytes]:
@@ -202,6 +215,8 @@ def _row(member: _Entry, shift: int, file_size: int) -> dict[str, Any]:
         problem = ("not_a_file", "a symbolic link")
     elif member.disk not in (0, 0xFFFF):
         problem = ("unreadable", f"it lies in part {member.disk + 1} of a split zip")
+    elif member.packed_size > 2 * member.size + 2**16:  # no method makes so much of so little
+        problem = ("unreadable", f"{member.size} bytes said to be packed in {member.packed_size}")
     elif begin < 0 or begin + member.packed_size > file_size:
         end = begin + member.packed_size
         problem = ("unreadable", f"said to lie at bytes {begin} to {end} of {file_size}")

@@ -1,6 +1,8 @@
 """A saved model → a function from pixels to probabilities, loaded once per process."""
 
+import io
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +33,14 @@ class Predictor:
     def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none."""
         run = absolute(run)  # a task may run in another folder
-        return cls(run, model_digest(read_model(run)), precision, flips)
+        content = read_model(run)
+        try:  # now, and not in the tasks: a .keras file is a zip
+            damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
+        except zipfile.BadZipFile as error:
+            damaged = str(error)
+        if damaged:
+            raise RunError(f"{run}: model.keras is damaged: {damaged}")
+        return cls(run, model_digest(content), precision, flips)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""

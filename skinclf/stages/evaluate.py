@@ -66,7 +66,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     name = set_name(settings)
     folder = join(run, run_folder.EVALUATION, name)
     outside = _outside_archive(config)
-    listing = list_directly(outside) if outside else None
+    listing = list_directly(outside, folder) if outside else None
     check_free(folder)
     with (
         spark_session("evaluate", config.spark) as spark,

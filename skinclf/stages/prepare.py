@@ -52,7 +52,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata)
-    listing = list_directly(config.archive)
+    listing = list_directly(config.archive, config.dataset.path)
     folder = output_folder(config.dataset.path)
     folder.check(overwrite=config.dataset.overwrite)
     check_free(config.dataset.path)

@@ -151,7 +151,7 @@ def _list(
     if needs_spark(archive, paths):
         rows = spark_images(spark, paths, selection)
     else:
-        rows = iter_images(paths, [archive.metadata], selection)
+        rows = iter_images(paths, [archive.metadata, config.score.path], selection)
     new, known = list_new(
         spark,
         rows,
@@ -193,7 +193,7 @@ class Scoring:
             display.add(listing.num_rows, rejects)
 
         with display:
-            each_micro_batch(self.folder, score_batch)
+            each_micro_batch(self.spark, self.folder, score_batch)
         return inputs
 
     def _batch(self, listing: pa.Table, number: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ Only the listing crosses the JVM on the way in: file bytes never do, which halve
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,8 @@ def row_decoder(
     attempt on each file is decoded where its end ends nothing else.
     """
     task = TaskContext.get()
+    if task is not None:  # a worker's stderr: which image it is nobody could tell
+        warnings.filterwarnings("ignore", module=r"PIL\.")
     if isolated or (task is not None and task.attemptNumber() > 0):
         with IsolatedDecoder(decoding, cloudpickle.dumps) as isolated_decoder:
             yield isolated_decoder.rows

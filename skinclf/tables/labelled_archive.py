@@ -33,12 +33,15 @@ class LabelledArchive:
     inputs: int
 
 
-def list_directly(archive: ArchiveConfig) -> pa.Table | None:
-    """The listing, where no Spark is needed for it: what is wrong with paths is told at once."""
+def list_directly(archive: ArchiveConfig, output: str) -> pa.Table | None:
+    """The listing, where no Spark is needed for it: what is wrong with paths is told at once.
+
+    The folder `output`, to which the job writes, is left out.
+    """
     if needs_spark(archive, archive.paths):
         return None
     selection = Selection(archive.include, archive.exclude)
-    listing = list_images(archive.paths, [archive.metadata], selection)
+    listing = list_images(archive.paths, [archive.metadata, output], selection)
     log_left_out(selection)
     return listing
 

@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import IntegerType
 
-from skinclf.archive import LISTING, REPEATED
+from skinclf.archive import LIKE_REPEATED, LISTING, REPEATED
 from skinclf.errors import UsageError
 from skinclf.labels import CODES, probability_column
 from skinclf.schemas import READ_AGAIN, REJECTS, SCORES
@@ -40,7 +40,7 @@ from skinclf.storage import (
     write_text,
 )
 from skinclf.tables.csv_cells import harmless
-from skinclf.tables.reading import read_parquet
+from skinclf.tables.reading import literal_reader, read_parquet
 
 ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
@@ -109,9 +109,8 @@ def list_new(
     """Add to the listing what is new or changed in the archive → (listed, of these known before).
 
     Rejects whose reason is in READ_AGAIN or `retry` (or any reject, if that holds "all") are
-    listed again. `versions` replaces the `version` of what was found. What an earlier content of a
-    changed file has given is taken out first. A job that is killed anywhere in here finds the same
-    again. Memory does not grow with the number of rows.
+    listed again. `versions` replaces the `version` of what was found. A job that is killed anywhere
+    in here finds the rest again. Memory does not grow with the number of rows.
     """
     found = _write_found(spark, rows, folder)
     found = versions(found) if versions else found
@@ -126,8 +125,6 @@ def list_new(
         new = new.orderBy("file", "offset").limit(limit)
     new = new.persist()
     count, known = new.count(), new.where("known").count()
-    if known:
-        _take_out(new.where("known").select("source"), folder)
     if count:
         generation = len(list_names(folder.listing))
         batches = -(-count // micro_batch_images)
@@ -158,17 +155,25 @@ def _rejected(spark: SparkSession, folder: ScoreFolder, reasons: set[str]) -> Da
     return wanted.select("source", F.lit(True).alias("again")).distinct()
 
 
-def each_micro_batch(folder: ScoreFolder, do: Callable[[pa.Table, int], None]) -> None:
+def each_micro_batch(
+    spark: SparkSession, folder: ScoreFolder, do: Callable[[pa.Table, int], None]
+) -> None:
     """Call `do` with LISTING and number of each micro-batch that is not done, in order.
 
     A micro-batch is done when `do` has returned; until then it is done again, under its number.
+    What an earlier content or try of an input has given is taken out first: only now, when the
+    input is listed again for sure.
     """
     done = set(list_names(folder.done))
-    for number, file in enumerate(_listing_files(folder)):
-        if _mark(number) not in done:
-            file_system, inner = locate(file)
-            do(pq.read_table(inner, filesystem=file_system, schema=LISTING), number)
-            write_text(join(folder.done, _mark(number)), "")
+    files = [(n, file) for n, file in enumerate(_listing_files(folder)) if _mark(n) not in done]
+    if files and done:
+        pending = literal_reader(spark).schema(from_arrow_schema(LISTING))
+        listed = pending.parquet(*(hadoop_path(file) for _, file in files))
+        _take_out(listed.select("source"), folder)
+    for number, file in files:
+        file_system, inner = locate(file)
+        do(pq.read_table(inner, filesystem=file_system, schema=LISTING), number)
+        write_text(join(folder.done, _mark(number)), "")
 
 
 def _listing_files(folder: ScoreFolder) -> list[str]:
@@ -257,12 +262,14 @@ def _write_found(
     if not exists(folder.found):
         return spark.createDataFrame([], from_arrow_schema(LISTING))
     found = read_parquet(spark, folder.found, LISTING)
-    by_source = Window.partitionBy("source").orderBy("offset")
-    numbered = found.dropDuplicates(["source", "offset"]).withColumn(
+    by_source = Window.partitionBy("source").orderBy("member")
+    numbered = found.dropDuplicates(["source", "member"]).withColumn(
         "number", F.row_number().over(by_source)
     )
     repeated = F.format_string(REPEATED.format("%s", "%d"), "source", "number")
-    source = F.when(F.col("number") > 1, repeated).otherwise(F.col("source"))
+    ambiguous = F.col("member").isNotNull() & F.col("source").rlike(LIKE_REPEATED)
+    is_repeated = (F.col("number") > 1) | ambiguous
+    source = F.when(is_repeated, repeated).otherwise(F.col("source"))
     return numbered.withColumn("source", source).select(*LISTING.names)
 
 

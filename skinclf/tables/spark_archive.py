@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from py4j.protocol import Py4JError
 from pyspark.errors import AnalysisException
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -17,7 +19,9 @@ from skinclf.archive import LISTING, Selection
 from skinclf.archive.files import version_of
 from skinclf.archive.names import image_id_of
 from skinclf.config import ArchiveConfig
+from skinclf.errors import ArchiveError
 from skinclf.storage import hadoop_path, locate
+from skinclf.tables.failures import root_cause
 from skinclf.tables.reading import literal_reader, read_binary_files, readable_by_hadoop
 
 UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon in its path"}
@@ -28,6 +32,9 @@ KIND = "spark"
 
 def needs_spark(archive: ArchiveConfig, paths: Sequence[str]) -> bool:
     """Whether Spark has to read `paths`: asked for, or, by "auto", where pyarrow can't."""
+    web = [path for path in paths if path.startswith(("http://", "https://"))]
+    if web:
+        raise ArchiveError(f"{web[0]}: files are not read from the web; download them first")
     if archive.reader == "auto":
         return not all(map(_reached_directly, paths))
     return archive.reader == "spark"
@@ -38,9 +45,13 @@ def spark_images(
 ) -> Iterator[dict[str, Any]]:
     """Every file below `paths`, row by row of LISTING."""
     reader = literal_reader(spark).format("binaryFile").option("recursiveFileLookup", "true")
-    found = reader.load([hadoop_path(path) for path in paths]).select(
-        "path", "length", F.unix_micros("modificationTime").alias("changed")
-    )
+    try:
+        files = reader.load([hadoop_path(path) for path in paths])
+    except (Py4JError, CapturedException) as error:  # no such path, host or kind of storage
+        raise ArchiveError(
+            f"{', '.join(paths)}: can't be listed: {root_cause(str(error))}"
+        ) from None
+    found = files.select("path", "length", F.unix_micros("modificationTime").alias("changed"))
     for file in found.toLocalIterator():
         path = file["path"]
         name = path.rpartition("/")[2]

@@ -4,7 +4,9 @@ import csv
 import json
 import os
 import shutil
+import tarfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from skinclf.config_file import load_config
 from skinclf.dataset_folder import Dataset, list_tensor_files
-from skinclf.errors import CheckError, ConfigError, StorageUnavailable
+from skinclf.errors import ArchiveError, CheckError, ConfigError, RunError, StorageUnavailable
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -24,7 +26,7 @@ from skinclf.stages.train import train
 from skinclf.tables import labelled_archive, score_folder
 from skinclf.tables.metadata import Metadata, stage_metadata
 from tests import decoders
-from tests.conftest import jpeg, write_zip
+from tests.conftest import jpeg, road_config, write_zip
 from tests.decoders import MARKED
 from tests.scoring import Scoring
 
@@ -161,6 +163,62 @@ def test_rejects_are_tried_again_where_it_is_asked_for(scores: Scoring) -> None:
     assert scores.score("score.retry_rejects=['all']").new == 1
     with pytest.raises(ConfigError, match="wrong is no reason of a reject; known are all, unr"):
         scores.score("score.retry_rejects=['wrong']")
+
+
+@pytest.mark.parametrize("when", ["listed", "taken out"])
+def test_a_scoring_that_ends_while_rejects_are_tried_again_loses_none(
+    scores: Scoring, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    scores.write(1, 2)
+    for name in ("a", "b"):
+        (scores.folder / f"{name}.jpg").write_bytes(b"text")
+    scores.score()
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    place = "_take_out" if when == "listed" else "locate"
+    monkeypatch.setattr(score_folder, place, end)
+    with pytest.raises(KeyboardInterrupt):
+        scores.score("score.retry_rejects=['all']")
+    monkeypatch.undo()
+    summary = scores.score()
+    assert (summary.inputs, summary.scored, summary.rejects) == (4, 2, {"unreadable": 2})
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_of_any_names_are_each_one_row(scores: Scoring) -> None:
+    with zipfile.ZipFile(scores.folder / "a.zip", "w") as archive:
+        for n, name in enumerate(("a.jpg", "a.jpg", "a.jpg#2")):
+            archive.writestr(name, jpeg((n, n, n)))
+    with tarfile.open(scores.folder / "b.tar", "w") as archive:
+        for _ in range(2):
+            link = tarfile.TarInfo("s.jpg")
+            link.type, link.linkname = tarfile.SYMTYPE, "x"
+            archive.addfile(link)
+    summary = scores.score()
+    assert (summary.inputs, summary.scored, summary.rejects) == (5, 3, {"not_a_file": 2})
+    assert scores.score().new == 0
+
+
+def test_scoring_the_folder_that_holds_the_scores_settles(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    config = road_config(trained, f"score.paths={tmp_path}", f"score.path={tmp_path / 'scores'}")
+    assert [score(config, QUIET).inputs for _ in range(2)] == [1, 1]
+
+
+def test_a_damaged_model_is_told_before_anything_starts(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    model = tmp_path / "run" / "model.keras"
+    model.write_bytes(model.read_bytes()[:5000])
+    with pytest.raises(RunError, match=r"model\.keras is damaged: File is not a zip file"):
+        score(road_config(trained, f"run.path={tmp_path / 'run'}"), QUIET)
+
+
+@pytest.mark.parametrize("path", ["https://host/x.zip", "foo://bar/x"])
+def test_paths_on_no_storage_are_told_as_such(scores: Scoring, path: str) -> None:
+    with pytest.raises(ArchiveError, match=path):
+        scores.score(f"score.paths={path}")
 
 
 # What has changed
