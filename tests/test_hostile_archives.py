@@ -18,7 +18,7 @@ import pytest
 
 from skinclf.archive import ArchiveReader, Selection, list_images
 from skinclf.archive.files import StorageFile
-from skinclf.archive.lists import _file_system_of as file_system_of
+from skinclf.archive.lists import file_system_of
 from skinclf.errors import ArchiveError, RejectedImage, StorageUnavailable
 from skinclf.retrying import PAUSES
 from tests.conftest import write_zip

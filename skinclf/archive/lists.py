@@ -31,7 +31,7 @@ def files_of_list(path: str) -> Iterator[Found]:
     while chunk := list(islice(names, CHUNK)):
         by_system: dict[tuple[str, ...] | None, list[str]] = {}
         for name in chunk:
-            by_system.setdefault(_file_system_of(name), []).append(name)
+            by_system.setdefault(file_system_of(name), []).append(name)
         for system, group in by_system.items():
             if system is None:
                 yield from (local_file(local_path(name) or "") for name in group)
@@ -39,7 +39,7 @@ def files_of_list(path: str) -> Iterator[Found]:
                 yield from _remote(group)
 
 
-def _file_system_of(name: str) -> tuple[str, ...] | None:
+def file_system_of(name: str) -> tuple[str, ...] | None:
     """What stands for the file system of a URI: scheme, authority (host, bucket) and options;
     None for a local file.
     """

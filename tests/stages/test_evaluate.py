@@ -62,6 +62,9 @@ def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) 
     wrong = sum(map(sum, json.loads((evaluated / "metrics.json").read_text())["confusion"]))
     assert page.count("data:image/png;base64,") >= 7 + 2 + min(wrong, 1)
     assert "always nv" in page
+    challenge = page.partition("as the ISIC 2018 challenge counts")[2].partition("</table>")[0]
+    rates = json.loads((evaluated / "metrics.json").read_text())["isic_2018"]["classes"]["nv"]
+    assert f"{100 * rates['specificity']:.1f} %" in challenge
     assert not [word for word in ("http:", "https:", "<script", "<link") if word in page]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from skinclf.config import ArchiveConfig
 from skinclf.image import decode_rgb
 from skinclf.learn.predictor import Predictor
 from skinclf.schemas import PROBABILITIES
@@ -44,6 +45,19 @@ def test_bytes_in_any_frame_get_scores_or_a_reason_and_every_row_stays(
     assert reasons[6].startswith("empty")
     assert reasons[0] is None
     assert frame.where("predicted IS NULL").count() == 2
+
+
+def test_the_caller_s_limits_hold(spark: SparkSession, predictor: Predictor) -> None:
+    frame = spark.createDataFrame([*enumerate(FILES)], "id int, content binary")
+    scored = with_scores(frame, predictor, limits=ArchiveConfig(max_pixels=100)).collect()
+    assert {row["reject"].partition(":")[0] for row in scored} == {"too_large"}
+
+
+def test_a_run_is_found_from_any_folder(
+    predictor: Predictor, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    assert Predictor.of_run("run") == predictor  # a task runs in a folder of its own
 
 
 def test_structs_and_tensors_are_images_too(

@@ -1,0 +1,20 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skinclf.stages import doctor as module
+from skinclf.stages.doctor import REGISTRATION_SECONDS, doctor
+from tests.conftest import road_config
+
+
+def test_missing_slots_are_reported_and_not_waited_for(
+    road: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training waits ten minutes for them, by default."""
+    asked: list[Any] = []
+    monkeypatch.setattr(module, "preflight", lambda *arguments: asked.append(arguments[-1]))
+    config = road_config(road)
+    assert config.supervise.slots_seconds == 600
+    doctor(config)
+    assert asked[0].slots_seconds == REGISTRATION_SECONDS <= 15
