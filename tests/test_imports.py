@@ -56,3 +56,21 @@ def test_what_is_written_to_stderr_while_tensorflow_is_imported_is_not_lost() ->
     """The driver's own lines, and what a native crash says."""
     done = subprocess.run([sys.executable, "-c", WATCHED_IMPORT], capture_output=True, text=True)
     assert "written during the import" in done.stderr
+
+
+def test_tensorflow_itself_is_quiet() -> None:
+    code = (
+        "from skinclf.learn import import_tensorflow as i\ni()\nimport tensorflow as tf\ntf.ones(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_lines_are_left_out_by_their_pattern_and_a_crash_still_speaks() -> None:
+    code = (
+        "import os\nfrom skinclf.learn.noise import without_lines\n"
+        "with without_lines(['^I0000 ']):\n"
+        "    os.write(2, b'I0000 noise\\nlast words\\n')\n    os.kill(os.getpid(), 11)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-11, "last words\n")

@@ -187,6 +187,9 @@ def _cancel_quietly(spark: SparkSession) -> None:
     """End all jobs of a session of ours, of which Spark would print pages."""
     with suppress(Exception):  # any: the session may be stopping
         spark.sparkContext.setLogLevel("OFF")
+        java = spark._jvm.java  # type: ignore[union-attr]
+        nothing = java.io.PrintStream(java.io.OutputStream.nullOutputStream())
+        java.lang.System.setErr(nothing)  # what is not logged but printed, too
         spark.sparkContext.cancelAllJobs()
 
 
