@@ -21,6 +21,11 @@ Entry = dict[str, Any]
 """A row of LISTING with `row`, and with `content` where Spark has read the file."""
 
 
+def row_of(entry: Entry) -> dict[str, Any]:
+    """What a decoded row has of its entry: `row`, `source` and `image_id`."""
+    return {name: entry.get(name) for name in ("row", "source", "image_id")}
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How tasks decode: the limits of the config and the decoder, which tests replace."""
@@ -45,7 +50,7 @@ def decoded_row(
     no property of the image. Raises StorageUnavailable unless `archive.storage_errors` is
     "reject". `end_process`: see time_limit.
     """
-    row = {name: entry.get(name) for name in ("row", "source", "image_id")}
+    row = row_of(entry)
     seconds = decoding.limits.max_decode_seconds
     try:
         file = reader.read(entry)

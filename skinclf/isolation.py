@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from skinclf.archive import ArchiveReader
-from skinclf.decoding import Decoding, Entry, decoded_row
+from skinclf.decoding import Decoding, Entry, decoded_row, row_of
 from skinclf.errors import SkinclfError
 
 LENGTH = struct.Struct("<Q")
@@ -71,7 +71,7 @@ class IsolatedDecoder:
             if isinstance(answer, SkinclfError):
                 raise answer
             return answer
-        return {name: entry.get(name) for name in ("row", "source", "image_id")} | reject
+        return row_of(entry) | reject
 
     def _asked(self, question: bytes) -> Any:
         process = self._started()

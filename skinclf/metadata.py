@@ -16,13 +16,18 @@ COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization
 OLDEST = 130
 """Years; a higher age is a slip of the pen or a code for unknown, such as 999."""
 
-CONFIRMATIONS = {
+CONFIRMATIONS = {  # in lower case
     "histopathology": "histo",
     "serial imaging showing no change": "follow_up",
     "single image expert consensus": "consensus",
     "confocal microscopy with consensus dermoscopy": "confocal",
 }
 """`diagnosis_confirm_type` of the ISIC archive → HAM10000's `dx_type`."""
+
+GROUPS, DIAGNOSES = (
+    {name.lower(): code for name, code in names.items()} for names in (ISIC_GROUPS, ISIC_DIAGNOSES)
+)
+"""The ISIC archive's words in lower case → code."""
 
 OPTIONAL = (
     *("lesion_id", "dx_type", "age", "sex", "localization", "dataset"),
@@ -59,15 +64,14 @@ def _ham10000(fields: Fields) -> Row:
 
 
 def _isic_export(fields: Fields) -> Row:
-    groups = (fields["diagnosis_2"], ISIC_GROUPS), (fields["diagnosis_3"], ISIC_DIAGNOSES)
-    codes = (_translated(value, names) for value, names in groups)
+    codes = GROUPS.get(_lower(fields["diagnosis_2"])), DIAGNOSES.get(_lower(fields["diagnosis_3"]))
     # A diagnosis without a code is told with the reject.
     told = (fields[f"diagnosis_{level}"] for level in (3, 2, 1))
     return dict.fromkeys(COLUMNS) | {
         "lesion_id": fields.get("lesion_id"),
         "image_id": fields["isic_id"],
         "dx": next(filter(None, (*codes, *told)), None),
-        "dx_type": _translated(fields.get("diagnosis_confirm_type"), CONFIRMATIONS),
+        "dx_type": CONFIRMATIONS.get(_lower(fields.get("diagnosis_confirm_type"))),
         "age": fields.get("age_approx"),
         "sex": fields.get("sex"),
         "localization": fields.get("anatom_site_general"),
@@ -131,7 +135,7 @@ def read_rows(path: str) -> Iterator[Row | Malformed]:
         if row["image_id"] is None:
             yield Malformed(None, f"line {line}: no {_id_column(form)}")
             continue
-        yield row | {"age": _age(row["age"]), "sex": _lower(row["sex"])}
+        yield row | {"age": _age(row["age"]), "sex": _lower(row["sex"]) or None}
 
 
 def _format_of(path: str) -> tuple[Format, str]:
@@ -165,7 +169,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
     """
     try:
         file = StorageFile(path)
-        file.stat()  # no device or FIFO, which could be read for ever
+        file.version()  # no device or FIFO, which could be read for ever
         encoding = "utf-16" if file.read_at(2, 0) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     except RejectedImage as missing:
         raise MetadataError(
@@ -205,11 +209,6 @@ def _code(dx: str | None) -> str | None:
     return dx.lower() if dx is not None and dx.lower() in CODES else dx
 
 
-def _translated(value: str | None, names: dict[str, str]) -> str | None:
-    lower = {name.lower(): code for name, code in names.items()}
-    return lower.get(value.lower()) if value is not None else None
-
-
 def _number(text: str | None) -> float | None:
     if text is None or "_" in text:  # which Python would take for 45 in 4_5
         return None
@@ -224,5 +223,5 @@ def _age(text: str | None) -> float | None:
     return years if years is not None and 0 <= years <= OLDEST else None  # NaN is not
 
 
-def _lower(text: str | None) -> str | None:
-    return text.lower() if text is not None else None
+def _lower(text: str | None) -> str:
+    return (text or "").lower()

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
@@ -18,15 +18,44 @@ from skinclf.storage import local_path, locate
 T = TypeVar("T")
 
 
-class Stat(NamedTuple):
-    """What tells whether a file is the one that was listed."""
+class RangeFile(io.RawIOBase):
+    """A binary file object over `read_at`, which children have."""
 
-    size: int  # bytes
-    version: str  # changes if the file does: time of change in ns (UTC) and size
+    _position = 0  # of the next read
+
+    def read_at(self, count: int, offset: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer where the file ends."""
+        raise NotImplementedError
+
+    def readinto(self, buffer: Any) -> int:
+        """As io.RawIOBase.readinto."""
+        data = self.read_at(len(buffer), self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As io.RawIOBase.seek, but not from the end, which not every child knows."""
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("the end of the file is not known")
+        self._position = offset if whence == io.SEEK_SET else self._position + offset
+        return self._position
+
+    def tell(self) -> int:
+        """As io.RawIOBase.tell."""
+        return self._position
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
 
 
-class StorageFile(io.RawIOBase):
-    """A file by path or URI, opened at the first read; a binary file object besides.
+class StorageFile(RangeFile):
+    """A file by path or URI, opened at the first read.
 
     A range is cut to what the file has before memory is taken for it. Raises RejectedImage
     `vanished` if there is no such file, `unreadable` if it may not be read, and
@@ -38,21 +67,21 @@ class StorageFile(io.RawIOBase):
         self._sleep = sleep
         self._opened: pa.NativeFile | None = None
         self._size = 0
-        self._position = 0
 
     @property
     def is_local(self) -> bool:
         """Whether a stat of it costs microseconds."""
         return local_path(self.name) is not None
 
-    def stat(self) -> Stat:
-        """Size and version of the file as it is now."""
-        return self._tried(lambda: stat_of(self.name))
+    def version(self) -> str:
+        """The version of the file as it is now: see version_of."""
+        return self._tried(lambda: _version_now(self.name))
 
     @property
     def size(self) -> int:
         """Bytes that the file had when it was opened."""
-        self._tried(self._open)
+        if self._opened is None:
+            self._tried(self._open)
         return self._size
 
     def read_at(self, count: int, offset: int) -> bytes:
@@ -69,29 +98,11 @@ class StorageFile(io.RawIOBase):
         self._position += len(data)
         return data
 
-    def readinto(self, buffer: Any) -> int:
-        """As io.RawIOBase.readinto."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """As io.RawIOBase.seek."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def tell(self) -> int:
-        """As io.RawIOBase.tell."""
-        return self._position
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
+        if whence == io.SEEK_END:
+            return super().seek(max(0, self.size + offset))
+        return super().seek(offset, whence)
 
     def close(self) -> None:
         """Close the file."""
@@ -130,19 +141,19 @@ class StorageFile(io.RawIOBase):
             raise RejectedImage("unreadable", str(error)) from None
 
 
-def stat_of(name: str) -> Stat:
-    """Size and version of a file by path or URI. Raises OSError, FileNotFoundError among them."""
+def _version_now(name: str) -> str:
+    """Raises OSError, FileNotFoundError among them."""
     path = local_path(name)
     if path is not None:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "not a regular file", path)
-        return Stat(found.st_size, version_of(found.st_mtime_ns, found.st_size))
+        return version_of(found.st_mtime_ns, found.st_size)
     file_system, inner = locate(name)
     info = file_system.get_file_info(inner)
     if info.type == fs.FileType.NotFound:
         raise FileNotFoundError(errno.ENOENT, "no such file", name)
-    return Stat(info.size or 0, version_of(info.mtime_ns, info.size))
+    return version_of(info.mtime_ns, info.size)
 
 
 def version_of(changed: int | None, size: int | None) -> str:

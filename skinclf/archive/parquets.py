@@ -37,15 +37,16 @@ BATCH_ROWS = 16
 def rows(file: str) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file with their `name`; of any other file, why it has none."""
     with StorageFile(file) as opened:
-        version = opened.stat().version
+        version = opened.version()
         try:
-            form = _form(pq.ParquetFile(opened))
+            plain = pq.ParquetFile(opened)
+            form = _form(plain)
             if form is None:
                 known = " or ".join(f"{' and '.join(FORMS[name])} ({name})" for name in FORMS)
                 detail = f"a Parquet file without images: expected the columns {known}"
                 yield {"reason": "unreadable", "detail": detail}
                 return
-            parquet = _opened(opened, form[1])
+            parquet = _opened(opened, plain, form[1])
             number = 0
             for batch in parquet.iter_batches(NAMES, columns=[form[1]]):
                 for name in _leaf(batch, form[1]).to_pylist():
@@ -71,11 +72,12 @@ class RowReader:
     """Reads the images of one Parquet file by row number; fast in ascending order."""
 
     def __init__(self, file: StorageFile, max_file_bytes: int) -> None:
-        form = _form(pq.ParquetFile(file))
+        plain = pq.ParquetFile(file)
+        form = _form(plain)
         if form is None:
             raise RejectedImage("unreadable", "the Parquet file has no images any more")
         self._column, self._limit = form[0], max_file_bytes
-        self._parquet = _opened(file, self._column)
+        self._parquet = _opened(file, plain, self._column)
         self._images = self._from_group(0)
         self._next = 0
 
@@ -127,11 +129,13 @@ class RowReader:
         return bytes(value.as_py())
 
 
-def _opened(file: StorageFile, column: str) -> pq.ParquetFile:
-    """A file whose `column`, if it is a dictionary, stays one: its values may be more than memory
-    holds. Arrow can't do so with fields of structs.
+def _opened(file: StorageFile, plain: pq.ParquetFile, column: str) -> pq.ParquetFile:
+    """The file so that `column`, if it is a dictionary, stays one: its values may be more than
+    memory holds. Arrow can't do so with fields of structs.
     """
-    return pq.ParquetFile(file, read_dictionary=None if "." in column else [column])
+    if "." in column:
+        return plain
+    return pq.ParquetFile(file, metadata=plain.metadata, read_dictionary=[column])
 
 
 def _form(parquet: pq.ParquetFile) -> tuple[str, str] | None:

@@ -63,7 +63,7 @@ class ArchiveReader:
         """
         if entry["kind"] in ("file", "spark") or self._file is None:
             return
-        if self._file.stat().version != entry["file_version"]:
+        if self._file.version() != entry["file_version"]:
             self._forget()
             raise RejectedImage("changed", "the archive was rewritten after it was listed")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from skinclf.archive.files import StorageFile
+from skinclf.archive.files import RangeFile, StorageFile
 from skinclf.archive.names import text_of
 
 UNPACKERS: dict[str, Callable[[StorageFile], Any]] = {
@@ -73,7 +73,7 @@ def members(file: str) -> Iterator[dict[str, Any]]:
     again by each task that reads of it: it has no places to enter at.
     """
     kind = kind_of(file) or "tar"
-    version = StorageFile(file).stat().version
+    version = StorageFile(file).version()
     targets: dict[str, tuple[int, int] | None] = {}  # of hard links: (offset, size)
     try:
         for member in _headers(file, kind):
@@ -164,7 +164,7 @@ def _text(member: tarfile.TarInfo, name: str, field: str) -> str:
     return name.replace("\0", "%00") if in_pax else text_of(name.encode("latin-1", "replace"))
 
 
-class Unpacked(io.RawIOBase):
+class Unpacked(RangeFile):
     """The unpacked bytes of a packed tar. It can be read in any order, but backward from the
     start again.
     """
@@ -174,14 +174,6 @@ class Unpacked(io.RawIOBase):
         self._limit = max(MOST_UNPACKED, MOST_TIMES * file.size)
         self._stream: Any = None
         self._at = 0  # of the stream
-        self._position = 0  # of the next read
-
-    def readinto(self, buffer: Any) -> int:
-        """As io.RawIOBase.readinto."""
-        data = self.read_at(len(buffer), self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
     def read_at(self, count: int, offset: int) -> bytes:
         """At most `count` bytes from `offset`; fewer where the stream ends."""
@@ -201,25 +193,6 @@ class Unpacked(io.RawIOBase):
             count -= len(part)
             self._at += len(part)
         return b"".join(parts)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As io.RawIOBase.seek, but not from the end, which is not known."""
-        if whence == io.SEEK_END:
-            raise io.UnsupportedOperation("the end of a packed stream is not known")
-        self._position = offset if whence == io.SEEK_SET else self._position + offset
-        return self._position
-
-    def tell(self) -> int:
-        """As io.RawIOBase.tell."""
-        return self._position
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
 
 
 class _Headers(io.BufferedReader):

@@ -52,7 +52,7 @@ def members(file: str) -> Iterator[dict[str, Any]]:
     The directory is read in pages, so that memory does not grow with the number of members.
     """
     with StorageFile(file) as opened:
-        version, count = opened.stat().version, 0
+        version, count = opened.version(), 0
         try:
             start, length, shift, expected = _directory(opened)
             for page in _pages(opened, start, length):
@@ -114,9 +114,10 @@ class _Entry:
             name = text_of(raw)
         else:
             try:
-                name = raw.decode("utf-8").replace("\0", "%00")
+                name = raw.decode("utf-8")
             except UnicodeDecodeError:
-                name = raw.decode("cp437").replace("\0", "%00")
+                name = raw.decode("cp437")
+        name = name.replace("\0", "%00")
         return name.replace("\\", "/") if self.system in DOS_SYSTEMS else name
 
 
