@@ -28,11 +28,11 @@ from skinclf.tables.content_check import with_content_versions
 from skinclf.tables.failures import spark_failures
 from skinclf.tables.images import listing_frame
 from skinclf.tables.labelled_archive import log_left_out
+from skinclf.tables.score_export import export
 from skinclf.tables.score_folder import (
     ScoreFolder,
     count_listed,
     each_micro_batch,
-    export,
     list_new,
     read_rejects,
     read_scores,
@@ -109,7 +109,7 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
         scoring = Scoring(spark, config, predictor, Decoding(config.archive, decode), folder)
         done = scoring.run(display)
         if done:
-            log.info("finished the %s images of a job that was broken off", f"{done:,}")
+            log.info("finished the %s images of a job that was interrupted", f"{done:,}")
         changed = 0
         for retry in (config.score.retry_rejects, *[()] * ROUNDS):
             new, known = _list(spark, config, paths, folder, retry)

@@ -6,7 +6,8 @@ Only the listing crosses the JVM on the way in: file bytes never do, which halve
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -53,10 +54,10 @@ def listing_frame(spark: SparkSession, listing: pa.Table) -> DataFrame:
 
 def decoded_images(listing: DataFrame, decoding: Decoding) -> DataFrame:
     """Read and decode every listed file → IMAGES, one row a file: pixels or a reason."""
-    isolated = not tries_again(listing.sparkSession)
+    start_decoder = row_decoder(listing.sparkSession, decoding)
 
     def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with row_decoder(decoding, isolated=isolated) as decoder:
+        with start_decoder() as decoder:
             for batch in batches:
                 rows = list(decoder(batch.to_pylist()))
                 yield pa.RecordBatch.from_pylist(rows, schema=IMAGES)
@@ -64,15 +65,24 @@ def decoded_images(listing: DataFrame, decoding: Decoding) -> DataFrame:
     return listing.mapInArrow(decode, from_arrow_schema(IMAGES))
 
 
-@contextmanager
+Decoder = Callable[[Iterable[Entry]], Iterable[dict[str, Any]]]
+"""Listed files → their rows of `decoded_row`."""
+
+
 def row_decoder(
-    decoding: Decoding, *, isolated: bool = False
-) -> Iterator[Callable[[Iterable[Entry]], Iterable[dict[str, Any]]]]:
-    """What decodes listed files in a task: in its own process, or in another if that one died.
+    spark: SparkSession, decoding: Decoding
+) -> Callable[[], AbstractContextManager[Decoder]]:
+    """What a task calls for its Decoder: in its own process, or in another if that one died.
 
     A file may end the process that decodes it. Spark then tries the task again; from the second
-    attempt on each file is decoded where its end ends nothing else.
+    attempt on each file is decoded where its end ends nothing else. Where Spark does not try
+    again, the first attempt does so.
     """
+    return partial(_task_decoder, decoding, isolated=not tries_again(spark))
+
+
+@contextmanager
+def _task_decoder(decoding: Decoding, *, isolated: bool) -> Iterator[Decoder]:
     task = TaskContext.get()
     if task is not None:  # a worker's stderr: which image it is nobody could tell
         warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -27,7 +27,6 @@ from pyspark.sql.types import IntegerType
 
 from skinclf.archive import LIKE_REPEATED, LISTING, REPEATED
 from skinclf.errors import UsageError
-from skinclf.labels import CODES, probability_column
 from skinclf.schemas import READ_AGAIN, REJECTS, SCORES
 from skinclf.storage import (
     delete,
@@ -39,17 +38,10 @@ from skinclf.storage import (
     write_table,
     write_text,
 )
-from skinclf.tables.csv_cells import harmless
 from skinclf.tables.reading import literal_reader, read_parquet
 
 ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
-
-ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
-"""The columns of the ISIC challenge's CSV after `image`, in upper case there."""
-
-CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false"}
-"""As the CSV standard has it: Spark would escape quotes by backslashes and trim names."""
 
 NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
 
@@ -222,33 +214,6 @@ def count_listed(spark: SparkSession, folder: ScoreFolder) -> int:
         return 0
     listed = read_parquet(spark, folder.listing)
     return listed.select("source").distinct().count()
-
-
-def export(spark: SparkSession, folder: ScoreFolder, form: str) -> str:
-    """Write all scores into one CSV file, sorted by image → its path."""
-    scores = read_scores(spark, folder)
-    if form == "isic":
-        columns = [
-            F.col("image_id").alias("image"),
-            *(F.col(probability_column(code)).alias(code.upper()) for code in ISIC_ORDER),
-        ]
-    else:
-        names = ("source", "image_id", "predicted", *map(probability_column, CODES), "model")
-        columns = [F.col(name) for name in names]
-    name = "isic.csv" if form == "isic" else "scores.csv"
-    staging = join(folder.path, "export")
-    (
-        harmless(scores.sort("image_id", "source").select(*columns))
-        .coalesce(1)
-        .write.option(*NO_MARKER)
-        .options(**CSV)
-        .csv(hadoop_path(staging), mode="overwrite", header=True)
-    )
-    (part,) = (n for n in list_names(staging) if n.startswith("part-"))
-    file_system, inner = locate(join(staging, part))
-    file_system.move(inner, locate(join(folder.path, name))[1])
-    delete(staging)
-    return join(folder.path, name)
 
 
 def _write_found(

@@ -25,7 +25,7 @@ from skinclf.schemas import (
     TENSOR_METADATA,
     WIDTH,
 )
-from skinclf.tables.images import row_decoder, tries_again
+from skinclf.tables.images import row_decoder
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -54,11 +54,11 @@ def scored_files(
 
     Pixels live and die in the Python worker: they never cross the JVM.
     """
-    isolated = not tries_again(listing.sparkSession)
+    start_decoder = row_decoder(listing.sparkSession, decoding)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = factory.load(_task_threads())
-        with row_decoder(decoding, isolated=isolated) as decoder:
+        with start_decoder() as decoder:
             for batch in batches:
                 for start in range(0, batch.num_rows, batch_images):
                     rows = list(decoder(batch.slice(start, batch_images).to_pylist()))
@@ -88,12 +88,11 @@ def with_scores(
     added = pa.schema([*ANSWERS, ("reject", pa.string())])
     field = images.schema[column].dataType
     inside = isinstance(field, StructType)
-    decoding = Decoding(limits or ArchiveConfig())
-    isolated = not tries_again(images.sparkSession)
+    start_decoder = row_decoder(images.sparkSession, Decoding(limits or ArchiveConfig()))
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = factory.load(_task_threads())
-        with row_decoder(decoding, isolated=isolated) as decoder:
+        with start_decoder() as decoder:
             for batch in batches:
                 for start in range(0, batch.num_rows, batch_images):
                     rows = batch.slice(start, batch_images)
