@@ -13,7 +13,7 @@ from tests.conftest import jpeg, road_assignments
 
 pytestmark = pytest.mark.faults
 
-PATIENCE = 240
+TIMEOUT_SECONDS = 240
 
 CASES = {
     # job: (its signal, to whom, what it has said by then, settings)
@@ -88,7 +88,7 @@ def session_of(leader: int) -> list[str]:
 
 
 def wait_for(condition: object, folder: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, told(folder)
         time.sleep(0.1)

@@ -1,6 +1,7 @@
 """The network and its training: TensorFlow and Keras. Never imports pyspark."""
 
 import os
+import sys
 
 from skinclf.learn.noise import without_lines
 
@@ -18,6 +19,8 @@ def import_tensorflow() -> None:
     # TensorFlow uses oneDNN of itself only where there is AVX-512; with AVX2 alone it gains 1.4x.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the user's keras.json may name another
+    if "tensorflow" in sys.modules:
+        return
     with without_lines(NOISE):
         import tensorflow
 
