@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from skinclf.errors import SkinclfError, TrainingError
-from skinclf.storage import delete, join, read_text, write_text
+from skinclf.storage import delete, join, read_json, write_text
 
 ATTEMPT, WORKERS = "attempt.json", "workers"
 
@@ -58,7 +58,7 @@ def check_attempt(run: str, attempt: str) -> None:
 def current_attempt(run: str) -> str:
     """The attempt that may write; "" before the first."""
     try:
-        return str(json.loads(read_text(join(run, ATTEMPT)))["attempt"])
+        return str(read_json(join(run, ATTEMPT))["attempt"])
     except FileNotFoundError:
         return ""
 
@@ -91,6 +91,6 @@ def _report(run: str, attempt: str, name: str) -> str:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_text(path)))
+        return dict(read_json(path))
     except FileNotFoundError:
         return {}

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from skinclf.errors import OwnershipLost, UsageError
 from skinclf.retrying import LONG_PAUSES, retried
-from skinclf.storage import delete, join, local_path, read_text, write_text
+from skinclf.storage import delete, join, local_path, read_json, write_text
 from skinclf.watching import watching
 
 RECORD = "owner.json"
@@ -152,10 +152,10 @@ def _is_alive(process: str) -> bool | None:
 
 def _read(folder: str) -> Owner | None:
     try:
-        return Owner(**json.loads(read_text(join(folder, RECORD))))
+        return Owner(**read_json(join(folder, RECORD)))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):  # half written on storage that has no rename
+    except (ValueError, TypeError):  # a crash of the machine left it without its content
         return None
 
 

@@ -36,6 +36,7 @@ from skinclf.storage import (
     join,
     read_bytes,
     read_text,
+    read_whole,
     write_bytes,
     write_text,
 )
@@ -97,9 +98,12 @@ def write_history(path: str, epochs: list[Epoch]) -> None:
 def read_history(path: str) -> list[Epoch]:
     """The finished epochs of a run; none where training has not begun."""
     try:
-        text = read_text(join(path, HISTORY))
+        return read_whole(join(path, HISTORY), _json_lines)
     except FileNotFoundError:
         return []
+
+
+def _json_lines(text: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -1,10 +1,14 @@
 """Files by path or URI, through pyarrow.fs: local disks, s3, gs, hdfs alike."""
 
 import errno
+import json
 import os
 import re
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
@@ -19,6 +23,11 @@ S3 = re.compile("^s3[an]?://")
 TEMPORARY = re.compile(r".+\.tmp-[0-9a-f]{32}")
 """Names of files that `write_bytes` has not renamed yet. Random: processes of two containers share
 host names and process ids."""
+
+REPLACED_PAUSES = (0.1, 0.2, 0.5, 1.0)
+"""Seconds between the tries to read a file that is replaced again and again."""
+
+T = TypeVar("T")
 
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 """Why a file can't be written now, nor when it is tried again."""
@@ -91,6 +100,25 @@ def read_bytes(path: str) -> bytes:
 def read_text(path: str) -> str:
     """The whole content of a UTF-8 file; OSError where there is none."""
     return read_bytes(path).decode()
+
+
+def read_json(path: str) -> Any:
+    """The content of a JSON file that may be replaced meanwhile; see `read_whole`."""
+    return read_whole(path, json.loads)
+
+
+def read_whole(path: str, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of a UTF-8 file, read again where it raises ValueError.
+
+    pyarrow asks an object store for the size first and for that many bytes then: of a file that
+    is replaced in between by a longer one, it returns the beginning alone.
+    """
+    for pause in REPLACED_PAUSES:
+        try:
+            return parse(read_text(path))
+        except ValueError:
+            time.sleep(pause)
+    return parse(read_text(path))
 
 
 def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:

@@ -22,6 +22,7 @@ from skinclf.storage import (
     join,
     list_names,
     locate,
+    read_json,
     read_text,
     write_text,
 )
@@ -93,6 +94,22 @@ def test_checkpoints_are_kept_and_removed(bucket: str) -> None:
 def test_spark_and_pyarrow_each_have_their_name_for_s3(bucket: str) -> None:
     assert hadoop_path("s3://b/x") == hadoop_path("s3a://b/x") == "s3a://b/x"
     assert locate("s3a://photographs/x")[1] == locate("s3://photographs/x")[1] == "photographs/x"
+
+
+def test_a_json_file_that_is_replaced_while_it_is_read_is_read_again(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat, say: pyarrow asks for the size, then for that many bytes of another file."""
+    path = f"{bucket}/replaced.json"
+    write_text(path, '{"step": 9}')
+    s3, inner = locate(path)
+    with s3.open_input_file(inner) as file:
+        write_text(path, '{"step": 10}')
+        cut = file.read().decode()
+    assert cut == '{"step": 10'
+    answers = [cut, cut, '{"step": 10}']
+    monkeypatch.setattr(storage, "read_text", lambda path: answers.pop(0))
+    assert read_json(path) == {"step": 10}
 
 
 def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
