@@ -4,6 +4,7 @@ conf/default.toml shows the same defaults with their units; a test keeps the two
 Relative paths are taken from the folder in which the command runs.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -258,6 +260,16 @@ class SparkConfig(Section):
     master: Text = "local[*]"
     driver_memory: Text = "4g"
     conf: dict[str, str] = {}
+
+    @field_validator("master")
+    @classmethod
+    def _is_a_master(cls, master: str) -> str:
+        if not re.fullmatch(r"local(\[[^\]]+\])?|yarn|[\w+-]+://.+", master):
+            raise ValueError(
+                "a Spark master is expected: local[N], local[*], spark://HOST:PORT, yarn or "
+                "k8s://HOST:PORT"
+            )
+        return master
 
 
 class Config(Section):

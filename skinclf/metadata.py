@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from skinclf.archive.files import StorageFile
+from skinclf.archive.files import StorageFile, encoding_of
 from skinclf.archive.names import PERCENT
 from skinclf.errors import MetadataError, RejectedImage
 from skinclf.labels import CODES, ISIC_DIAGNOSES, ISIC_GROUPS
@@ -170,7 +170,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
     try:
         file = StorageFile(path)
         file.version()  # no device or FIFO, which could be read for ever
-        encoding = "utf-16" if file.read_at(2, 0) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        encoding = encoding_of(file)
     except RejectedImage as missing:
         raise MetadataError(
             f"{path}: can't be read ({missing.detail}); archive.metadata names the CSV with the "

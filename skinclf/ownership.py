@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from skinclf.errors import OwnershipLost, UsageError
 from skinclf.retrying import LONG_PAUSES, retried
-from skinclf.storage import delete, join, local_path, read_json, write_text
+from skinclf.storage import delete, exists, join, local_path, read_json, write_text
 from skinclf.watching import watching
 
 RECORD = "owner.json"
@@ -96,6 +96,10 @@ def check_free(
     by this machine's clock: the clocks may differ.
     """
     owner = _read(folder)
+    if owner is None and local_path(folder) is None and exists(folder):
+        # Some storage, such as HDFS, can't replace a file: while it is renewed there is none.
+        wait(SETTLE_SECONDS[True])
+        owner = _read(folder)
     if owner is None:
         return
     alive = _is_alive(owner.process)

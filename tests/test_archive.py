@@ -61,6 +61,16 @@ def test_the_source_names_the_member_inside_the_archive(tmp_path: Path) -> None:
     assert contents([folder]) == {"ISIC_1": b"x"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_of_files_is_read_in_the_encodings_of_spreadsheets(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "café.jpg").write_bytes(b"one")
+    (tmp_path / "list.txt").write_text("café.jpg\n", encoding)
+    (row,) = list_images([str(tmp_path / "list.txt")]).to_pylist()
+    assert (row["image_id"], row["reason"]) == ("café", None)
+
+
 def test_a_file_listed_by_two_paths_counts_once(tmp_path: Path) -> None:
     (tmp_path / "one.jpg").write_bytes(b"1")
     assert list_images([str(tmp_path), str(tmp_path / "one.jpg")]).num_rows == 1

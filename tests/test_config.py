@@ -69,6 +69,7 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
         ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
         ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
         ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
+        ("spark.master=bogus", ["spark.master:", "spark://HOST:PORT", "'bogus'"]),
         ("train.epochs=0", ["train.epochs:", "greater than 0"]),
         ("archive.max_decode_seconds=1e300", ["archive.max_decode_seconds:", "86400"]),
         ("archive.max_pixels=1000000000", ["archive.max_pixels:", "178956970"]),

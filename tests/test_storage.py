@@ -1,5 +1,6 @@
 """Folders on S3: a real S3 server in this process, read and written through pyarrow."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from skinclf.attempt import begin_attempt
 from skinclf.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.config import TrainConfig
 from skinclf.dataset_folder import Dataset
+from skinclf.errors import UsageError
+from skinclf.ownership import RECORD, Owner, check_free
 from skinclf.stages.train import train
 from skinclf.storage import (
     delete,
@@ -94,6 +97,19 @@ def test_checkpoints_are_kept_and_removed(bucket: str) -> None:
 def test_spark_and_pyarrow_each_have_their_name_for_s3(bucket: str) -> None:
     assert hadoop_path("s3://b/x") == hadoop_path("s3a://b/x") == "s3a://b/x"
     assert locate("s3a://photographs/x")[1] == locate("s3://photographs/x")[1] == "photographs/x"
+
+
+def test_an_owner_whose_record_is_just_replaced_is_not_overlooked(bucket: str) -> None:
+    """On storage that has to delete a file before it renames another to its name, such as HDFS."""
+    folder = f"{bucket}/owned"
+    write_text(f"{folder}/tensors/part", "")
+
+    def renewed(_seconds: float) -> None:
+        owner = Owner("t", "prepare", "node-3", 4711, "", "2026-11-01T12:04:00+00:00", 1000.0)
+        write_text(f"{folder}/{RECORD}", json.dumps(owner._asdict()))
+
+    with pytest.raises(UsageError, match="node-3, process 4711"):
+        check_free(folder, now=lambda: 1001.0, wait=renewed)
 
 
 def test_a_json_file_that_is_replaced_while_it_is_read_is_read_again(

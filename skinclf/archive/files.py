@@ -1,5 +1,6 @@
 """One file on storage, read by byte range; faults of the storage are tried again."""
 
+import codecs
 import errno
 import io
 import os
@@ -139,6 +140,12 @@ class StorageFile(RangeFile):
             if is_gone(error):
                 raise RejectedImage("vanished", "the file is not there any more") from None
             raise RejectedImage("unreadable", str(error)) from None
+
+
+def encoding_of(file: StorageFile) -> str:
+    """The encoding of a text file: UTF-16 if it begins with its byte order mark, else UTF-8."""
+    marked = file.read_at(2, 0) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if marked else "utf-8-sig"
 
 
 def _version_now(name: str) -> str:

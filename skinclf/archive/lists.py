@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from skinclf.archive.files import StorageFile
+from skinclf.archive.files import StorageFile, encoding_of
 from skinclf.archive.folders import Found, local_file, remote_file
 from skinclf.archive.names import text_of
 from skinclf.errors import ArchiveError
@@ -68,12 +68,12 @@ def _remote(names: list[str]) -> Iterator[Found]:
 
 
 def _names_in(path: str) -> Iterator[str]:
-    """The names in a list, line by line: it may have millions."""
+    """The names in a list, line by line: it may have millions. UTF-8, or UTF-16 with its mark."""
     with (
         StorageFile(path) as opened,
         io.TextIOWrapper(
             io.BufferedReader(opened),
-            encoding="utf-8-sig",
+            encoding=encoding_of(opened),
             errors="surrogateescape",  # a POSIX name need not be UTF-8
             newline="",
         ) as text,

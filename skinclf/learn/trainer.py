@@ -20,6 +20,7 @@ from skinclf.learn.augment import augmented
 from skinclf.learn.batches import DRAWS, Batch, steps_an_epoch
 from skinclf.learn.cluster import Place, make_strategy
 from skinclf.learn.dropout import dropped
+from skinclf.learn.losses import LOSSES, make_objective
 from skinclf.learn.network import build_network
 from skinclf.learn.shards import Images
 from skinclf.schemas import CHANNELS, HEIGHT, WIDTH
@@ -32,9 +33,6 @@ LABELS = tf.TensorSpec((None,), tf.int32)
 RANDOM = tf.TensorSpec((None, DRAWS), tf.float32)
 SEEDS = tf.TensorSpec((None, 2), tf.int32)
 SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
-
-TINY = 1e-30
-"""Below every probability that matters, above what float32 takes for 0."""
 
 
 @dataclass
@@ -70,28 +68,27 @@ def trainer_of(
     counts: dict[str, int],
 ) -> Trainer:
     """The steps of a network; `counts` are the training images of each class."""
-    predict = with_dropout(model, config.dropout)
+    logits = Logits(model)
     objective = make_objective(config, counts)
 
-    def sums(probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        truth = tf.one_hot(labels, len(CODES), dtype=probabilities.dtype)
-        losses = keras.losses.get(config.loss)(truth, probabilities)
-        return batch_sums(losses, probabilities, labels)
+    def sums(found: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        truth = tf.one_hot(labels, len(CODES), dtype=found.dtype)
+        return batch_sums(LOSSES[config.loss](truth, found), tf.nn.softmax(found), labels)
 
     def learn(
         pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor, seeds: tf.Tensor
     ) -> tf.Tensor:
         images = augmented(pixels, draws, config.augment) if config.augment.any else pixels
         with tf.GradientTape() as tape:
-            probabilities = predict(images, seeds)
+            found = logits.training(images, seeds, config.dropout)
             # The sum over the global count: gradients then add up to the global batch's mean.
-            mean = tf.reduce_sum(objective(labels, probabilities)) / config.global_batch
+            mean = tf.reduce_sum(objective(labels, found)) / config.global_batch
         gradients = tape.gradient(mean, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
-        return add_up(sums(probabilities, labels))
+        return add_up(sums(found, labels))
 
     def test(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return sums(model(pixels, training=False), labels)
+        return sums(logits.inference(pixels), labels)
 
     def add_up(local: tf.Tensor) -> tf.Tensor:
         placed = tf.identity(local)  # on this replica's device, where the collective runs
@@ -119,20 +116,34 @@ def trainer_of(
     )
 
 
-def with_dropout(model: keras.Model, rate: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """How a network predicts in training: images and the seeds of their masks → probabilities.
+class Logits:
+    """A network up to its softmax: what losses are computed from, however sure it is.
 
-    Keras's own layer, whose masks depend on the worker and the step, is left out.
+    What follows the layer `dropout` is one layer after another, the last of them the softmax's.
     """
-    layer = model.get_layer("dropout")
-    before = keras.Model(model.input, layer.input)
-    after = keras.Model(layer.output, model.output)
 
-    def predict(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        features = before(images, training=True)
-        return after(dropped(features, seeds, rate) if rate else features, training=True)
+    def __init__(self, model: keras.Model) -> None:
+        dropout = model.get_layer("dropout")
+        self._before = keras.Model(model.input, dropout.input)
+        *self._after, self._head = model.layers[model.layers.index(dropout) + 1 :]
 
-    return predict
+    def training(self, images: tf.Tensor, seeds: tf.Tensor, rate: float) -> tf.Tensor:
+        """Images and the seeds of their masks of dropout → logits (n, 7).
+
+        Keras's own layer, whose masks depend on the worker and the step, is left out.
+        """
+        features = self._before(images, training=True)
+        return self._of(dropped(features, seeds, rate) if rate else features, training=True)
+
+    def inference(self, images: tf.Tensor) -> tf.Tensor:
+        """Images → logits (n, 7)."""
+        return self._of(self._before(images, training=False), training=False)
+
+    def _of(self, features: tf.Tensor, *, training: bool) -> tf.Tensor:
+        for layer in self._after:
+            features = layer(features, training=training)
+        features = keras.ops.cast(features, self._head.compute_dtype)
+        return keras.ops.matmul(features, self._head.kernel) + self._head.bias
 
 
 def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
@@ -153,42 +164,6 @@ def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimize
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
-
-
-def make_objective(
-    config: TrainConfig, counts: dict[str, int]
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """What training makes small: labels (n,) and probabilities (n, 7) → losses (n,).
-
-    The loss of history.jsonl with, where configured, its targets smoothed, each class weighted,
-    and the logits adjusted: the loss is taken of softmax(logits + τ log prior), so that the
-    network itself answers as if classes were less unequal (Menon et al., arXiv:2007.07314).
-    """
-    loss = keras.losses.get(config.loss)
-    weights = tf.constant(class_weights(config, counts))
-    images = np.array([max(counts.get(code, 0), 1) for code in CODES], np.float64)
-    prior = config.logit_adjustment * np.log(images / images.sum())
-
-    def objective(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-        truth = tf.one_hot(labels, len(CODES), dtype=probabilities.dtype)
-        if config.label_smoothing:
-            truth = truth * (1 - config.label_smoothing) + config.label_smoothing / len(CODES)
-        if config.logit_adjustment:
-            logits = tf.math.log(tf.maximum(probabilities, TINY))
-            # Keras takes the logits of what it sees coming out of a softmax.
-            probabilities = tf.nn.softmax(logits + tf.cast(prior, logits.dtype))
-        losses = loss(truth, probabilities)
-        return losses * tf.cast(tf.gather(weights, labels), losses.dtype)
-
-    return objective
-
-
-def class_weights(config: TrainConfig, counts: dict[str, int]) -> NDArray[np.float32]:
-    """(7,) how much an image of each class counts; the mean over all images is 1."""
-    images = np.array([counts.get(code, 0) for code in CODES], np.float32)
-    if config.class_weighting == "none":
-        return np.ones_like(images)
-    return images.sum() / (np.count_nonzero(images) * np.maximum(images, 1))
 
 
 def batch_sums(losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

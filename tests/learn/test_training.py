@@ -15,12 +15,10 @@ from bench.train import free_ports
 from skinclf.attempt import begin_attempt
 from skinclf.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.config import ModelConfig, TrainConfig
-from skinclf.dataset_folder import Dataset
 from skinclf.errors import TrainingError
 from skinclf.learn.cluster import Place
 from skinclf.learn.trainer import (
     SUMS,
-    class_weights,
     make_optimizer,
     make_trainer,
     predicted_shares,
@@ -211,12 +209,3 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(job: Job) -> None:
     with pytest.raises(TrainingError, match="epoch 1, step 0: a weight is no longer a finite"):
         save(trainer, job, folder, start_of_epoch([{"epoch": 1.0}]))
     assert checkpoint_names(job.run) == []
-
-
-def test_balanced_classes_weigh_the_same_in_all() -> None:
-    counts = {"nv": 60, "mel": 30, "df": 10}
-    weights = class_weights(TrainConfig(class_weighting="balanced"), counts)
-    by_class = dict(zip(Dataset.model_fields["classes"].default, weights, strict=True))
-    assert by_class["nv"] * 60 == pytest.approx(by_class["df"] * 10)
-    assert sum(by_class[code] * counts[code] for code in counts) == pytest.approx(100)
-    assert class_weights(TrainConfig(), counts).tolist() == [1.0] * 7
