@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bench.measure import print_table
 from bench.shards import write_shards
-from skinclf.config import ModelConfig, TrainConfig
-from skinclf.dataset_folder import MANIFEST, Dataset
-from skinclf.learn import import_tensorflow
-from skinclf.learn.batches import Order, training_batches
+from skinclf.config.schema import ModelConfig, TrainConfig
+from skinclf.storage.dataset_folder import MANIFEST, Dataset
+from skinclf.training import import_tensorflow
+from skinclf.training.batches import Order, training_batches
 
 MODES = {"kept in memory": 2**40, "streamed": 0}
 
@@ -52,9 +52,9 @@ def main() -> None:
 
 def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     import_tensorflow()
-    from skinclf.learn.cluster import Place
-    from skinclf.learn.trainer import make_trainer
-    from skinclf.learn.training import Job
+    from skinclf.training.loop import Job
+    from skinclf.training.strategy import Place
+    from skinclf.training.trainer import make_trainer
 
     config = TrainConfig()
     job = Job(dataset, "", ModelConfig(), config, Place())

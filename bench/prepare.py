@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.measure import Cost, measured, print_table
-from skinclf.archive import ArchiveReader, list_images
-from skinclf.config import ArchiveConfig
-from skinclf.decoding import Decoding, decoded_row
-from skinclf.demo import jpeg_of
-from skinclf.image import decode_rgb
-from skinclf.tables.images import IMAGES, IMAGES_PER_TASK
+from skinclf.archives import ArchiveReader, list_images
+from skinclf.archives.decoding import Decoding, decoded_row
+from skinclf.config.schema import ArchiveConfig
+from skinclf.spark.decoding import IMAGES, IMAGES_PER_TASK
+from skinclf.spec.image import decode_rgb
+from skinclf.testing.archive import jpeg_of
 
 LIMITS = ArchiveConfig()
 CONTENDERS = ("floor", "pool", "skinclf")

@@ -20,7 +20,7 @@ out-of-fold answers cover every image once, and one training for each source of 
 has not seen, and a line to OUT/runs.jsonl, when it ends.
 
 How it is computed: plain PyTorch, on the layers, initialisation, loss, optimizer and schedule of
-skinclf.learn (788,551 parameters), in bfloat16 as `train.precision = "bfloat16"` does it, with
+skinclf.training (788,551 parameters), in bfloat16 as `train.precision = "bfloat16"` does it, with
 float32 weights and softmax. A training step is a CUDA graph; steps of some two dozen trainings run
 side by side in streams, for one of these networks alone cannot fill a GPU. Not alike: the order of
 images takes no notice of shards, random numbers are another stream, gamma and beta of a
@@ -248,7 +248,7 @@ class Table:
 
 
 def decoded(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """A JPEG → (150, 200, 3) as it is and (75, 100, 3) as skinclf.image makes it."""
+    """A JPEG → (150, 200, 3) as it is and (75, 100, 3) as skinclf.spec.image makes it."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:

@@ -144,9 +144,9 @@ def by_spark(folder: str, run: str) -> None:
     from pyspark.sql.pandas.functions import pandas_udf
     from pyspark.sql.types import ArrayType, FloatType
 
-    from skinclf.config import SparkConfig
-    from skinclf.image import decode_rgb
-    from skinclf.tables.session import spark_session
+    from skinclf.config.schema import SparkConfig
+    from skinclf.spark.session import spark_session
+    from skinclf.spec.image import decode_rgb
 
     @pandas_udf(ArrayType(FloatType()))  # type: ignore[call-overload]
     def decoded(content: pd.Series) -> pd.Series:
@@ -213,7 +213,7 @@ class Scorer:
     """The same decoder and the same model, for peers that keep a class for each core."""
 
     def __init__(self, run: str) -> None:
-        from skinclf.learn.predictor import Predictor
+        from skinclf.training.predictor import Predictor
 
         self._predict = Predictor.of_run(run).load(threads=1)
 
@@ -236,7 +236,7 @@ def _scored(batch):  # type: ignore[no-untyped-def]
 
 
 def _decoded(file: str) -> bytes:
-    from skinclf.image import decode_rgb
+    from skinclf.spec.image import decode_rgb
 
     return decode_rgb(Path(file).read_bytes(), max_pixels=10**8).tobytes()
 

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from bench.measure import SKINCLF, measured
-from skinclf.config_file import shipped_config
-from skinclf.dataset_folder import Dataset
-from skinclf.labels import CODES
-from skinclf.learn.predictor import Predictor
-from skinclf.learn.shards import pixel_array
-from skinclf.metrics.accuracy import summary
+from skinclf.config.loader import shipped_config
+from skinclf.evaluation.accuracy import summary
+from skinclf.spec.taxonomy import CODES
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.training.predictor import Predictor
+from skinclf.training.shards import pixel_array
 
 LOG = Path(__file__).with_name("search.jsonl")
 FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.measure import print_table
-from skinclf.metrics.assessment import WHOLE, whole_set
-from skinclf.metrics.intervals import SEED, lesion_intervals
-from skinclf.predictions import Predictions, predictions_of
+from skinclf.evaluation.assessment import WHOLE, whole_set
+from skinclf.evaluation.bootstrap import SEED, lesion_intervals
+from skinclf.evaluation.predictions import Predictions, predictions_of
 
 ROUNDS = 2000
 Weights = NDArray[np.float64]  # (n,) how often each image counts

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skinclf.config import SplitConfig
-from skinclf.dataset_folder import Dataset, TensorFile
-from skinclf.labels import CODES
-from skinclf.schemas import PIXEL_BYTES
+from skinclf.config.schema import SplitConfig
+from skinclf.spec.tables import PIXEL_BYTES
+from skinclf.spec.taxonomy import CODES
+from skinclf.storage.dataset_folder import Dataset, TensorFile
 
 SHARDS = 16
 GROUP_ROWS = 740

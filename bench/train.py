@@ -24,13 +24,13 @@ import numpy as np
 
 from bench.measure import print_table
 from bench.shards import write_shards
-from skinclf.config import ModelConfig, TrainConfig
-from skinclf.dataset_folder import MANIFEST, Dataset
-from skinclf.labels import CODES
-from skinclf.learn import import_tensorflow
-from skinclf.learn.batches import Order, training_batches
-from skinclf.learn.shards import ShardReader
-from skinclf.ports import listening_socket
+from skinclf.config.schema import ModelConfig, TrainConfig
+from skinclf.spec.taxonomy import CODES
+from skinclf.storage.dataset_folder import MANIFEST, Dataset
+from skinclf.system.ports import listening_socket
+from skinclf.training import import_tensorflow
+from skinclf.training.batches import Order, training_batches
+from skinclf.training.shards import ShardReader
 
 KERAS = ("fit float32", "fit bfloat16")
 OURS = ("1 slot float32", "2 slots float32", "1 slot bfloat16", "2 slots bfloat16")
@@ -169,9 +169,9 @@ def work(arguments: argparse.Namespace) -> Result:
 
 
 def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
-    from skinclf.learn.cluster import Place
-    from skinclf.learn.trainer import make_trainer
-    from skinclf.learn.training import Job, start_of_epoch, train_epoch
+    from skinclf.training.loop import Job, start_of_epoch, train_epoch
+    from skinclf.training.strategy import Place
+    from skinclf.training.trainer import make_trainer
 
     config = TrainConfig(global_batch=arguments.batch, precision=arguments.run.split()[-1])
     addresses = tuple(filter(None, arguments.addresses.split(",")))
@@ -193,8 +193,8 @@ def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     """The network as the paper prints it, in plain Keras, on arrays in memory."""
     import keras
 
-    from skinclf.learn.cluster import limit_threads
-    from skinclf.learn.network import build_network
+    from skinclf.training.models import build_network
+    from skinclf.training.strategy import limit_threads
 
     limit_threads(arguments.threads)
     model = build_network(ModelConfig(), TrainConfig().dropout, arguments.run.split()[-1])

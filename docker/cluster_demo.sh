@@ -3,7 +3,7 @@
 set -eu
 folder=${2:-/shared/demo}
 rm -rf "$folder"
-python -c "from pathlib import Path; from skinclf.demo import make_archive; make_archive(Path('$folder/archive'), 300)"
+python -c "from pathlib import Path; from skinclf.testing.archive import make_archive; make_archive(Path('$folder/archive'), 300)"
 for job in prepare explore doctor train evaluate score; do
     spark-submit --master "$1" "/opt/repository/jobs/$job.py" \
         --config /opt/repository/conf/demo.toml \

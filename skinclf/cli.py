@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skinclf.config import Config
-from skinclf.config_file import Option, load_config
+from skinclf.config.loader import Option, load_config
+from skinclf.config.schema import Config
 from skinclf.errors import SkinclfError
-from skinclf.interruption import ended_by_signals, interrupted_by
-from skinclf.text import printable
+from skinclf.system.interruption import ended_by_signals, interrupted_by
+from skinclf.system.text import printable
 
 app = typer.Typer(
     name="skinclf",
@@ -108,7 +108,7 @@ def doctor(config: ConfigFile = None, assignments: Assignments = None) -> None:
     conf/cluster.toml`
     """
     settings = _load(config, assignments)
-    from skinclf.preflight import check_fit
+    from skinclf.distributed.preflight import check_fit
     from skinclf.stages.doctor import doctor
 
     checks = doctor(settings)
@@ -279,7 +279,7 @@ def java_home() -> None:
 
     **Example:** `JAVA_HOME=$(skinclf java-home) spark-submit jobs/prepare.py`
     """
-    from skinclf.tables.java import java_home
+    from skinclf.spark.java import java_home
 
     print(java_home())
 

@@ -12,13 +12,13 @@ from PIL import Image
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.config import Config, SparkConfig
-from skinclf.config_file import load_config
-from skinclf.demo import METADATA, ZIPS, make_archive
+from skinclf.config.loader import load_config
+from skinclf.config.schema import Config, SparkConfig
+from skinclf.spark.session import spark_session
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
-from skinclf.tables.session import spark_session
-from tests.cluster import Cluster
+from skinclf.testing.archive import METADATA, ZIPS, make_archive
+from tests.support.cluster import Cluster
 
 # `skinclf` and `spark-submit` are those of the environment that runs the tests.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -4,7 +4,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from skinclf.demo import METADATA, ZIPS, make_archive
+from skinclf.testing.archive import METADATA, ZIPS, make_archive
 
 
 def test_the_archive_has_ham10000_s_form(tmp_path: Path) -> None:

@@ -1,32 +1,79 @@
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
 
+WINGS = (
+    {"errors"},
+    {"system"},
+    {"spec", "config"},
+    {"storage"},
+    {"archives", "testing"},
+    {"spark", "training", "evaluation"},
+    {"reporting"},
+    {"distributed"},
+    {"stages"},
+    {"cli"},
+)
+"""The parts of the package, from the bottom up: each may import itself and what is below it."""
+
+ONE_WING = {"pyspark": {"spark", "distributed", "stages"}, "tensorflow": {"training"}}
+"""Frameworks, and the parts that may import them."""
+
+
+def imports() -> Iterator[tuple[Path, str, str]]:
+    """(file, part of the package, imported module) for every import, wherever in a file."""
+    for file in sorted((REPOSITORY / "skinclf").rglob("*.py")):
+        part = file.relative_to(REPOSITORY / "skinclf").parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                yield file, part, node.module
+            elif isinstance(node, ast.Import):
+                yield from ((file, part, name.name) for name in node.names)
+
+
+def test_imports_point_downward_and_the_wings_know_nothing_of_each_other() -> None:
+    level = {part: number for number, parts in enumerate(WINGS) for part in parts}
+    astray = [
+        f"{file.relative_to(REPOSITORY)} imports {module}"
+        for file, part, module in imports()
+        if module.startswith("skinclf.") and part != "__init__"
+        for imported in [module.split(".")[1]]
+        if imported != part and level[imported] > level[part]
+    ]
+    assert astray == []
+
+
+def test_frameworks_are_imported_where_they_belong() -> None:
+    astray = [
+        f"{file.relative_to(REPOSITORY)} imports {module}"
+        for file, part, module in imports()
+        for framework, parts in ONE_WING.items()
+        if module.split(".")[0] == framework and part not in parts
+    ]
+    assert astray == []
+
 
 def modules_after_importing(package: str) -> set[str]:
     """What a fresh interpreter holds after importing every module of a package."""
-    folder = REPOSITORY / package.replace(".", "/")
-    names = [f"{package}.{path.stem}" for path in Path(folder).glob("[a-z]*.py")]
+    names = [
+        f"{package}.{p.stem}" for p in (REPOSITORY / package.replace(".", "/")).glob("[a-z]*.py")
+    ]
     code = f"import sys, {', '.join(names)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
-    ("wing", "framework", "other"),
-    [
-        ("skinclf.tables", "tensorflow", "skinclf.learn"),
-        ("skinclf.learn", "pyspark", "skinclf.tables"),
-    ],
+    ("wing", "framework"), [("skinclf.spark", "tensorflow"), ("skinclf.training", "pyspark")]
 )
-def test_the_wings_know_nothing_of_each_other(wing: str, framework: str, other: str) -> None:
-    modules = modules_after_importing(wing)
-    assert framework not in modules
-    assert other not in modules
+def test_a_wing_brings_the_other_s_framework_by_no_detour(wing: str, framework: str) -> None:
+    assert framework not in modules_after_importing(wing)
 
 
 def test_help_needs_neither_framework() -> None:
@@ -47,7 +94,7 @@ class Finder:
             os.write(2, b"written during the import")
             raise ImportError(name)
 sys.meta_path.insert(0, Finder)
-from skinclf.learn import import_tensorflow
+from skinclf.training import import_tensorflow
 import_tensorflow()
 """
 
@@ -60,7 +107,8 @@ def test_what_is_written_to_stderr_while_tensorflow_is_imported_is_not_lost() ->
 
 def test_tensorflow_itself_is_quiet() -> None:
     code = (
-        "from skinclf.learn import import_tensorflow as i\ni()\nimport tensorflow as tf\ntf.ones(3)"
+        "from skinclf.training import import_tensorflow\nimport_tensorflow()\n"
+        "import tensorflow as tf\ntf.ones(3)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -68,7 +116,7 @@ def test_tensorflow_itself_is_quiet() -> None:
 
 def test_lines_are_left_out_by_their_pattern_and_a_crash_still_speaks() -> None:
     code = (
-        "import os\nfrom skinclf.learn.noise import without_lines\n"
+        "import os\nfrom skinclf.system.stderr import without_lines\n"
         "with without_lines(['^I0000 ']):\n"
         "    os.write(2, b'I0000 noise\\nlast words\\n')\n    os.kill(os.getpid(), 11)\n"
     )

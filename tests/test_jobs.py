@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from skinclf.demo import make_archive
-from tests.cluster import Cluster
+from skinclf.testing.archive import make_archive
 from tests.conftest import REPOSITORY, road_assignments
+from tests.support.cluster import Cluster
 
 JOBS = {
     "prepare": "dataset/dataset.json",

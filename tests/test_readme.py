@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from skinclf.config_file import load_config
-from skinclf.schemas import REASONS
+from skinclf.config.loader import load_config
+from skinclf.spec.tables import REASONS
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()

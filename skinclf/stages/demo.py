@@ -8,16 +8,16 @@ from typing import Any
 
 from rich.console import Console
 
-from skinclf.config import Config
-from skinclf.config_file import load_config, shipped_config
-from skinclf.dataset_folder import Dataset
-from skinclf.demo import METADATA, ZIPS, make_archive
+from skinclf.config.loader import load_config, shipped_config
+from skinclf.config.schema import Config
 from skinclf.errors import UsageError
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.score import Summary, score
 from skinclf.stages.train import train
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.testing.archive import METADATA, ZIPS, make_archive
 
 MARK = ".skinclf-demo"
 """A file that says that the folder is a demo's and may be emptied."""

@@ -1,12 +1,12 @@
 """Settings → what of the cluster stands in the way of training."""
 
-from skinclf.config import Config
-from skinclf.dataset_folder import Dataset
-from skinclf.launch import REQUIRED_CONF
-from skinclf.learn.batches import check_divides
-from skinclf.preflight import Check, preflight
-from skinclf.storage import absolute
-from skinclf.tables.session import spark_session
+from skinclf.config.schema import Config
+from skinclf.distributed.preflight import Check, preflight
+from skinclf.distributed.supervisor import REQUIRED_CONF
+from skinclf.spark.session import spark_session
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.files import absolute
+from skinclf.training.batches import check_divides
 
 REGISTRATION_SECONDS = 15
 """Executors take a moment to register; then what is there is told, and not waited for."""

@@ -12,30 +12,30 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from skinclf import run_folder
-from skinclf.config import ArchiveConfig, Config, EvaluateConfig
-from skinclf.dataset_folder import REJECTS, STAGING, Dataset
+from skinclf.archives.metadata import check_metadata_file
+from skinclf.config.schema import ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, LeakError, RunError
-from skinclf.learn.predictor import Predictor
-from skinclf.metadata import check_metadata_file
-from skinclf.metrics.assessment import assess
-from skinclf.model_card import write_card
-from skinclf.ownership import check_free
-from skinclf.predictions import Predictions, predictions_of
-from skinclf.schemas import TENSORS
-from skinclf.stages.evaluation_report import most_confident_errors, write_report
-from skinclf.storage import absolute, delete, hadoop_path, join, locate, write_text
-from skinclf.tables.csv_cells import harmless
-from skinclf.tables.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
-from skinclf.tables.failures import spark_failures
-from skinclf.tables.images import ROW
-from skinclf.tables.labelled_archive import list_by_spark, list_directly, read_labelled_archive
-from skinclf.tables.leaks import near_duplicates, seen_images, shared_keys
-from skinclf.tables.progress import spark_progress
-from skinclf.tables.scores import predicted_tensors
-from skinclf.tables.session import exclusive, spark_session
-from skinclf.tables.splits import SPLITS
-from skinclf.tracking import send_to_mlflow
+from skinclf.evaluation.assessment import assess
+from skinclf.evaluation.predictions import Predictions, predictions_of
+from skinclf.reporting.evaluation import most_confident_errors, write_report
+from skinclf.reporting.model_card import write_card
+from skinclf.reporting.tracking import send_to_mlflow
+from skinclf.spark.csv_cells import harmless
+from skinclf.spark.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
+from skinclf.spark.decoding import ROW
+from skinclf.spark.failures import spark_failures
+from skinclf.spark.inference import predicted_tensors
+from skinclf.spark.labelled_archive import list_by_spark, list_directly, read_labelled_archive
+from skinclf.spark.leaks import near_duplicates, seen_images, shared_keys
+from skinclf.spark.progress import spark_progress
+from skinclf.spark.session import exclusive, spark_session
+from skinclf.spark.splits import SPLITS
+from skinclf.spec.tables import TENSORS
+from skinclf.storage import run_folder
+from skinclf.storage.dataset_folder import REJECTS, STAGING, Dataset
+from skinclf.storage.files import absolute, delete, hadoop_path, join, locate, write_text
+from skinclf.storage.ownership import check_free
+from skinclf.training.predictor import Predictor
 
 PREDICTIONS, NEAR_DUPLICATES = "predictions", "near-duplicates"
 

@@ -6,16 +6,16 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from skinclf import __version__
-from skinclf.config import Config
-from skinclf.dataset_folder import EXPLORATION, Dataset
-from skinclf.figures.counts import bar_figure, histogram_figure, samples_figure
-from skinclf.labels import CODES
-from skinclf.report import png, render
-from skinclf.storage import join, write_bytes, write_text
-from skinclf.tables.dataset import read_tensors
-from skinclf.tables.exploration import AGE_YEARS, Exploration, explore_tensors
-from skinclf.tables.progress import spark_progress
-from skinclf.tables.session import spark_session
+from skinclf.config.schema import Config
+from skinclf.reporting.figures.counts import bar_figure, histogram_figure, samples_figure
+from skinclf.reporting.pages import png, render
+from skinclf.spark.dataset import read_tensors
+from skinclf.spark.exploration import AGE_YEARS, Exploration, explore_tensors
+from skinclf.spark.progress import spark_progress
+from skinclf.spark.session import spark_session
+from skinclf.spec.taxonomy import CODES
+from skinclf.storage.dataset_folder import EXPLORATION, Dataset
+from skinclf.storage.files import join, write_bytes, write_text
 
 log = logging.getLogger(__name__)
 

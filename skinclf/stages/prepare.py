@@ -7,32 +7,32 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf import __version__
-from skinclf.archive import check_paths
-from skinclf.config import Config
-from skinclf.dataset_folder import (
+from skinclf.archives import check_paths
+from skinclf.archives.decoding import Decode
+from skinclf.archives.metadata import check_metadata_file
+from skinclf.config.schema import Config
+from skinclf.errors import ArchiveChanged, ConfigError
+from skinclf.spark import dataset as tables
+from skinclf.spark.archive import needs_spark
+from skinclf.spark.failures import spark_failures
+from skinclf.spark.labelled_archive import (
+    LabelledArchive,
+    list_by_spark,
+    list_directly,
+    read_labelled_archive,
+)
+from skinclf.spark.progress import spark_progress
+from skinclf.spark.session import exclusive, spark_session
+from skinclf.spark.splits import with_shard, with_split
+from skinclf.storage.dataset_folder import (
     REJECTS,
     STAGING,
     Dataset,
     list_tensor_files,
     output_folder,
 )
-from skinclf.decoding import Decode
-from skinclf.errors import ArchiveChanged, ConfigError
-from skinclf.metadata import check_metadata_file
-from skinclf.ownership import check_free
-from skinclf.storage import absolute, delete, join
-from skinclf.tables import dataset as tables
-from skinclf.tables.failures import spark_failures
-from skinclf.tables.labelled_archive import (
-    LabelledArchive,
-    list_by_spark,
-    list_directly,
-    read_labelled_archive,
-)
-from skinclf.tables.progress import spark_progress
-from skinclf.tables.session import exclusive, spark_session
-from skinclf.tables.spark_archive import needs_spark
-from skinclf.tables.splits import with_shard, with_split
+from skinclf.storage.files import absolute, delete, join
+from skinclf.storage.ownership import check_free
 
 log = logging.getLogger(__name__)
 

@@ -8,17 +8,18 @@ from typing import Any
 
 from rich.console import Console
 
-from skinclf import __version__, run_folder
-from skinclf.config import Config
-from skinclf.dataset_folder import EXPLORATION, MANIFEST, Dataset
+from skinclf import __version__
+from skinclf.config.schema import Config
 from skinclf.errors import DatasetError
-from skinclf.report import render
-from skinclf.run_folder import CONFUSION, EVALUATION, FIGURES, METRICS
+from skinclf.reporting.pages import render
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
-from skinclf.storage import exists, join, list_names, read_bytes, read_text, write_text
+from skinclf.storage import run_folder
+from skinclf.storage.dataset_folder import EXPLORATION, MANIFEST, Dataset
+from skinclf.storage.files import exists, join, list_names, read_bytes, read_text, write_text
+from skinclf.storage.run_folder import CONFUSION, EVALUATION, FIGURES, METRICS
 
 PAPER = {
     "val": {"accuracy": 0.9406, "loss": 0.1452},

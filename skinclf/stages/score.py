@@ -12,24 +12,19 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archive import Selection, check_paths, iter_images
-from skinclf.config import Config
-from skinclf.decoding import Decode, Decoding
+from skinclf.archives import Selection, check_paths, iter_images
+from skinclf.archives.decoding import Decode, Decoding
+from skinclf.config.schema import Config
 from skinclf.errors import ArchiveError, CheckError, ConfigError
-from skinclf.history import validation_shares
-from skinclf.labels import CODES
-from skinclf.learn.predictor import Predictor
-from skinclf.ownership import check_free
-from skinclf.run_folder import read_config, read_history
-from skinclf.schemas import REASONS
-from skinclf.stages.score_display import ScoreDisplay
-from skinclf.storage import absolute, delete, exists, join, write_text
-from skinclf.tables.content_check import with_content_versions
-from skinclf.tables.failures import spark_failures
-from skinclf.tables.images import listing_frame
-from skinclf.tables.labelled_archive import log_left_out
-from skinclf.tables.score_export import export
-from skinclf.tables.score_folder import (
+from skinclf.reporting.scoring_progress import ScoreDisplay
+from skinclf.spark.archive import needs_spark, spark_images
+from skinclf.spark.content_check import with_content_versions
+from skinclf.spark.decoding import listing_frame
+from skinclf.spark.failures import spark_failures
+from skinclf.spark.inference import scored_files
+from skinclf.spark.labelled_archive import log_left_out
+from skinclf.spark.score_export import export
+from skinclf.spark.score_ledger import (
     ScoreFolder,
     count_listed,
     each_micro_batch,
@@ -38,9 +33,14 @@ from skinclf.tables.score_folder import (
     read_scores,
     write_batch,
 )
-from skinclf.tables.scores import scored_files
-from skinclf.tables.session import exclusive, spark_session
-from skinclf.tables.spark_archive import needs_spark, spark_images
+from skinclf.spark.session import exclusive, spark_session
+from skinclf.spec.tables import REASONS
+from skinclf.spec.taxonomy import CODES
+from skinclf.storage.files import absolute, delete, exists, join, write_text
+from skinclf.storage.history import validation_shares
+from skinclf.storage.ownership import check_free
+from skinclf.storage.run_folder import read_config, read_history
+from skinclf.training.predictor import Predictor
 
 SUMMARY = "summary.json"
 DIGEST_CHARACTERS = 12

@@ -6,22 +6,22 @@ import time
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf import run_folder
-from skinclf.config import Config
-from skinclf.dataset_folder import Dataset
+from skinclf.config.schema import Config
+from skinclf.distributed.preflight import check_fit, preflight
+from skinclf.distributed.supervisor import REQUIRED_CONF, Supervisor
 from skinclf.errors import TrainingError
-from skinclf.figures.training import history_figures
-from skinclf.history import Epoch, check_best_is_known, final_epoch, is_over
-from skinclf.launch import REQUIRED_CONF, Supervisor
-from skinclf.learn.batches import check_divides, steps_an_epoch
-from skinclf.model_card import write_card
-from skinclf.ownership import check_free, owned
-from skinclf.preflight import check_fit, preflight
-from skinclf.report import png
-from skinclf.stages.training_display import training_display
-from skinclf.storage import absolute, exists, join, write_bytes
-from skinclf.tables.session import spark_session
-from skinclf.tracking import Tracking, epochs_tracked, send_to_mlflow
+from skinclf.reporting.figures.training import history_figures
+from skinclf.reporting.model_card import write_card
+from skinclf.reporting.pages import png
+from skinclf.reporting.tracking import Tracking, epochs_tracked, send_to_mlflow
+from skinclf.reporting.training_progress import training_display
+from skinclf.spark.session import spark_session
+from skinclf.storage import run_folder
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.files import absolute, exists, join, write_bytes
+from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_over
+from skinclf.storage.ownership import check_free, owned
+from skinclf.training.batches import check_divides, steps_an_epoch
 
 log = logging.getLogger(__name__)
 

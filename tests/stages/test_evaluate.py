@@ -7,15 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf import run_folder
-from skinclf.config import EvaluateConfig
-from skinclf.dataset_folder import Dataset
-from skinclf.demo import METADATA, ZIPS
+from skinclf.config.schema import EvaluateConfig
 from skinclf.errors import LeakError, RunError
-from skinclf.learn.predictor import Predictor
-from skinclf.learn.shards import pixel_array
-from skinclf.schemas import PREDICTIONS
+from skinclf.spec.tables import PREDICTIONS
 from skinclf.stages.evaluate import evaluate, set_name
+from skinclf.storage import run_folder
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.testing.archive import METADATA, ZIPS
+from skinclf.training.predictor import Predictor
+from skinclf.training.shards import pixel_array
 from tests.conftest import encoded, road_config, write_zip
 
 QUIET = Console(quiet=True)

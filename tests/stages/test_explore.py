@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 from pyspark.sql import SparkSession
 
-from skinclf.schemas import PIXEL_BYTES
+from skinclf.spark.exploration import explore_tensors
+from skinclf.spec.tables import PIXEL_BYTES
 from skinclf.stages.explore import exploration_figures
-from skinclf.tables.exploration import explore_tensors
 
 
 def test_images_are_counted_by_category(spark: SparkSession) -> None:

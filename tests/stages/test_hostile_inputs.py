@@ -15,20 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.config_file import load_config
-from skinclf.dataset_folder import Dataset, list_tensor_files
+from skinclf.config.loader import load_config
 from skinclf.errors import ArchiveError, CheckError, ConfigError, RunError, StorageUnavailable
+from skinclf.spark import labelled_archive, score_ledger
+from skinclf.spark.metadata import Metadata, stage_metadata
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.score import score
 from skinclf.stages.train import train
-from skinclf.tables import labelled_archive, score_folder
-from skinclf.tables.metadata import Metadata, stage_metadata
-from tests import decoders
+from skinclf.storage.dataset_folder import Dataset, list_tensor_files
 from tests.conftest import jpeg, road_config, write_zip
-from tests.decoders import MARKED
-from tests.scoring import Scoring
+from tests.support import decoders
+from tests.support.decoders import MARKED
+from tests.support.scoring import Scoring
 
 QUIET = Console(quiet=True)
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
@@ -95,7 +95,7 @@ def test_files_that_end_a_preparation_are_rejects_and_the_rest_is_prepared(
 
 
 def test_a_storage_that_fails_ends_the_job_with_nothing_written(scores: Scoring) -> None:
-    """How reading fails and is tried again: tests/test_hostile_archives.py."""
+    """How reading fails and is tried again: tests/archives/test_hostile_archives.py."""
     scores.write(*range(4))
     broken = scores.folder / "IMG_002.jpg"
     broken.write_bytes(MARKED["storage"])
@@ -114,7 +114,7 @@ def test_an_archive_that_is_rewritten_between_listing_and_reading_is_listed_agai
 ) -> None:
     archive = scores.folder / "a.zip"
     write_zip(archive, {f"{n}.jpg": jpeg((n, 9, 9)) for n in range(6)})
-    list_new = score_folder.list_new
+    list_new = score_ledger.list_new
 
     def then_rewritten(*arguments: Any, **options: Any) -> tuple[int, int]:
         found = list_new(*arguments, **options)
@@ -178,7 +178,7 @@ def test_a_scoring_that_ends_while_rejects_are_tried_again_loses_none(
         raise KeyboardInterrupt
 
     place = "_take_out" if when == "listed" else "locate"
-    monkeypatch.setattr(score_folder, place, end)
+    monkeypatch.setattr(score_ledger, place, end)
     with pytest.raises(KeyboardInterrupt):
         scores.score("score.retry_rejects=['all']")
     monkeypatch.undo()
@@ -356,7 +356,7 @@ def test_metadata_rows_that_get_lost_are_noticed(
         found = stage_metadata(*arguments)
         return found._replace(rows=found.rows.where("image_id <> 'I03'"))
 
-    monkeypatch.setattr("skinclf.tables.labelled_archive.stage_metadata", losing)
+    monkeypatch.setattr("skinclf.spark.labelled_archive.stage_metadata", losing)
     with pytest.raises(CheckError, match="12 inputs but 1 tensors"):
         prepared(tmp_path)
 

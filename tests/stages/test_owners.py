@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from skinclf.config import Config
+from skinclf.config.schema import Config
 from skinclf.errors import UsageError
-from skinclf.learn.predictor import Predictor
-from skinclf.ownership import owned
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.prepare import prepare
 from skinclf.stages.score import score
 from skinclf.stages.train import train
+from skinclf.storage.ownership import owned
+from skinclf.training.predictor import Predictor
 from tests.conftest import road_config
 
 STAGES: dict[str, Callable[[Config, Console], object]] = {

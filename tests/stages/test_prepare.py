@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from skinclf.config import Config
-from skinclf.config_file import load_config
-from skinclf.dataset_folder import Dataset
+from skinclf.config.loader import load_config
+from skinclf.config.schema import Config
 from skinclf.errors import CheckError, DatasetError, UsageError
-from skinclf.image import decode_rgb
-from skinclf.schemas import REJECTS, TENSORS
+from skinclf.spec.image import decode_rgb
+from skinclf.spec.tables import REJECTS, TENSORS
 from skinclf.stages.prepare import prepare
+from skinclf.storage.dataset_folder import Dataset
 from tests.conftest import encoded, jpeg, shared_session, write_zip
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from skinclf.demo import make_archive
 from skinclf.errors import DatasetError
 from skinclf.stages.replicate import COLUMNS, protocol_config, replicate
+from skinclf.testing.archive import make_archive
 from tests.conftest import road_config
 
 QUIET = Console(quiet=True)

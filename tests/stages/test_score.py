@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.config import Config
+from skinclf.config.schema import Config
 from skinclf.errors import CheckError
-from skinclf.image import decode_rgb
-from skinclf.learn.predictor import Predictor
-from skinclf.schemas import REJECTS, SCORES
+from skinclf.spec.image import decode_rgb
+from skinclf.spec.tables import REJECTS, SCORES
 from skinclf.stages.score import Summary, _tell, score
 from skinclf.stages.train import train
+from skinclf.training.predictor import Predictor
 from tests.conftest import jpeg, road_config, write_zip
-from tests.scoring import Scoring
+from tests.support.scoring import Scoring
 
 QUIET = Console(quiet=True)
 

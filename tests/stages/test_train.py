@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from skinclf.checkpoint_folder import checkpoint_names
 from skinclf.errors import ConfigError, RunError, TrainingError
-from skinclf.learn.network import PARAMETERS
-from skinclf.run_folder import read_history
 from skinclf.stages.train import train
+from skinclf.storage.checkpoint_folder import checkpoint_names
+from skinclf.storage.run_folder import read_history
+from skinclf.training.models import PARAMETERS
 from tests.conftest import road_config, weights
 
 QUIET = Console(quiet=True)
@@ -51,7 +51,7 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> N
     float32 rounds these sums to some 1e-7 of their size. Adam divides by that size, so where a
     gradient is all but zero rounding can turn a step of 1e-3 round: in 8 steps by at most 16e-3,
     in a few weights out of 788,551. Standard deviations seen: 6e-6 with AVX-512, 1.1e-4 without;
-    other batches would give some 3e-3. In float64: tests/learn/test_training.py.
+    other batches would give some 3e-3. In float64: tests/training/test_loop.py.
     """
     run = trained / "run-2"
     printed = io.StringIO()
@@ -112,7 +112,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(
 
     config = road_config(trained, f"run.path={broken}", *settings)
     with monkeypatch.context() as patch:
-        patch.setattr("skinclf.learn.training.epoch_row", break_off)  # all steps, no epoch
+        patch.setattr("skinclf.training.loop.epoch_row", break_off)  # all steps, no epoch
         with pytest.raises(KeyboardInterrupt):
             train(config, QUIET)
     assert [name.place for name in checkpoint_names(str(broken))] == [(0, 2)]

@@ -1,0 +1,178 @@
+"""Files below folders, each real file once, whatever links lead to it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+from pyarrow import fs
+
+from skinclf.archives.files import version_of
+from skinclf.archives.names import text_of
+from skinclf.errors import ArchiveError
+from skinclf.storage.files import local_path, locate, uri
+from skinclf.system.retrying import retried
+
+
+class Found(NamedTuple):
+    """A file that was found, or what stands where a file is due."""
+
+    file: str  # URI
+    name: str  # its path below the folder that was named; its own name if it was named itself
+    size: int | None = None  # bytes
+    version: str | None = None
+    reason: str | None = None  # why it can't be read at all
+    detail: str | None = None
+    below: bool = False  # whether it was found in a folder rather than named
+
+
+class Walk:
+    """Lists the files of several paths, folder by folder; remembers folders and links alone.
+
+    A folder is entered once, whatever leads to it, and its real place comes before links to it. A
+    symbolic link to a file is a file of its own only if its target is not listed anyway; so links
+    come last (`linked`).
+    """
+
+    def __init__(self, leave_out: Sequence[str] = ()) -> None:
+        self._left_out = {os.path.realpath(path) for path in map(local_path, leave_out) if path}
+        self._folders: set[tuple[int, int]] = set()  # (device, inode) of those entered
+        self._targets: set[str] = set()  # real paths of the files that were named or linked to
+        self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)
+        self._linked_files: list[tuple[str, str]] = []  # (path, name)
+
+    def files(self, path: str) -> Iterator[Found]:
+        """Every file below a path or URI, or the one file that it is; of links, see `linked`.
+
+        Raises ArchiveError if there is nothing, and StorageUnavailable if the storage fails.
+        """
+        local = local_path(path)
+        if local is None:
+            yield from _remote_files(path)
+        elif os.path.isdir(local):
+            yield from self._below(local, "")
+        elif os.path.lexists(local):
+            self._targets.add(os.path.realpath(local))
+            yield local_file(local)
+        else:
+            raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of them")
+
+    def linked(self) -> Iterator[Found]:
+        """The files to which links below the folders lead and that were not listed yet."""
+        while self._linked_folders:
+            yield from self._below(*self._linked_folders.pop(0))
+        for path, name in self._linked_files:
+            if self._is_new(path):
+                yield local_file(path, name)
+
+    def _below(self, root: str, prefix: str) -> Iterator[Found]:
+        folders = [(root, prefix)]
+        while folders:
+            folder, prefix = folders.pop()
+            try:
+                if not self._enter(folder):
+                    continue
+                entries = retried(partial(_entries, folder), folder)
+            except OSError as error:
+                detail = f"the folder can't be listed: {error.strerror}"
+                yield Found(uri(folder), prefix, reason="unreadable", detail=detail, below=True)
+                continue
+            for entry in entries:
+                name = f"{prefix}{text_of(os.fsencode(entry.name))}"
+                link = entry.is_symlink()
+                if _is_folder(entry):
+                    (self._linked_folders if link else folders).append((entry.path, f"{name}/"))
+                elif link:
+                    self._linked_files.append((entry.path, name))
+                else:
+                    yield local_file(entry.path, name)
+
+    def _enter(self, folder: str) -> bool:
+        """Whether a folder is entered for the first time, and not one that is left out."""
+        if self._left_out and os.path.realpath(folder) in self._left_out:
+            return False
+        found = os.stat(folder)
+        place = (found.st_dev, found.st_ino)
+        is_new = place not in self._folders
+        self._folders.add(place)
+        return is_new
+
+    def _is_new(self, link: str) -> bool:
+        """Whether a link leads to a file that is not listed yet, or nowhere."""
+        target = os.path.realpath(link)
+        try:
+            os.stat(target)
+            folder = os.stat(os.path.dirname(target))
+        except OSError:
+            return True
+        if (folder.st_dev, folder.st_ino) in self._folders or target in self._targets:
+            return False
+        self._targets.add(target)
+        return True
+
+
+def local_file(path: str, name: str = "") -> Found:
+    """What a local path is; `name` is its path below the folder that was named, if one was."""
+    below = bool(name)
+    name = name or text_of(os.fsencode(os.path.basename(path)))
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        gone = isinstance(error, FileNotFoundError)
+        detail = str(error)
+        if gone:
+            detail = "a link that leads nowhere" if os.path.islink(path) else "no such file"
+        reason = "vanished" if gone else "unreadable"
+        return Found(uri(path), name, reason=reason, detail=detail, below=below)
+    if not os.path.isfile(path):
+        detail = "a folder" if os.path.isdir(path) else "a device, FIFO or socket"
+        return Found(uri(path), name, reason="not_a_file", detail=detail, below=below)
+    version = version_of(found.st_mtime_ns, found.st_size)
+    return Found(uri(path), name, found.st_size, version, below=below)
+
+
+def remote_file(path: str, info: fs.FileInfo) -> Found:
+    """What the file system of a URI says of it."""
+    name = text_of(unquote_to_bytes(path.partition("?")[0].rpartition("/")[2]))
+    if info.type == fs.FileType.File:
+        return Found(path, name, info.size, version_of(info.mtime_ns, info.size))
+    if info.type == fs.FileType.NotFound:
+        return Found(path, name, reason="vanished", detail="no such file")
+    return Found(path, name, reason="not_a_file", detail="a folder")
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link to itself
+        return False
+
+
+def _remote_files(path: str) -> Iterator[Found]:
+    """Files of an object store, or of another file system that pyarrow reaches."""
+    file_system, inner = locate(path)
+    info = retried(lambda: file_system.get_file_info(inner), path)
+    if info.type == fs.FileType.NotFound:
+        raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of them")
+    if info.type == fs.FileType.File:
+        yield remote_file(path, info)
+        return
+    root, mark, options = path.partition("?")
+    folders = [inner]
+    while folders:
+        folder = folders.pop()
+        below = retried(partial(file_system.get_file_info, fs.FileSelector(folder)), path)
+        for entry in sorted(below, key=lambda entry: entry.path):
+            if entry.type == fs.FileType.Directory:
+                folders.append(entry.path)
+            elif entry.type == fs.FileType.File:
+                name = entry.path.removeprefix(inner.rstrip("/")).lstrip("/")
+                file = f"{root.rstrip('/')}/{quote(name)}{mark}{options}"
+                version = version_of(entry.mtime_ns, entry.size)
+                yield Found(file, name, entry.size, version, below=True)

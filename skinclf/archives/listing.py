@@ -1,0 +1,187 @@
+"""What there is to read: one row a file, wherever it lies."""
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from skinclf.archives import lists, parquets, tars, zips
+from skinclf.archives.folders import Found, Walk
+from skinclf.archives.names import Selection, image_id_of
+from skinclf.errors import ArchiveError, RejectedImage
+from skinclf.storage.files import local_path, locate, uri
+
+LISTING = pa.schema(
+    [
+        ("source", pa.string()),  # URI of the file; a member is archive.zip!/member.jpg
+        ("image_id", pa.string()),  # the file's name without its ending
+        ("file", pa.string()),  # URI of the file to open: the image, or the archive that holds it
+        ("member", pa.int64()),  # its number in the archive that holds it; null: in none
+        ("file_version", pa.string()),  # of the archive that holds it, when it was listed
+        ("kind", pa.string()),  # file, zip, tar, tar.gz, …, parquet; spark: read by it
+        ("size", pa.int64()),  # bytes of the image file, unpacked; null: not known before reading
+        ("offset", pa.int64()),  # where it begins in the archive; of Parquet: the row's number
+        ("packed_size", pa.int64()),  # bytes in the zip
+        ("method", pa.int32()),  # compression method of the zip format
+        ("crc", pa.int64()),  # CRC-32 of the unpacked bytes, in a zip
+        ("version", pa.string()),  # changes when the image does: time of change and size, or CRC
+        ("reason", pa.string()),  # why it can't be read at all; null for nearly every file
+        ("detail", pa.string()),
+    ]
+)
+"""One row a file that is to become an image. A `source` stands for one row: the second member of
+one name in an archive is archive.zip!/member.jpg#2 (REPEATED). A member that is called so itself
+(LIKE_REPEATED) is archive.zip!/member.jpg#2#1."""
+
+REPEATED = "{}#{}"
+LIKE_REPEATED = r"#\d+$"
+
+Row = dict[str, Any]
+
+UNSUPPORTED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".cab", ".iso")
+"""Endings of archives and packed files that are not read; a packed tar is, and has its own."""
+
+
+def list_images(
+    paths: Iterable[str], leave_out: Sequence[str] = (), selection: Selection | None = None
+) -> pa.Table:
+    """The whole of `iter_images` as LISTING. Raises ArchiveError where nothing is found."""
+    paths = list(paths)
+    return listing_of(iter_images(paths, leave_out, selection), paths)
+
+
+def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
+    """Rows that were found in `paths` as LISTING: neighbours together, each source once."""
+    by_place = {(row["source"], row["member"]): row for row in rows}
+    if not by_place:
+        raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")
+    ordered = sorted(by_place.values(), key=lambda row: (row["file"], row["member"] or 0))
+    seen: Counter[str] = Counter()
+    for row in ordered:
+        source = row["source"]
+        seen[source] += 1
+        ambiguous = row["member"] is not None and re.search(LIKE_REPEATED, source)
+        if seen[source] > 1 or ambiguous:
+            row["source"] = REPEATED.format(source, seen[source])
+    return pa.Table.from_pylist(ordered, schema=LISTING)
+
+
+def iter_images(
+    paths: Iterable[str], leave_out: Sequence[str] = (), selection: Selection | None = None
+) -> Iterator[Row]:
+    """Every image file of `paths`, row by row of LISTING: memory does not grow with their number.
+
+    `paths`: folders (recursively), zip, tar and Parquet files, lists of URIs (.txt, .csv), single
+    files and local globs. Every file counts, whatever its name, save those in `leave_out` (the
+    metadata, and the folder that the job writes to) and those that `selection` does not take: what
+    is no image becomes a reject when it is read. Each real file comes once, whatever links lead to
+    it (see Walk). A file that two paths name comes twice, and so does a `source` that two members
+    of an archive have, each with its number (`member`). Raises ArchiveError where a path does not
+    exist, and StorageUnavailable.
+    """
+    selection = selection or Selection()
+    skipped = {uri(path) for path in leave_out if path}
+    for found in _files(paths, leave_out):
+        if found.file in skipped or (found.below and selection.excludes(found.name)):
+            continue
+        for row, member in _rows(found):
+            if member is not None and selection.excludes(member):
+                continue
+            if row["reason"] is not None or selection.includes(member or found.name):
+                yield row
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Raise ArchiveError for a path that does not exist or a list that names no files.
+
+    Opens no archive: it takes a moment, however many images there are.
+    """
+    for path in paths:
+        next(_files([path]), None)
+
+
+def _files(paths: Iterable[str], leave_out: Sequence[str] = ()) -> Iterator[Found]:
+    """The files that paths stand for. Raises ArchiveError."""
+    walk = Walk(leave_out)
+    for path in paths:
+        for expanded in _expand(path):
+            listed = expanded.lower().endswith(lists.ENDINGS) and _is_file(expanded)
+            yield from lists.files_of_list(expanded) if listed else walk.files(expanded)
+    yield from walk.linked()
+
+
+def _expand(path: str) -> list[str]:
+    if "://" in path or not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True))
+    if not found:
+        raise ArchiveError(f"{path}: no file has such a name")
+    return found
+
+
+def _is_file(path: str) -> bool:
+    local = local_path(path)
+    if local is not None:
+        return os.path.isfile(local)
+    file_system, inner = locate(path)
+    return bool(file_system.get_file_info(inner).is_file)
+
+
+def _rows(found: Found) -> Iterator[tuple[Row, str | None]]:
+    """The rows of a file, itself or what is in it; the latter with their names there."""
+    plain = dict.fromkeys(LISTING.names) | {
+        "source": found.file,
+        "image_id": image_id_of(found.name),
+        "file": found.file,
+        "kind": "file",
+        "size": found.size,
+        "version": found.version,
+        "reason": found.reason,
+        "detail": found.detail,
+    }
+    name = found.name.lower()
+    members = members_by(name)
+    if found.reason is not None:
+        yield plain, None
+    elif members is not None:
+        yield from _inside(plain, members)
+    elif name.endswith(UNSUPPORTED):
+        detail = (
+            f"{name.rpartition('.')[2]} files are not read: unpack it, or pack it as zip or tar"
+        )
+        yield plain | {"reason": "unsupported", "detail": detail}, None
+    else:
+        yield plain, None
+
+
+def members_by(name: str) -> Callable[[str], Iterator[Row]] | None:
+    """What lists the images inside a file, by its name in lower case; None for a plain file."""
+    if name.endswith(".zip"):
+        return zips.members
+    if name.endswith(".parquet"):
+        return parquets.rows
+    return tars.members if tars.kind_of(name) else None
+
+
+def _inside(
+    plain: Row, members: Callable[[str], Iterator[Row]]
+) -> Iterator[tuple[Row, str | None]]:
+    """The members of an archive with their names; where it is damaged, one reject in the end."""
+    count = 0
+    try:
+        for member in members(plain["file"]):
+            name = member.pop("name", None)
+            row = plain | {"size": None} | member
+            if name is not None:
+                row |= {"source": f"{plain['source']}!/{name}", "image_id": image_id_of(name)}
+                row["member"] = count
+                count += 1
+            elif count:
+                row["detail"] += f" (after {count:,} members)"
+            yield row, name
+    except RejectedImage as rejected:
+        yield plain | {"reason": rejected.reason, "detail": rejected.detail}, None

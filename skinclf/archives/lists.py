@@ -1,0 +1,94 @@
+"""Lists of images: a name a line (.txt), or a column of a CSV with a header."""
+
+import csv
+import io
+from collections.abc import Iterator
+from itertools import islice
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from skinclf.archives.files import StorageFile, encoding_of
+from skinclf.archives.folders import Found, local_file, remote_file
+from skinclf.archives.names import text_of
+from skinclf.errors import ArchiveError
+from skinclf.storage.files import join, local_path, locate
+from skinclf.system.retrying import retried
+
+ENDINGS = (".txt", ".csv")
+URI_COLUMNS = ("uri", "path", "source", "file")
+CHUNK = 1000
+"""Names that are looked up together."""
+
+
+def files_of_list(path: str) -> Iterator[Found]:
+    """The files that a list names. Relative paths are taken from the list's own folder."""
+    folder = path.rpartition("/")[0] or "."
+    names = (
+        name if "://" in name or name.startswith("/") else join(folder, name)
+        for name in _names_in(path)
+    )
+    while chunk := list(islice(names, CHUNK)):
+        by_system: dict[tuple[str, ...] | None, list[str]] = {}
+        for name in chunk:
+            by_system.setdefault(file_system_of(name), []).append(name)
+        for system, group in by_system.items():
+            if system is None:
+                yield from (local_file(local_path(name) or "") for name in group)
+            else:
+                yield from _remote(group)
+
+
+def file_system_of(name: str) -> tuple[str, ...] | None:
+    """What stands for the file system of a URI: scheme, authority (host, bucket) and options;
+    None for a local file.
+    """
+    if local_path(name) is not None:
+        return None
+    try:
+        parts = urlsplit(name)
+    except ValueError:  # no URI; locating it says why
+        return (name,)
+    return parts.scheme, parts.netloc, parts.query
+
+
+def _remote(names: list[str]) -> Iterator[Found]:
+    """What the files of one file system are."""
+    # A URI has no bytes that are not ASCII, whatever the list has.
+    names = [text_of(name.encode("utf-8", "surrogateescape")) for name in names]
+    try:
+        places = [locate(name) for name in names]
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        for name in names:
+            yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
+        return
+    paths = [inner for _, inner in places]
+    infos = retried(lambda: places[0][0].get_file_info(paths), names[0])
+    yield from map(remote_file, names, infos)
+
+
+def _names_in(path: str) -> Iterator[str]:
+    """The names in a list, line by line: it may have millions. UTF-8, or UTF-16 with its mark."""
+    with (
+        StorageFile(path) as opened,
+        io.TextIOWrapper(
+            io.BufferedReader(opened),
+            encoding=encoding_of(opened),
+            errors="surrogateescape",  # a POSIX name need not be UTF-8
+            newline="",
+        ) as text,
+    ):
+        if not path.lower().endswith(".csv"):
+            yield from filter(None, (line.strip() for line in text))
+            return
+        reader = csv.DictReader(text)
+        column = next((n for n in URI_COLUMNS if n in (reader.fieldnames or ())), None)
+        if column is None:
+            raise ArchiveError(
+                f"{path}: has the columns {', '.join(reader.fieldnames or ())}; a list of images "
+                f"names them in one of {', '.join(URI_COLUMNS)}"
+            )
+        try:
+            yield from filter(None, ((row[column] or "").strip() for row in reader))
+        except csv.Error as error:
+            raise ArchiveError(f"{path}: line {reader.line_num + 1}: {error}") from None

@@ -1,0 +1,118 @@
+"""One listed file after the other → its bytes."""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from skinclf.archives import parquets, tars, zips
+from skinclf.archives.files import StorageFile
+from skinclf.errors import RejectedImage
+
+ARCHIVES = (*tars.ENDINGS, ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of archives, which are not opened inside another."""
+
+
+class ArchiveReader:
+    """Reads listed files one after the other; keeps the file that it read last open."""
+
+    def __init__(
+        self, max_file_bytes: int, open_file: Callable[[str], StorageFile] = StorageFile
+    ) -> None:
+        self._max_file_bytes = max_file_bytes
+        self._open_file = open_file
+        self._file: StorageFile | None = None
+        self._is_new = False
+        self._inside: Any = None  # what reads inside the open file: Unpacked or RowReader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._forget()
+
+    def read(self, entry: Mapping[str, Any]) -> bytes:
+        """The bytes of one row of LISTING (with `content` where Spark has read it).
+
+        Raises RejectedImage if they can't be had, whatever the file holds, and StorageUnavailable
+        if it is the storage that fails.
+        """
+        if entry["reason"] is not None:
+            raise RejectedImage(entry["reason"], entry["detail"])
+        if entry["kind"] not in ("file", "spark") and entry["source"].lower().endswith(ARCHIVES):
+            raise RejectedImage("nested_archive", "an archive in an archive is not opened")
+        self._check_size(entry["size"])
+        try:
+            data = self._read(entry)
+        except (*tars.TAR_ERRORS, *parquets.PARQUET_ERRORS) as error:
+            self._forget()
+            raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
+        except RejectedImage:
+            self._inside = None
+            raise
+        self._check_size(len(data))
+        return data
+
+    def check_unchanged(self, entry: Mapping[str, Any]) -> None:
+        """Raise RejectedImage `changed` if an entry's archive is another than the one listed: what
+        was at a place in it may be somewhere else.
+        """
+        if entry["kind"] in ("file", "spark") or self._file is None:
+            return
+        if self._file.version() != entry["file_version"]:
+            self._forget()
+            raise RejectedImage("changed", "the archive was rewritten after it was listed")
+
+    def _read(self, entry: Mapping[str, Any]) -> bytes:
+        if entry["kind"] == "spark":
+            if entry["content"] is None:
+                raise RejectedImage("vanished", "Spark found no such file any more")
+            return bytes(entry["content"])
+        file = self._open(entry["file"])
+        if entry["kind"] == "file":
+            # As long as it is now: it may have grown since it was listed.
+            self._check_size(file.size)
+            return file.read_at(file.size, 0)
+        if self._is_new or file.is_local:  # of an object on a server, that is one more request
+            self.check_unchanged(entry)
+            self._is_new = False
+        return self._member(file, entry)
+
+    def _member(self, file: StorageFile, entry: Mapping[str, Any]) -> bytes:
+        match entry["kind"]:
+            case "zip":
+                return zips.read_member(file, entry)
+            case "tar":
+                return _whole(file.read_at(entry["size"], entry["offset"]), entry["size"])
+            case "parquet":
+                self._inside = self._inside or parquets.RowReader(file, self._max_file_bytes)
+                return self._inside.read(entry["offset"])
+            case packed:
+                self._inside = self._inside or tars.Unpacked(file, packed)
+                return _whole(self._inside.read_at(entry["size"], entry["offset"]), entry["size"])
+
+    def _check_size(self, size: int | None) -> None:
+        if size is not None and size > self._max_file_bytes:
+            raise RejectedImage("too_large", f"{size} bytes, at most {self._max_file_bytes} taken")
+
+    def _open(self, name: str) -> StorageFile:
+        if self._file is None or name != self._file.name:
+            self._forget()
+            self._file, self._is_new = self._open_file(name), True
+        return self._file
+
+    def _forget(self) -> None:
+        """Close what is open; after an error its state is not to be trusted."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._inside = None, None
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) < size:
+        raise RejectedImage("truncated", f"{len(data)} of {size} bytes; the archive ends there")
+    return data

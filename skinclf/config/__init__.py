@@ -1,0 +1,1 @@
+"""The settings: their schema, and how files and options make one."""

@@ -1,0 +1,153 @@
+"""TOML file plus `--set` → one checked Config, and back."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from skinclf.config.schema import Config
+from skinclf.errors import ConfigError
+
+SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
+"""Spark's own default of spark.redaction.regex."""
+
+SPARK_CONF = "spark.conf."
+
+
+class Option(NamedTuple):
+    """A command's own option, which stands for a setting."""
+
+    name: str  # such as --limit
+    key: str  # such as score.limit
+    value: object
+
+
+def load_config(
+    file: str | None, assignments: Sequence[str] = (), options: Sequence[Option] = ()
+) -> Config:
+    """Read a TOML file (None: defaults alone) and apply `section.key=value` assignments, then
+    options.
+
+    Raises ConfigError with one line for each setting that is wrong, naming its key and where it
+    was given.
+    """
+    tree = _parse(_read(file), file) if file else {}
+    origins = {}
+    for assignment in assignments:
+        key = _assign(tree, assignment)
+        origins[key] = f"--set {key}"
+    for option in options:
+        _put(tree, option.key, option.value, option.name)
+        origins[option.key] = option.name
+    return _validate(tree, file or "--set", origins)
+
+
+def parse_config(text: str, where: str) -> Config:
+    """The settings in a TOML text that came from `where`. Raises ConfigError."""
+    return _validate(_parse(text, where), where)
+
+
+def shipped_config(name: str) -> str:
+    """The path of one of our conf/ files: in the wheel beside the code, else in the checkout."""
+    package = Path(__file__).parent.parent
+    places = (package / "conf" / name, package.parent / "conf" / name)
+    return str(next(place for place in places if place.exists()))
+
+
+def to_toml(config: Config) -> str:
+    """The resolved settings as TOML that `load_config` reads back; secrets are left out."""
+    tree = config.model_dump(mode="json")
+    conf = tree["spark"]["conf"]
+    tree["spark"]["conf"] = {key: conf[key] for key in conf if not SECRET.search(key)}
+    tree["mlflow"]["tracking_uri"] = re.sub("//[^/@]*@", "//", config.mlflow.tracking_uri)
+    return tomli_w.dumps(tree)
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file}: can't be read ({error}). "
+            f"--config expects a TOML file such as conf/default.toml"
+        ) from None
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}") from None
+
+
+def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | None = None) -> Config:
+    """The settings of a tree that is from `where`, but for the keys that have other `origins`."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = []
+        for detail in error.errors(include_url=False):
+            key = ".".join(str(part) for part in detail["loc"])
+            given = next((g for g in origins or {} if f"{key}.".startswith(f"{g}.")), None)
+            place = (origins or {})[given] if given else f"{where}: {key}"
+            lines.append(f"{place}: {_explain(detail)}")
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> str:
+    """Put `section.key=value` into `tree` → section.key; a value that is not TOML is text."""
+    name, equals, value = assignment.partition("=")
+    key = name.strip()
+    section, dot, rest = key.partition(".")
+    if not (equals and dot and rest and section):
+        raise ConfigError(
+            f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
+        )
+    if key.startswith(SPARK_CONF):
+        _put(tree, key, value, f"--set {key}")
+        return key
+    try:
+        _put(tree, key, tomllib.loads(f"value = {value}")["value"], f"--set {key}")
+    except tomllib.TOMLDecodeError:
+        _put(tree, key, value, f"--set {key}")
+    return key
+
+
+def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
+    """Put a value into its section; a name in spark.conf has dots of its own."""
+    prefix = SPARK_CONF if key.startswith(SPARK_CONF) else key.rpartition(".")[0] + "."
+    place = tree
+    for name in prefix.rstrip(".").split("."):
+        place = place.setdefault(name, {})
+        if not isinstance(place, dict):
+            raise ConfigError(
+                f"{where}: the config file has {name} = {place!r}, but {name} is a section: "
+                f"[{prefix.rstrip('.')}]"
+            )
+    place[key.removeprefix(prefix)] = value
+
+
+def _explain(detail: Any) -> str:
+    """One of pydantic's errors: what happened, what to do."""
+    location = [str(part) for part in detail["loc"]]
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+        return f"there is no such setting; {advice}"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = "" if isinstance(detail["input"], dict | BaseModel) else f", got {detail['input']!r}"
+    return f"{message}{got}"
+
+
+def _known_keys(section: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for name in section:
+        model = type(model.model_fields[name].default)
+    return list(model.model_fields)

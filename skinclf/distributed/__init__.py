@@ -1,0 +1,1 @@
+"""Training on a cluster: the only part that knows both Spark and TensorFlow."""

@@ -1,0 +1,277 @@
+"""Is the cluster fit to train? Looked at by the very tasks that would train, in seconds."""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from pyspark import BarrierTaskContext
+from pyspark.sql import SparkSession
+
+from skinclf.config.schema import SuperviseConfig, TrainConfig
+from skinclf.errors import PreflightError, StorageError, TrainingError
+from skinclf.spark.slots import wait_for_slots
+from skinclf.spec.tables import PIXEL_BYTES
+from skinclf.storage.dataset_folder import MANIFEST, Dataset
+from skinclf.storage.files import delete, exists, join, read_text, write_text
+from skinclf.system.machine import free_megabytes, has_bfloat16, versions
+from skinclf.system.ports import listening_socket
+
+TENSORFLOW_MB = 1300
+"""What a training process takes before its images, as measured."""
+
+CONNECT_SECONDS = 5.0
+DRIVER = "driver.txt"
+
+Report = dict[str, Any]
+"""What a task found: plain values, so that it goes through Spark whatever versions there are."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that training needs.
+
+    `advice` says what to change where it is not there, `hint` what would be faster where it is.
+    """
+
+    name: str
+    passed: bool
+    found: str
+    advice: str = ""
+    hint: str = ""
+
+
+def preflight(
+    spark: SparkSession,
+    dataset: Dataset,
+    run: str,
+    config: TrainConfig,
+    supervise: SuperviseConfig,
+) -> list[Check]:
+    """All checks for a training of `config`, which trains nothing and leaves nothing behind.
+
+    In local mode the driver is looked at alone. Where there are too few slots, what needs
+    them is not looked at.
+    """
+    checks = _of_settings(spark)
+    if not config.local_mode:
+        try:
+            wait_for_slots(spark, config.slots, supervise.slots_seconds)
+        except TrainingError as error:
+            return [*checks, Check("slots", False, f"too few for {config.slots}", str(error))]
+        checks.append(Check("slots", True, f"{config.slots} at once"))
+    probe = _probe_folder(run)
+    write_text(join(probe, DRIVER), probe)
+    try:
+        if config.local_mode:
+            reports = [_report(probe, dataset.path, 0, [])]
+        else:
+            reports = _reports(spark, probe, dataset.path, config.slots, supervise.ports)
+        return [*checks, *_of_reports(reports, dataset, probe, config)]
+    finally:
+        delete(probe)
+
+
+def _probe_folder(run: str) -> str:
+    """A folder for this probe alone, whose name nothing else has: it can be deleted whole.
+
+    It is inside the run folder or, as long as there is none, beside it: a training may make the
+    run folder at any moment, and then owns it.
+    """
+    name = f"preflight-{uuid4().hex}"
+    return join(run, name) if exists(run) else f"{run.rstrip('/')}-{name}"
+
+
+def check_fit(checks: list[Check]) -> None:
+    """Raise PreflightError with what to change, unless all checks passed."""
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        lines = [f"{check.name}: {check.found}. {check.advice}" for check in failed]
+        raise PreflightError("this cluster can't train yet:\n  " + "\n  ".join(lines))
+
+
+def _of_settings(spark: SparkSession) -> list[Check]:
+    conf = spark.sparkContext.getConf()
+    dynamic = conf.get("spark.dynamicAllocation.enabled", "false") == "true"
+    ssl = conf.get("spark.ssl.enabled", "false") == "true"
+    ignored = conf.get("tensorflow.spark.distributor.ignoreSsl", "false") == "true"
+    return [
+        Check(
+            "dynamic allocation",
+            not dynamic,
+            "on" if dynamic else "off",
+            "A barrier stage needs executors that stay: --conf spark.dynamicAllocation.enabled="
+            "false",
+        ),
+        Check(
+            "encryption",
+            ignored or not ssl,
+            "spark.ssl.enabled, which TensorFlow's own traffic does not follow" if ssl else "none",
+            "Gradients go between workers as plain gRPC. Where the network may see them, allow "
+            "it: --conf tensorflow.spark.distributor.ignoreSsl=true",
+        ),
+    ]
+
+
+def _of_reports(
+    reports: list[Report], dataset: Dataset, probe: str, config: TrainConfig
+) -> list[Check]:
+    return [
+        _same_versions(reports),
+        _run_folder(reports, probe),
+        _dataset(reports, dataset),
+        *([] if config.local_mode else [_ports(reports)]),
+        _memory(reports, dataset, config),
+        _processors(reports, config),
+    ]
+
+
+def _same_versions(reports: list[Report]) -> Check:
+    ours = versions()
+    differing = sorted(
+        {
+            f"{name} {report['versions'][name]} on {report['host']}, {ours[name]} on the driver"
+            for report in reports
+            for name in ours
+            if report["versions"][name] != ours[name]
+        }
+    )
+    return Check(
+        "versions",
+        not differing,
+        "; ".join(differing) or ", ".join(f"{name} {ours[name]}" for name in ours),
+        "Give every executor the driver's environment: install the same requirements.lock, or "
+        "ship it with --archives and PYSPARK_PYTHON",
+    )
+
+
+def _run_folder(reports: list[Report], probe: str) -> Check:
+    problems = [f"{r['host']}: {r['run_problem']}" for r in reports if r["run_problem"]]
+    problems = problems or [
+        f"what {report['host']} wrote is not seen by the driver"
+        for report in reports
+        if _text(join(probe, f"{report['task']}.txt")) != report["host"]
+    ]
+    return Check(
+        "run folder",
+        not problems,
+        "; ".join(problems) or "read and written by all",
+        "run.path has to be on storage that driver and executors share, and may write to",
+    )
+
+
+def _dataset(reports: list[Report], dataset: Dataset) -> Check:
+    unseen = [r["host"] for r in reports if r["manifest"] != _text(join(dataset.path, MANIFEST))]
+    return Check(
+        "dataset",
+        not unseen,
+        f"not seen by {', '.join(unseen)}" if unseen else f"{dataset.path} is seen by all",
+        "dataset.path has to be on storage that driver and executors share",
+    )
+
+
+def _ports(reports: list[Report]) -> Check:
+    closed = [problem for report in reports for problem in report["closed"]]
+    return Check(
+        "worker ports",
+        not closed,
+        "; ".join(closed) or f"{len(reports)} workers reach each other",
+        "Workers talk over TCP ports of the system's choice, or of supervise.ports: open these "
+        "between executors",
+    )
+
+
+def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Check:
+    images = (sum(dataset.rows_of("train")) + sum(dataset.rows_of("val"))) // config.slots
+    needed = TENSORFLOW_MB + min(images * PIXEL_BYTES // 2**20, config.memory_mb)
+    hosts = [report["host"] for report in reports]
+    free = {
+        report["host"]: report["free_mb"] // hosts.count(report["host"])
+        for report in reports
+        if report["free_mb"] is not None
+    }
+    tight = [f"{host}: {mb:,} MB a slot" for host, mb in free.items() if mb < needed]
+    least = f"{min(free.values()):,} MB a slot" if free else "not known on this system"
+    return Check(
+        "memory",
+        not tight,
+        f"{'; '.join(tight) or least}, {needed:,} MB needed",
+        "Fewer slots a host (spark.task.cpus), a lower train.memory_mb, or more memory outside "
+        "the JVM (spark.executor.memoryOverhead)",
+    )
+
+
+def _processors(reports: list[Report], config: TrainConfig) -> Check:
+    able = all(report["bfloat16"] for report in reports)
+    cores = sorted({report["cores"] for report in reports})
+    faster = "bfloat16" if able else "float32"
+    as_fast = config.precision in (faster, "float64")  # float64 is asked for to be exact, not fast
+    return Check(
+        "processors",
+        True,
+        f"{' or '.join(map(str, cores))} cores a host, {'' if able else 'no '}bfloat16",
+        hint="" if as_fast else f'train.precision = "{faster}" would be faster',
+    )
+
+
+def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: str) -> list[Report]:
+    """What each of `slots` barrier tasks finds; all of them run at once."""
+
+    def look(_rows: Iterable[int]) -> Iterator[Report]:
+        task = BarrierTaskContext.get()
+        hosts = [info.address.rpartition(":")[0] for info in task.getTaskInfos()]
+        with ExitStack() as held:
+            listener = held.enter_context(closing(listening_socket(ports)))
+            address = f"{hosts[task.partitionId()]}:{listener.getsockname()[1]}"
+            addresses = task.allGather(address)
+            report = _report(probe, dataset, task.partitionId(), addresses)
+            task.barrier()  # every listener stays until all have tried it
+        yield report
+
+    context = spark.sparkContext
+    context.setJobGroup("skinclf preflight", "preflight")
+    return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
+
+
+def _report(probe: str, dataset: str, task: int, addresses: list[str]) -> Report:
+    return {
+        "task": task,
+        "host": socket.gethostname(),
+        "versions": versions(),
+        "run_problem": _write_problem(probe, task),
+        "manifest": _text(join(dataset, MANIFEST)),
+        "closed": [problem for address in addresses for problem in _closed(address)],
+        "free_mb": free_megabytes(),
+        "cores": os.cpu_count(),
+        "bfloat16": has_bfloat16(),
+    }
+
+
+def _write_problem(probe: str, task: int) -> str:
+    try:
+        if read_text(join(probe, DRIVER)) != probe:
+            return "the driver's file has another content here"
+        write_text(join(probe, f"{task}.txt"), socket.gethostname())
+    except (OSError, StorageError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _text(path: str) -> str:
+    """A file's text; "" where it can't be read."""
+    try:
+        return read_text(path)
+    except OSError:
+        return ""
+
+
+def _closed(address: str) -> list[str]:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        return [f"{socket.gethostname()} can't connect to {address} ({error})"]
+    return []

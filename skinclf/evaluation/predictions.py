@@ -1,0 +1,89 @@
+"""What a model answered, beside the truth: columns in memory, read from PREDICTIONS."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from skinclf.spec.taxonomy import CODES, label_of, probability_column
+
+Labels = NDArray[np.int32]
+Probabilities = NDArray[np.float32]
+
+GROUPS = ("sex", "age", "localization", "dx_type")
+"""The columns by which figures are given apart; `age` as AGE_BANDS."""
+
+AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
+"""Years, from (included) to (excluded)."""
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """n images: labels (n,) 0–6, probabilities (n, 7), and what they are resampled and grouped by.
+
+    An image without lesion_id is a lesion of its own.
+    """
+
+    labels: Labels
+    probabilities: Probabilities
+    image_ids: Sequence[str]
+    lesions: NDArray[np.int64]  # (n,) 0 … number of lesions - 1
+    groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)  # column → (n,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """(n,) the class with the highest probability."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> Probabilities:
+        """(n,) the highest probability."""
+        return self.probabilities.max(axis=1)
+
+    def subset(self, where: NDArray[np.bool_]) -> "Predictions":
+        """The images `where` (n,) holds."""
+        return Predictions(
+            self.labels[where],
+            self.probabilities[where],
+            [name for name, taken in zip(self.image_ids, where, strict=True) if taken],
+            np.unique(self.lesions[where], return_inverse=True)[1],
+            {column: values[where] for column, values in self.groups.items()},
+        )
+
+
+def predictions_of(table: pa.Table) -> Predictions:
+    """A table of PREDICTIONS → columns in memory."""
+    images = table["image_id"].to_pylist()
+    lesions = [
+        lesion or f"image {image}"
+        for lesion, image in zip(table["lesion_id"].to_pylist(), images, strict=True)
+    ]
+    return Predictions(
+        np.array([label_of(code) for code in table["dx"].to_pylist()], np.int32),
+        np.stack([table[probability_column(code)].to_numpy() for code in CODES], axis=1),
+        images,
+        np.unique(lesions, return_inverse=True)[1],
+        {column: _groups(table, column) for column in GROUPS},
+    )
+
+
+def _groups(table: pa.Table, column: str) -> NDArray[np.str_]:
+    values = table[column].to_pylist()
+    if column == "age":
+        return np.array([age_band(age) for age in values])
+    return np.array([value or UNKNOWN for value in values])
+
+
+def age_band(age: float | None) -> str:
+    """Years → such as "45–59". HAM10000's age 0 stands for unknown: nobody there is a newborn."""
+    if not age:
+        return UNKNOWN
+    start, end = next(band for band in AGE_BANDS if band[0] <= age < band[1])
+    return f"{start}+" if end == AGE_BANDS[-1][1] else f"{start}–{end - 1}"

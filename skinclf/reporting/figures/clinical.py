@@ -1,0 +1,138 @@
+"""How good a model is, as a doctor or a researcher looks at it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from skinclf.evaluation.accuracy import one_hot
+from skinclf.evaluation.coverage import coverage_curve
+from skinclf.evaluation.predictions import Predictions
+from skinclf.reporting.figures.style import BLUE, GREY, ORANGE, calm, literal
+from skinclf.spec.taxonomy import CODES
+
+
+def confusion_figure(confusion: NDArray[np.int64], title: str) -> Figure:
+    """A (7, 7) confusion matrix: counts, coloured by the share of the true class."""
+    figure = Figure(figsize=(5.6, 5.0), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel="predicted", ylabel="true")
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(CODES))
+    axes.set_xticks(places, CODES)
+    axes.set_yticks(places, CODES)
+    for (row, column), count in np.ndenumerate(confusion):
+        dark = shares[row, column] > 0.5
+        color = "white" if dark else "black"
+        axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9)
+    return figure
+
+
+def roc_figure(predictions: Predictions) -> Figure:
+    """Receiver operating characteristic of each class against the rest."""
+    figure, axes = _with_diagonal("ROC", "1 - specificity", "sensitivity")
+    for label, truth, probabilities in _classes(predictions):
+        false_positives, found, _ = roc_curve(truth, probabilities)
+        axes.plot(false_positives, found, **_line(label))
+    axes.legend(frameon=False, loc="lower right")
+    calm(axes)
+    return figure
+
+
+def precision_recall_figure(predictions: Predictions) -> Figure:
+    """Precision (PPV) by recall (sensitivity) of each class against the rest."""
+    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
+    axes = figure.add_subplot(
+        title="Precision and recall",
+        xlabel="recall (sensitivity)",
+        ylabel="precision (PPV)",
+        aspect="equal",
+        xlim=(0, 1.02),
+        ylim=(0, 1.02),
+    )
+    for label, truth, probabilities in _classes(predictions):
+        precision, recall, _ = precision_recall_curve(truth, probabilities)
+        axes.plot(recall, precision, **_line(label))
+    axes.legend(frameon=False, loc="lower left")
+    calm(axes)
+    return figure
+
+
+def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
+    """Accuracy by confidence, before and after temperature scaling; size shows images."""
+    figure, axes = _with_diagonal("Reliability", "confidence", "accuracy")
+    temperature = calibration["temperature"]
+    for name, title, color in (
+        ("as_it_is", "as it is", BLUE),
+        ("scaled", f"temperature {temperature:.2f}", ORANGE),
+    ):
+        rows = calibration[name]["reliability"]
+        x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
+        images = np.array([row["images"] for row in rows])
+        axes.plot(x, y, color=color, linewidth=1, label=title)
+        axes.scatter(x, y, 10 + 150 * images / images.sum(), color=color)
+    axes.legend(frameon=False, loc="upper left")
+    calm(axes)
+    return figure
+
+
+def coverage_figure(predictions: Predictions) -> Figure:
+    """Accuracy on the images answered, by the share answered."""
+    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
+    axes = figure.add_subplot(
+        title="Leaving doubtful images to a person",
+        xlabel="share of images answered, the surest first",
+        ylabel="accuracy on these",
+    )
+    axes.plot(*coverage_curve(predictions), color=BLUE)
+    calm(axes)
+    return figure
+
+
+def forest_figure(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> Figure:
+    """A figure with its interval in each row: (caption, {name: …, "intervals": {name: …}})."""
+    figure = Figure(figsize=(6.4, 1.0 + 0.26 * len(rows)), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=name.replace("_", " "), xlim=(0, 1.02))
+    for place, (_, values) in enumerate(rows):
+        if values[name] is None:
+            continue
+        low, high = values["intervals"][name]
+        if low is not None:
+            axes.plot([low, high], [place, place], color=BLUE, linewidth=1.5)
+        axes.plot(values[name], place, "o", color=BLUE, markersize=5)
+    axes.set_yticks(range(len(rows)), [literal(caption) for caption, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", color="#e5e7eb")
+    axes.set_axisbelow(True)
+    calm(axes)
+    return figure
+
+
+def _with_diagonal(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """A square of 0 to 1 with the line on which both are alike."""
+    figure = Figure(figsize=(5.0, 4.6), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y, aspect="equal")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    return figure, axes
+
+
+def _classes(
+    predictions: Predictions,
+) -> list[tuple[int, NDArray[np.bool_], NDArray[np.float32]]]:
+    """Label, truth (n,) and probabilities (n,) of each class that occurs beside others."""
+    truth = one_hot(predictions.labels)
+    return [
+        (label, truth[:, label], predictions.probabilities[:, label])
+        for label in range(len(CODES))
+        if 0 < truth[:, label].sum() < len(predictions)
+    ]
+
+
+def _line(label: int) -> dict[str, Any]:
+    """The same colour for a class in every figure."""
+    return {"label": CODES[label], "color": colormaps["tab10"](label), "linewidth": 1.4}

@@ -1,0 +1,45 @@
+"""What a dataset holds."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from skinclf.reporting.figures.style import BLUE, GREY, calm, literal
+
+
+def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
+    """Horizontal bars with their numbers, in the order given."""
+    figure = Figure(figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel="images", ylabel=axis)
+    bars = axes.barh(list(map(literal, counts)), list(counts.values()), color=BLUE)
+    axes.bar_label(bars, [f"{n:,}" for n in counts.values()], padding=3, color=GREY)
+    axes.margins(x=0.12)
+    axes.invert_yaxis()
+    calm(axes)
+    return figure
+
+
+def histogram_figure(
+    title: str, starts: Sequence[float], counts: Sequence[int], width: float, axis: str
+) -> Figure:
+    """A histogram from ready counts: bin k begins at starts[k] and is `width` wide."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=axis, ylabel="images")
+    axes.bar(starts, counts, width=width * 0.92, align="edge", color=BLUE)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    calm(axes)
+    return figure
+
+
+def samples_figure(title: str, samples: Mapping[str, NDArray[np.uint8]]) -> Figure:
+    """One image a class in a row; `samples` maps captions to (75, 100, 3) uint8."""
+    figure = Figure(figsize=(1.7 * max(len(samples), 1), 1.9), layout="constrained")
+    figure.suptitle(title)
+    for place, (caption, pixels) in enumerate(samples.items(), start=1):
+        axes = figure.add_subplot(1, len(samples), place, title=caption)
+        axes.imshow(pixels)
+        axes.set_axis_off()
+    return figure

@@ -1,0 +1,45 @@
+"""Templates filled in: self-contained HTML pages (figures inside, one style) and Markdown."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from skinclf.system.text import printable
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144)
+    return buffer.getvalue()
+
+
+def data_uri(image: bytes) -> str:
+    """The bytes of a PNG file as a URI that holds them."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Fill in one of skinclf/templates; a value that the page names and nobody gave is an error."""
+    environment = Environment(
+        loader=PackageLoader("skinclf.reporting"),
+        autoescape=lambda name: name is None or ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_without_controls,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["count"] = lambda value: f"{value:,}"
+    return environment.get_template(template).render(values)
+
+
+def _without_controls(value: object) -> object:
+    """What is filled in, its control characters shown: names of files and patients' data."""
+    plain = isinstance(value, str) and not hasattr(value, "__html__")  # that is markup of ours
+    return printable(str(value), keep="\n\t") if plain else value

@@ -1,0 +1,200 @@
+"""Runs in MLflow: parameters, metrics by epoch, model and report. Only where it is asked for."""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from skinclf.config.schema import Config
+from skinclf.errors import ConfigError
+from skinclf.storage import run_folder
+from skinclf.storage.files import exists, join, list_names, read_bytes, read_text, write_text
+from skinclf.storage.history import Epoch
+from skinclf.system.background import watching
+from skinclf.system.retrying import LONG_PAUSES, retried
+
+FILE = "mlflow.json"
+POLL_SECONDS = 2.0
+
+IMPATIENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; MLflow's own 120
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # MLflow's own 7 wait for four minutes in all
+}
+"""A job waits for at most half a minute for a server that is gone, unless the user's environment
+says otherwise: what is missing is sent the next time."""
+
+RUN_FILES = (
+    run_folder.CONFIG,
+    run_folder.HISTORY,
+    run_folder.LABELS,
+    run_folder.MODEL,
+    run_folder.CARD,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Tracking:
+    """One run of ours as a run in MLflow, found again by mlflow.json in the run folder.
+
+    That file also says which files MLflow has, by their SHA-256. What the server can't be told is
+    a warning, never the end of a job: the next command that tracks the run sends it.
+    """
+
+    def __init__(self, client: Any, run: str) -> None:
+        self._client, self._run = client, run
+        stored = json.loads(read_text(join(run, FILE)))
+        self._run_id: str = stored["run_id"]
+        self._uploaded: dict[str, str] = stored.get("uploaded", {})
+
+    @classmethod
+    def of_run(cls, config: Config, run: str) -> Self | None:
+        """Begin or go on tracking the run; None where mlflow.tracking_uri is empty.
+
+        Raises ConfigError where the client is not installed or the server, which has to begin
+        the run, does not answer.
+        """
+        if not config.mlflow.tracking_uri:
+            return None
+        for key, value in IMPATIENT.items():
+            os.environ.setdefault(key, value)
+        try:
+            from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
+        except ImportError:
+            raise ConfigError(
+                "mlflow.tracking_uri: needs the MLflow client: pip install 'skinclf[mlflow]'"
+            ) from None
+        try:
+            client = MlflowClient(config.mlflow.tracking_uri)
+            if not exists(join(run, FILE)):
+                run_id = _begin(client, config, run)
+                write_text(join(run, FILE), json.dumps({"run_id": run_id}))
+        except MlflowException as error:
+            raise ConfigError(f"mlflow.tracking_uri: MLflow says: {error}") from None
+        return cls(client, run)
+
+    def epochs(self, history: list[Epoch]) -> None:
+        """Send the epochs that MLflow does not know yet."""
+        try:
+            self._send_epochs(history)
+        except Exception as error:  # each of MLflow's stores raises what its own client does
+            log.warning("MLflow was not told of the last epoch: %s", error)
+
+    def send(self) -> None:
+        """Send whatever the run folder holds and MLflow lacks; a finished run is marked so."""
+        try:
+            self._send_epochs(run_folder.read_history(self._run))
+            for name in RUN_FILES:
+                self._upload(join(self._run, name))
+            for name in list_names(join(self._run, run_folder.EVALUATION)):
+                self._send_evaluation(name)
+            if exists(join(self._run, run_folder.MODEL)):
+                self._client.set_terminated(self._run_id)
+        except Exception as error:  # as in `epochs`
+            log.warning(
+                "MLflow does not have all of %s: %s. The next train or evaluate of this run sends "
+                "what is missing",
+                self._run,
+                error,
+            )
+
+    def _send_epochs(self, history: list[Epoch]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        known = {m.step for m in self._client.get_metric_history(self._run_id, "loss")}
+        metrics = [
+            Metric(name, value, now, int(row["epoch"]))
+            for row in history
+            if row["epoch"] not in known
+            for name, value in row.items()
+            if name != "epoch"
+        ]
+        self._client.log_batch(self._run_id, metrics=metrics)
+
+    def _send_evaluation(self, name: str) -> None:
+        """Send an evaluation's figures and pages, where they have changed."""
+        place = f"{run_folder.EVALUATION}/{name}"
+        metrics = join(self._run, place, run_folder.METRICS)
+        if not exists(metrics):
+            return
+        for page in (run_folder.REPORT, run_folder.CONFUSION):
+            self._upload(join(self._run, place, page), place)
+        if self._upload(metrics, place):
+            for key, value in json.loads(read_text(metrics))["model"].items():
+                self._client.log_metric(self._run_id, f"{name}_{key}", value)
+
+    def _upload(self, path: str, place: str = "") -> bool:
+        """Copy a file, on whatever storage it is, to `place` among the run's artifacts: was that
+        needed?
+        """
+        if not exists(path):
+            return False
+        content = read_bytes(path)
+        digest = hashlib.sha256(content).hexdigest()
+        name = path.rpartition("/")[2]
+        if self._uploaded.get(f"{place}/{name}") == digest:
+            return False
+        with tempfile.TemporaryDirectory() as copies:
+            copy = Path(copies) / name
+            copy.write_bytes(content)
+            self._client.log_artifact(self._run_id, str(copy), place or None)
+        self._uploaded[f"{place}/{name}"] = digest
+        stored = {"run_id": self._run_id, "uploaded": self._uploaded}
+        write_text(join(self._run, FILE), json.dumps(stored, indent=1))
+        return True
+
+
+def _begin(client: Any, config: Config, run: str) -> str:
+    """Make a run in MLflow, with the settings as its parameters; returns its id."""
+    name = config.mlflow.experiment
+    experiment = client.get_experiment_by_name(name)
+    place = experiment.experiment_id if experiment else client.create_experiment(name)
+    created = client.create_run(place, run_name=run.rstrip("/").rpartition("/")[2])
+    for key, value in config.learned.items():
+        client.log_param(created.info.run_id, key, value)
+    return str(created.info.run_id)
+
+
+def send_to_mlflow(config: Config, run: str) -> None:
+    """At the end of a job: have MLflow know all of the run, where it is tracked."""
+    try:
+        tracking = Tracking.of_run(config, run)
+    except ConfigError as error:  # the job has done its work
+        log.warning("%s", error)
+        return
+    if tracking:
+        tracking.send()
+
+
+@contextmanager
+def epochs_tracked(
+    tracking: Tracking | None, run: str, cancel: Callable[[], None]
+) -> Iterator[None]:
+    """Tell MLflow of the epochs of the training inside, from a thread of its own: a server that
+    does not answer holds nothing up.
+    """
+    if tracking is None:
+        yield
+        return
+
+    def follow(done: threading.Event) -> None:
+        told, finished = 0, False
+        while not finished:
+            finished = done.wait(POLL_SECONDS)
+            history = retried(partial(run_folder.read_history, run), run, done.wait, LONG_PAUSES)
+            if len(history) > told:
+                tracking.epochs(history)
+                told = len(history)
+
+    with watching(follow, cancel):
+        yield

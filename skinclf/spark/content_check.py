@@ -1,0 +1,39 @@
+"""The content of files as their version, for archives whose times of change tell nothing."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from skinclf.archives import ArchiveReader
+from skinclf.config.schema import ArchiveConfig
+from skinclf.errors import RejectedImage
+
+CHECKED = ("file", "tar", "parquet")
+"""Beginnings of LISTING.kind; a zip has checksums of its own."""
+
+
+def with_content_versions(listing: DataFrame, archive: ArchiveConfig) -> DataFrame:
+    """LISTING whose `version` is the SHA-256 of each file's bytes: all of them are read for it.
+
+    A file that can't be read keeps its version. Raises StorageUnavailable in the task.
+    """
+
+    def checked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with ArchiveReader(archive.max_file_bytes) as reader:
+            for batch in batches:
+                versions = [_version(entry, reader) for entry in batch.to_pylist()]
+                place = batch.schema.get_field_index("version")
+                yield batch.set_column(place, "version", pa.array(versions, pa.string()))
+
+    return listing.mapInArrow(checked, listing.schema)
+
+
+def _version(entry: dict[str, str], reader: ArchiveReader) -> str:
+    if not entry["kind"].startswith(CHECKED):
+        return entry["version"]
+    try:
+        return hashlib.sha256(reader.read(entry)).hexdigest()
+    except RejectedImage:
+        return entry["version"]

@@ -1,0 +1,79 @@
+"""What a dataset holds, counted in Spark: the numbers behind the paper's figures 6.1–6.6."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from skinclf.spark.splits import lesion
+from skinclf.spec.image import tensor_array
+from skinclf.spec.taxonomy import CODES
+
+AGE_YEARS = 5
+"""HAM10000 gives ages in steps of five years."""
+
+UNKNOWN = "unknown"
+
+CATEGORIES = 30
+"""That are told one by one."""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """Images by category: name → images; ages by their bin's first year."""
+
+    images: int
+    lesions: int
+    classes: dict[str, int]
+    dx_types: dict[str, int]
+    localizations: dict[str, int]
+    ages: dict[int, int]
+    unknown_ages: int
+    sexes: dict[str, int]
+    samples: dict[str, NDArray[np.uint8]]  # diagnosis → (75, 100, 3) uint8
+
+
+def explore_tensors(tensors: DataFrame) -> Exploration:
+    """Count TENSORS by every category and fetch one image of each class."""
+    slim = tensors.drop("pixels").cache()
+    classes = category_counts(slim, "dx")
+    ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
+    by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}
+    unknown_ages = by_age.pop(None, 0)
+    return Exploration(
+        images=sum(classes.values()),
+        lesions=slim.select(lesion()).distinct().count(),
+        classes={code: classes[code] for code in CODES if code in classes},
+        dx_types=category_counts(slim, "dx_type"),
+        localizations=category_counts(slim, "localization"),
+        ages={int(start): count for start, count in by_age.items()},
+        unknown_ages=unknown_ages,
+        sexes=category_counts(slim, "sex"),
+        samples=class_samples(tensors, slim),
+    )
+
+
+def category_counts(tensors: DataFrame, column: str) -> dict[str, int]:
+    """Category → images, the most frequent first; empty fields count as unknown.
+
+    What is rarer than the first CATEGORIES is one category: a column may hold anything.
+    """
+    category = F.coalesce(F.col(column), F.lit(UNKNOWN)).alias("category")
+    counted = tensors.groupBy(category).count()
+    rows = counted.orderBy(F.desc("count"), "category").limit(CATEGORIES).collect()
+    counts = {row["category"]: row["count"] for row in rows}
+    if len(rows) == CATEGORIES:
+        others = tensors.count() - sum(counts.values())
+        counts |= {f"{counted.count() - CATEGORIES:,} others": others} if others else {}
+    return counts
+
+
+def class_samples(tensors: DataFrame, slim: DataFrame) -> dict[str, NDArray[np.uint8]]:
+    """The first image by image_id of each class that occurs, in class order."""
+    first = slim.groupBy("dx").agg(F.min("image_id").alias("image_id"))
+    chosen = [row["image_id"] for row in first.collect()]
+    rows = tensors.where(F.col("image_id").isin(chosen)).select("dx", "pixels").collect()
+    pixels = {row["dx"]: tensor_array(row["pixels"]) for row in rows}
+    return {code: pixels[code] for code in CODES if code in pixels}

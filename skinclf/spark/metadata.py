@@ -1,0 +1,90 @@
+"""Metadata as a table: written to storage in parts, then one row an image."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from skinclf.archives.metadata import Malformed, read_rows
+from skinclf.spark.reading import read_parquet
+from skinclf.storage.files import delete, join, write_table
+
+METADATA = pa.schema(
+    [
+        ("lesion_id", pa.string()),
+        ("image_id", pa.string()),
+        ("dx", pa.string()),
+        ("dx_type", pa.string()),
+        ("age", pa.float32()),  # years
+        ("sex", pa.string()),
+        ("localization", pa.string()),
+        ("dataset", pa.string()),
+        ("malformed", pa.string()),  # why the row can't be used; null for nearly every row
+    ]
+)
+
+ROWS_A_PART = 50_000
+"""Of what the driver holds before it writes it."""
+
+
+class Metadata(NamedTuple):
+    """The rows of a metadata file."""
+
+    rows: DataFrame  # METADATA without `malformed`
+    malformed: DataFrame  # image_id and detail of those that can't be used
+    records: int  # of all records in the file, as its reader counted them
+
+
+def stage_metadata(spark: SparkSession, path: str, folder: str) -> Metadata:
+    """Read a metadata file and write it below `folder`. Raises MetadataError."""
+    delete(folder)
+    count = 0
+    for number, part in enumerate(_parts(path)):
+        write_table(part, join(folder, f"{number:06}.parquet"))
+        count += part.num_rows
+    table = read_parquet(spark, folder) if count else _no_rows(spark)
+    malformed = table.where("malformed IS NOT NULL")
+    return Metadata(
+        table.where("malformed IS NULL").drop("malformed"),
+        malformed.select("image_id", F.col("malformed").alias("detail")),
+        count,
+    )
+
+
+def one_row_an_image(metadata: DataFrame) -> DataFrame:
+    """Group by image_id: the columns, `metadata_rows` and whether they are `conflicting`.
+
+    A row that stands twice is one fact; two different rows for one image can't both be right.
+    """
+    columns = [name for name in metadata.columns if name != "image_id"]
+    row = F.struct(*columns)
+    return (
+        metadata.groupBy("image_id")
+        .agg(
+            F.min(row).alias("row"),
+            F.count("*").alias("metadata_rows"),
+            (F.count_distinct(row) > 1).alias("conflicting"),
+        )
+        .select("image_id", "row.*", "metadata_rows", "conflicting")
+    )
+
+
+def _parts(path: str) -> Iterator[pa.Table]:
+    rows = read_rows(path)
+    while part := list(islice(rows, ROWS_A_PART)):
+        yield pa.Table.from_pylist(
+            [
+                {"image_id": row.image_id, "malformed": row.detail}
+                if isinstance(row, Malformed)
+                else row
+                for row in part
+            ],
+            schema=METADATA,
+        )
+
+
+def _no_rows(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame(METADATA.empty_table())

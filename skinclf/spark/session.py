@@ -1,0 +1,198 @@
+"""The one place where a SparkSession is made."""
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from skinclf.config.schema import SparkConfig
+from skinclf.errors import ConfigError
+from skinclf.spark.java import ensure_java
+from skinclf.storage.ownership import owned
+from skinclf.system.interruption import cancellations, interrupted_by
+
+STOP_SECONDS = 20.0
+
+log = logging.getLogger(__name__)
+
+LOGGING = Path(__file__).with_name("log4j2.properties")
+
+LAPTOP = {
+    # For a session that this process starts itself; spark-submit's user decides for a cluster.
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",  # ours tells images, not tasks
+    # The work is done in Python: the JVM's optimising compiler would cost more than it saves
+    # (prepare of 900 images from a cold start: 17 s without it, 23 s with it).
+    "spark.driver.extraJavaOptions": (
+        f"-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={LOGGING.as_uri()}"
+    ),
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.shuffle.compress": "false",  # pixels hardly shrink, and the disk is our own
+}
+
+ALWAYS = {
+    # A listing row is a few bytes but its image megabytes: small batches bound the memory.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+    # Where Spark itself brings the files' bytes, these bound it, not the number of files.
+    "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
+    # Rows of 22.5 kB: Spark's 4,096 would be read into blocks of 92 MB.
+    "spark.sql.parquet.columnarReaderBatchSize": "128",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    # Metadata of some 300,000 images still goes to the pixels rather than they to it.
+    "spark.sql.autoBroadcastJoinThreshold": "64m",
+}
+
+
+def under_spark_submit() -> bool:
+    """Whether spark-submit started this process and with it the choice of master is made."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def with_retries(master: str) -> str:
+    """A local master under which a task that lost its Python worker is tried again.
+
+    As on a cluster: Spark's local mode gives up at the first loss unless `local[N, 4]` says how
+    often to try.
+    """
+    match = re.fullmatch(r"local(?:\[([^,\]]+)\])?", master)
+    return f"local[{match[1] or 1},4]" if match else master
+
+
+@contextmanager
+def spark_session(
+    name: str, config: SparkConfig, required: dict[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """The caller's running session where there is one, else one for this job alone.
+
+    A session that was started here is stopped at the end. A running one (a notebook's, or that of
+    a caller's own job) is used as a guest: it goes on afterwards, with its settings as they were.
+    `required` are settings that the job can't do without: they win over the user's. Raises
+    ConfigError if Spark refuses the settings, or if a running session lacks a required one.
+    """
+    running = SparkSession.getActiveSession()
+    session = _guest(running, required) if running else _own(name, config, required)
+    with session as spark:
+        log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
+        settings = ALWAYS | {key: config.conf[key] for key in ALWAYS if key in config.conf}
+        for key, value in settings.items():
+            spark.conf.set(key, value)
+        yield spark
+
+
+@contextmanager
+def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[SparkSession]:
+    """A session that somebody else started: it goes on afterwards, with its settings as they were.
+
+    Raises ConfigError unless it has the settings that are `required`.
+    """
+    has = spark.sparkContext.getConf()
+    missing = [f"{k}={value}" for k, value in (required or {}).items() if has.get(k) != value]
+    if missing:
+        raise ConfigError(
+            f"the running Spark session lacks settings that this job needs: {', '.join(missing)}. "
+            f"Start the session with them, or stop it: the job then starts one of its own"
+        )
+    before = {key: spark.conf.get(key, None) for key in ALWAYS}
+    try:
+        yield spark
+    finally:
+        for key, value in before.items():
+            if value is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, value)
+
+
+@contextmanager
+def _own(name: str, config: SparkConfig, required: dict[str, str] | None) -> Iterator[SparkSession]:
+    """A session that is started for one job and stopped at its end."""
+    spark = _start(name, config, required or {})
+    cancel = partial(_cancel_quietly, spark)
+    cancellations.append(cancel)
+    try:
+        yield spark
+    finally:
+        cancellations.remove(cancel)
+        if interrupted_by() is None:
+            spark.stop()
+        else:
+            # In another thread: the call that was interrupted has this one's connection to the JVM.
+            stopping = threading.Thread(target=partial(_stop_quietly, spark), daemon=True)
+            stopping.start()
+            stopping.join(STOP_SECONDS)
+
+
+@contextmanager
+def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[None]:
+    """Own an output folder during the block inside; Spark's jobs of it end if it is lost.
+
+    Raises UsageError if another job owns it.
+    """
+    tag = f"skinclf-{uuid4().hex}"
+    context = spark.sparkContext
+    context.addJobTag(tag)
+    try:
+        with owned(folder, job, lambda: context.cancelJobsWithTag(tag)):
+            yield
+    finally:
+        with suppress(Exception):  # any: after an interruption the connection may be unusable
+            context.removeJobTag(tag)
+
+
+def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSession:
+    ensure_java()
+    builder = SparkSession.builder.appName(f"skinclf {name}")
+    settings = dict(config.conf)
+    # Python workers run in the very environment that the driver runs in, unless told otherwise.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if not under_spark_submit():
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
+        settings = LAPTOP | {"spark.driver.memory": config.driver_memory} | settings
+        builder = builder.master(with_retries(config.master))
+    for key, value in (settings | required).items():
+        builder = builder.config(key, value)
+    with _own_signals():
+        try:
+            return builder.getOrCreate()
+        except (Py4JError, PySparkException) as error:
+            raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handler of SIGINT. Spark's own would call the JVM in the middle of another call."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def _cancel_quietly(spark: SparkSession) -> None:
+    """End all jobs of a session of ours, of which Spark would print pages."""
+    with suppress(Exception):  # any: the session may be stopping
+        spark.sparkContext.setLogLevel("OFF")
+        java = spark._jvm.java  # type: ignore[union-attr]
+        nothing = java.io.PrintStream(java.io.OutputStream.nullOutputStream())
+        java.lang.System.setErr(nothing)  # what is not logged but printed, too
+        spark.sparkContext.cancelAllJobs()
+
+
+def _stop_quietly(spark: SparkSession) -> None:
+    with suppress(Exception):  # any: the process ends anyway
+        spark.stop()

@@ -1,0 +1,1 @@
+"""What images, classes, tables and rejects are."""

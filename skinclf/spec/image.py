@@ -1,0 +1,95 @@
+"""File bytes → one network input. The only decoder, for prepare and score alike."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from skinclf.config.schema import FORMATS
+from skinclf.errors import RejectedImage
+from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
+
+FILTER = Image.Resampling.BICUBIC
+"""Pillow's default for `resize`, hence what HAM10000 notebooks use; it must never differ
+between prepare and score, since another filter moves pixels by one to two grey levels."""
+
+EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+"""Pillow's modes (pixel formats) that become 8-bit RGB without a guess."""
+
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+"""Unsigned 16-bit grey: its high byte is what is meant."""
+
+
+def tensor_array(pixels: bytes) -> NDArray[np.uint8]:
+    """The 22,500 bytes of a tensor's `pixels` → (75, 100, 3) uint8, RGB."""
+    array: NDArray[np.uint8] = np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
+    return array
+
+
+def decode_rgb(
+    file: bytes,
+    *,
+    max_pixels: int,
+    formats: tuple[str, ...] = FORMATS,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+) -> NDArray[np.uint8]:
+    """Decode an image file and resize it to one network input.
+
+    Returns (height, width, 3) uint8, RGB, 0–255; the aspect ratio is not kept. EXIF rotation is
+    applied; grey, CMYK, palette and 16-bit images become 8-bit RGB. JPEGs are decoded at the
+    smallest of 1/1, 1/2, 1/4, 1/8 that still is twice the result each way, which is 1.5 times as
+    fast and within 4 grey levels of decoding in full.
+
+    Raises RejectedImage: `empty`, `too_large` (over `max_pixels`), `truncated`, `unsupported` (a
+    pixel format that does not say how it becomes 8-bit RGB), `unreadable` (whatever else the
+    decoder raises, or none of `formats`).
+    """
+    if not file:
+        raise RejectedImage("empty", "0 bytes")
+    try:
+        with Image.open(io.BytesIO(file), formats=formats) as image:
+            if image.width * image.height > max_pixels:
+                raise RejectedImage(
+                    "too_large",
+                    f"{image.width}x{image.height} pixels, at most {max_pixels} taken",
+                )
+            return _to_array(image, height, width)
+    except RejectedImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise RejectedImage("too_large", str(error)) from None
+    except UnidentifiedImageError:
+        raise RejectedImage("unreadable", f"none of the formats {', '.join(formats)}") from None
+    except Exception as error:  # any: what a file makes its decoder raise is the file's own
+        detail = f"{type(error).__name__}: {error}"
+        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        raise RejectedImage(reason, detail) from None
+
+
+def _to_array(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    orientation = image.getexif().get(0x0112, 1)
+    turned = orientation in (5, 6, 7, 8)  # EXIF: the stored rows are the picture's columns
+    target = (height, width) if turned else (width, height)
+    image.draft("RGB", (2 * target[0], 2 * target[1]))
+    rgb = _to_rgb(image).resize(target, FILTER)
+    if orientation != 1:
+        rgb = ImageOps.exif_transpose(rgb)
+    return np.asarray(rgb, dtype=np.uint8)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    # PNG and PPM have no grey deeper than 16 bits; Pillow gives some of it as 32-bit numbers.
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        samples = np.asarray(image, dtype=np.int64)
+        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode not in EIGHT_BITS:
+        raise RejectedImage(
+            "unsupported",
+            f"{image.format} with pixels of Pillow's mode {image.mode}: nothing says how they "
+            f"become 8-bit RGB",
+        )
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")

@@ -1,0 +1,1 @@
+"""Folders on local disks and object stores: names, contents, owners."""

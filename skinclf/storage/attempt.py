@@ -1,0 +1,96 @@
+"""One attempt to train a run: whether it may write, and what its workers report to the driver.
+
+runs/<name>/
+  attempt.json            the attempt that may write here
+  workers/ATTEMPT/        0.json …: each worker's heartbeat; 0-error.json …: what ended it
+
+What a worker of an earlier attempt still reports is in that attempt's folder, where nobody reads.
+"""
+
+import json
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from skinclf.errors import SkinclfError, TrainingError
+from skinclf.storage.files import delete, join, read_json, write_text
+
+ATTEMPT, WORKERS = "attempt.json", "workers"
+
+Beat = dict[str, Any]
+"""A worker's heartbeat: `worker`, `host`, `pid`, `count`, `doing` and, in training, `epoch`,
+`step`, `steps`, `validation_step`, `loss`, `images_per_second` (of all workers together)."""
+
+FINAL = (
+    *(SkinclfError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError),
+    *(ArithmeticError, AssertionError, NotImplementedError),
+)
+"""Errors of the training itself, which another attempt would meet again. All others, such as an
+OSError or TensorFlow's that a peer is gone, may be those of its surroundings."""
+
+
+class WorkerError(NamedTuple):
+    """What ended a worker."""
+
+    name: str  # of the error's class
+    message: str
+    retryable: bool
+
+
+def begin_attempt(run: str, attempt: str) -> None:
+    """Let this attempt alone write to the run from now on; reports of earlier ones are deleted.
+
+    A worker that was frozen and comes back, or another driver's, is refused by `check_attempt`.
+    """
+    write_text(join(run, ATTEMPT), json.dumps({"attempt": attempt}))
+    with suppress(OSError):  # a worker that comes back may write meanwhile; it is in nobody's way
+        delete(join(run, WORKERS))
+
+
+def check_attempt(run: str, attempt: str) -> None:
+    """Raise TrainingError unless `attempt` is the one that may write."""
+    if current_attempt(run) != attempt:
+        raise TrainingError(
+            f"{run}: another attempt to train this run has begun; this one ({attempt}) ends. Was "
+            f"the same command started twice?"
+        )
+
+
+def current_attempt(run: str) -> str:
+    """The attempt that may write; "" before the first."""
+    try:
+        return str(read_json(join(run, ATTEMPT))["attempt"])
+    except FileNotFoundError:
+        return ""
+
+
+def write_beat(run: str, attempt: str, beat: Beat) -> None:
+    """Report what a worker does; the next heartbeat makes up for one that a crash loses."""
+    write_text(_report(run, attempt, f"{beat['worker']}"), json.dumps(beat), durable=False)
+
+
+def read_beat(run: str, attempt: str, worker: int) -> Beat:
+    """A worker's last heartbeat; empty before the first."""
+    return _read(_report(run, attempt, f"{worker}"))
+
+
+def write_error(run: str, attempt: str, worker: int, error: Exception) -> None:
+    """Report what ended a worker."""
+    report = WorkerError(type(error).__name__, str(error), not isinstance(error, FINAL))
+    write_text(_report(run, attempt, f"{worker}-error"), json.dumps(report._asdict()))
+
+
+def read_errors(run: str, attempt: str, workers: int) -> list[WorkerError]:
+    """What ended workers, by their number; a process that was killed reports nothing."""
+    found = [_read(_report(run, attempt, f"{worker}-error")) for worker in range(workers)]
+    return [WorkerError(**error) for error in found if error]
+
+
+def _report(run: str, attempt: str, name: str) -> str:
+    return join(run, WORKERS, attempt, f"{name}.json")
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return dict(read_json(path))
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,167 @@
+"""One job at a time writes to an output folder: who it is stands in the folder itself.
+
+The owner renews its record; where it was killed, the next job takes the folder over: at once if
+the owner was a process of this machine, else when the record has not been renewed for a while.
+Nothing is renamed or locked, so that it works on local disks, shared ones and object storage.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+from skinclf.errors import OwnershipLost, UsageError
+from skinclf.storage.files import delete, exists, join, local_path, read_json, write_text
+from skinclf.system.background import watching
+from skinclf.system.retrying import LONG_PAUSES, retried
+
+RECORD = "owner.json"
+RENEW_SECONDS = 5.0
+LEASE_SECONDS = 30.0
+"""An owner on another machine that has not renewed its record for so long is gone."""
+
+SETTLE_SECONDS = (0.2, 1.0)
+"""After writing a record, on local and on other storage: the last of several writers has it."""
+
+
+class Owner(NamedTuple):
+    """What a record says."""
+
+    token: str  # of this ownership alone
+    job: str  # such as prepare
+    host: str
+    pid: int
+    process: str  # names the process among all that ran on the machine; "" if nothing does
+    since: str  # UTC, ISO 8601
+    renewed: float  # seconds since 1970 by the owner's clock
+
+
+@contextmanager
+def owned(
+    folder: str,
+    job: str,
+    cancel: Callable[[], None],
+    *,
+    now: Callable[[], float] = time.time,
+    wait: Callable[[float], object] = time.sleep,
+) -> Iterator[None]:
+    """Own `folder` during the block inside.
+
+    Raises UsageError, which names the owner, if another job has it. If another job takes it
+    meanwhile, which happens only where this one was frozen, `cancel` has to end the block, and
+    OwnershipLost is raised.
+    """
+    check_free(folder, now=now, wait=wait)
+    owner = _this(job, now())
+    _write(folder, owner)
+    wait(SETTLE_SECONDS[local_path(folder) is None])
+    current = _read(folder)
+    if current is not None and current.token != owner.token:
+        raise UsageError(_refusal(folder, current))
+
+    def renew(done: threading.Event) -> None:
+        while not done.wait(RENEW_SECONDS):
+            current = retried(partial(_read, folder), folder, done.wait, LONG_PAUSES)
+            if current is None or current.token != owner.token:
+                raise OwnershipLost(f"{folder}: another job has taken this folder; this one ends")
+            _write(folder, owner._replace(renewed=now()))
+
+    try:
+        with watching(renew, cancel):
+            yield
+    finally:
+        with suppress(OSError):
+            current = _read(folder)
+            if current is not None and current.token == owner.token:
+                delete(join(folder, RECORD))
+
+
+def check_free(
+    folder: str,
+    *,
+    now: Callable[[], float] = time.time,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
+    """Raise UsageError, which names the owner, if another job owns `folder`.
+
+    Waits only where the owner is on another machine and has not renewed its record for a while
+    by this machine's clock: the clocks may differ.
+    """
+    owner = _read(folder)
+    if owner is None and local_path(folder) is None and exists(folder):
+        # Some storage, such as HDFS, can't replace a file: while it is renewed there is none.
+        wait(SETTLE_SECONDS[True])
+        owner = _read(folder)
+    if owner is None:
+        return
+    alive = _is_alive(owner.process)
+    if alive is None:
+        alive = 0 <= now() - owner.renewed < LEASE_SECONDS or _renews(folder, owner, wait)
+    if alive:
+        raise UsageError(_refusal(folder, owner))
+
+
+def _renews(folder: str, owner: Owner, wait: Callable[[float], object]) -> bool:
+    for _ in range(int(LEASE_SECONDS)):
+        wait(1.0)
+        current = _read(folder)
+        if current is None:
+            return False
+        if current != owner:
+            return True
+    return False
+
+
+def _refusal(folder: str, owner: Owner) -> str:
+    return (
+        f"{folder}: a job ({owner.job}) on host {owner.host}, process {owner.pid}, has owned this "
+        f"folder since {owner.since}. Wait for it, or choose another folder"
+    )
+
+
+def _this(job: str, now: float) -> Owner:
+    since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    pid = os.getpid()
+    return Owner(uuid4().hex, job, socket.gethostname(), pid, process_name(pid), since, now)
+
+
+def process_name(pid: int) -> str:
+    """A name of a process that no other process has or had: machine since its start, namespace
+    (containers number their processes anew), number and time of start. "" if there is none.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')} {pid} {stat[19]}"
+    except OSError:
+        return ""
+
+
+def _is_alive(process: str) -> bool | None:
+    """Whether a process runs; None if it is none of this machine's."""
+    here = process_name(os.getpid()).split()
+    parts = process.split()
+    if len(parts) != 4 or parts[:2] != here[:2]:
+        return None
+    return process_name(int(parts[2])) == process
+
+
+def _read(folder: str) -> Owner | None:
+    try:
+        return Owner(**read_json(join(folder, RECORD)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):  # a crash of the machine left it without its content
+        return None
+
+
+def _write(folder: str, owner: Owner) -> None:
+    write_text(join(folder, RECORD), json.dumps(owner._asdict()), durable=False)

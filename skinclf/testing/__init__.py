@@ -1,0 +1,1 @@
+"""An archive of generated images, for demos and tests."""

@@ -1,0 +1,88 @@
+"""What training needs to resume, as the bytes of one .npz file. Imports no Keras: the driver, too,
+looks whether a checkpoint is whole.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skinclf.errors import DamagedCheckpoint, RunError
+from skinclf.storage.history import Epoch
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = 3
+
+
+@dataclass
+class Position:
+    """How far training is: whole epochs, and `step` steps of the next with what they added up to.
+
+    The order of images is a function of (seed, epoch, shard) and the masks of dropout one of
+    (seed, epoch, image): neither has to be stored, and both are the same for any number of workers.
+    """
+
+    history: list[Epoch]
+    step: int
+    sums: list[float]  # training.Sums over all workers
+    seconds: float  # that these steps took
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A position and the state that training had there."""
+
+    position: Position
+    model: list[np.ndarray]  # in the order of Model.weights
+    optimizer: list[np.ndarray]  # in the order of Optimizer.variables, its step count included
+
+
+def take_checkpoint(
+    position: Position, model: "keras.Model", optimizer: "keras.optimizers.Optimizer"
+) -> bytes:
+    """The state of a training as bytes. Reads variables only: no other worker takes part."""
+    arrays = {f"model_{n:03}": np.asarray(value) for n, value in enumerate(model.get_weights())}
+    for n, variable in enumerate(optimizer.variables):
+        arrays[f"optimizer_{n:03}"] = np.asarray(variable.numpy())
+    about = json.dumps({"format": FORMAT} | asdict(position))
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.array(about), **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def read_checkpoint(content: bytes) -> Checkpoint:
+    """The checkpoint in a file's bytes.
+
+    Raises DamagedCheckpoint where they are none, and RunError where another version of skinclf
+    wrote them.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            written = about.pop("format")
+            names = sorted(arrays.files)
+            model = [arrays[name] for name in names if name.startswith("model_")]
+            optimizer = [arrays[name] for name in names if name.startswith("optimizer_")]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DamagedCheckpoint(f"is no whole checkpoint ({error})") from None
+    if written != FORMAT:
+        raise RunError(
+            f"a checkpoint of format {written}, which another version of skinclf wrote; expected "
+            f"format {FORMAT}. Train anew in another folder (--set run.path=runs/NAME), or finish "
+            f"the run with the version that began it"
+        )
+    return Checkpoint(Position(**about), model, optimizer)
+
+
+def restore(
+    checkpoint: Checkpoint, model: "keras.Model", optimizer: "keras.optimizers.Optimizer"
+) -> None:
+    """Put a checkpoint's state into a model and an optimizer of the same form."""
+    model.set_weights(checkpoint.model)
+    for variable, value in zip(optimizer.variables, checkpoint.optimizer, strict=True):
+        variable.assign(value)

@@ -1,0 +1,88 @@
+"""A saved model → a function from pixels to probabilities, loaded once per process."""
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.errors import RunError
+from skinclf.storage.files import absolute
+from skinclf.storage.run_folder import model_digest, read_config, read_model
+from skinclf.training import import_tensorflow
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(n, 75, 100, 3) uint8 RGB → (n, 7) float32 probabilities in the order of labels.CODES."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Where a model lies and which one it must be: small enough to go to every Spark task."""
+
+    run: str
+    digest: str
+    precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
+    flips: bool = False  # the mean answer to four mirror images, for four times the work
+
+    @classmethod
+    def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
+        """The model of a finished run. Raises RunError where there is none."""
+        run = absolute(run)  # a task may run in another folder
+        content = read_model(run)
+        try:  # now, and not in the tasks: a .keras file is a zip
+            damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
+        except zipfile.BadZipFile as error:
+            damaged = str(error)
+        if damaged:
+            raise RunError(f"{run}: model.keras is damaged: {damaged}")
+        return cls(run, model_digest(content), precision, flips)
+
+    def load(self, threads: int) -> Predict:
+        """The model in this process, read on the first call only, computing on `threads` cores."""
+        return _load(self, threads)
+
+
+@lru_cache(maxsize=1)  # at module level: it survives from one Spark task to the next
+def _load(predictor: Predictor, threads: int) -> Predict:
+    import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    from skinclf.training.models import build_network
+    from skinclf.training.strategy import limit_threads
+
+    limit_threads(threads)
+    content = read_model(predictor.run)
+    if model_digest(content) != predictor.digest:
+        raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        file.write_bytes(content)
+        try:  # in safe mode, a model file that carries code is refused, not run
+            model = keras.models.load_model(file, compile=False, safe_mode=True)
+        except (ValueError, TypeError, OSError) as error:
+            raise RunError(f"{predictor.run}: model.keras is not loaded: {error}") from None
+    if predictor.precision != "float32":
+        weights = model.get_weights()
+        network = read_config(predictor.run).model
+        model = build_network(network, dropout=0.0, precision=predictor.precision)
+        model.set_weights(weights)
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def forward(pixels: tf.Tensor) -> tf.Tensor:
+        if not predictor.flips:
+            return model(pixels, training=False)
+        views = [pixels, *(tf.reverse(pixels, axes) for axes in ([1], [2], [1, 2]))]
+        return tf.add_n([model(view, training=False) for view in views]) / len(views)
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities: NDArray[np.float32] = forward(pixels).numpy()
+        return probabilities
+
+    return predict

@@ -1,0 +1,221 @@
+"""The network, its optimizer and its steps: what a worker computes, and what it adds up.
+
+Nothing here knows of epochs, checkpoints or folders.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from skinclf.config.schema import ModelConfig, TrainConfig
+from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
+from skinclf.spec.taxonomy import CODES
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.training.augmentation import augmented
+from skinclf.training.batches import DRAWS, Batch, steps_an_epoch
+from skinclf.training.dropout import dropped
+from skinclf.training.losses import LOSSES, make_objective
+from skinclf.training.models import build_network
+from skinclf.training.shards import Images
+from skinclf.training.strategy import Place, make_strategy
+
+Sums = NDArray[np.float64]
+"""Loss, right answers, right binary answers, images; then the confusion matrix, row by row."""
+
+PIXELS = tf.TensorSpec((None, HEIGHT, WIDTH, CHANNELS), tf.uint8)
+LABELS = tf.TensorSpec((None,), tf.int32)
+RANDOM = tf.TensorSpec((None, DRAWS), tf.float32)
+SEEDS = tf.TensorSpec((None, 2), tf.int32)
+SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
+
+
+@dataclass
+class Trainer:
+    """What training changes and needs: the state that a checkpoint has to hold is in here."""
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    train_step: Callable[[Batch], tf.Tensor]  # a worker's part of a batch → sums of all workers
+    test_step: Callable[[Images], tf.Tensor]  # a worker's images → their sums
+    sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
+
+
+def make_trainer(
+    network: ModelConfig, config: TrainConfig, place: Place, dataset: Dataset
+) -> Trainer:
+    """Meet the other workers and build the network, alike on all of them by `config.seed`."""
+    strategy = make_strategy(place)
+    keras.utils.set_random_seed(config.seed)
+    steps = steps_an_epoch(dataset.rows_of("train"), config.global_batch)
+    with strategy.scope():
+        model = build_network(network, config.dropout, config.precision)
+        optimizer = make_optimizer(config, steps)
+        optimizer.build(model.trainable_variables)
+    return trainer_of(strategy, model, optimizer, config, dataset.counts["train"])
+
+
+def trainer_of(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    config: TrainConfig,
+    counts: dict[str, int],
+) -> Trainer:
+    """The steps of a network; `counts` are the training images of each class."""
+    logits = Logits(model)
+    objective = make_objective(config, counts)
+
+    def sums(found: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        truth = tf.one_hot(labels, len(CODES), dtype=found.dtype)
+        return batch_sums(LOSSES[config.loss](truth, found), tf.nn.softmax(found), labels)
+
+    def learn(
+        pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor, seeds: tf.Tensor
+    ) -> tf.Tensor:
+        images = augmented(pixels, draws, config.augment) if config.augment.any else pixels
+        with tf.GradientTape() as tape:
+            found = logits.training(images, seeds, config.dropout)
+            # The sum over the global count: gradients then add up to the global batch's mean.
+            mean = tf.reduce_sum(objective(labels, found)) / config.global_batch
+        gradients = tape.gradient(mean, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return add_up(sums(found, labels))
+
+    def test(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return sums(logits.inference(pixels), labels)
+
+    def add_up(local: tf.Tensor) -> tf.Tensor:
+        placed = tf.identity(local)  # on this replica's device, where the collective runs
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
+
+    # Nothing below needs AutoGraph, which leaves the files that it generates behind.
+    @tf.function(input_signature=[PIXELS, LABELS, RANDOM, SEEDS], autograph=False)
+    def train_step(*batch: tf.Tensor) -> tf.Tensor:
+        return strategy.run(learn, args=batch)
+
+    @tf.function(input_signature=[PIXELS, LABELS], autograph=False)
+    def test_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return strategy.run(test, args=(pixels, labels))
+
+    @tf.function(input_signature=[SUMS], autograph=False)
+    def sum_over_workers(local: tf.Tensor) -> tf.Tensor:
+        return strategy.run(add_up, args=(local,))
+
+    return Trainer(
+        model,
+        optimizer,
+        lambda batch: train_step(batch.pixels, batch.labels, batch.draws, batch.seeds),
+        lambda images: test_step(images.pixels, images.labels),
+        sum_over_workers,
+    )
+
+
+class Logits:
+    """A network up to its softmax: what losses are computed from, however sure it is.
+
+    What follows the layer `dropout` is one layer after another, the last of them the softmax's.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        dropout = model.get_layer("dropout")
+        self._before = keras.Model(model.input, dropout.input)
+        *self._after, self._head = model.layers[model.layers.index(dropout) + 1 :]
+
+    def training(self, images: tf.Tensor, seeds: tf.Tensor, rate: float) -> tf.Tensor:
+        """Images and the seeds of their masks of dropout → logits (n, 7).
+
+        Keras's own layer, whose masks depend on the worker and the step, is left out.
+        """
+        features = self._before(images, training=True)
+        return self._of(dropped(features, seeds, rate) if rate else features, training=True)
+
+    def inference(self, images: tf.Tensor) -> tf.Tensor:
+        """Images → logits (n, 7)."""
+        return self._of(self._before(images, training=False), training=False)
+
+    def _of(self, features: tf.Tensor, *, training: bool) -> tf.Tensor:
+        for layer in self._after:
+            features = layer(features, training=training)
+        features = keras.ops.cast(features, self._head.compute_dtype)
+        return keras.ops.matmul(features, self._head.kernel) + self._head.bias
+
+
+def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """Adam or AdamW, with the learning rate's schedule for epochs of so many steps."""
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = config.warmup_epochs * steps
+        total = config.epochs * steps
+        rate = (
+            keras.optimizers.schedules.CosineDecay(
+                0.0, total - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+            )
+            if warmup
+            else keras.optimizers.schedules.CosineDecay(config.learning_rate, total)
+        )
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def batch_sums(losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """One batch's `Sums`, float64. losses, labels: (n,); probabilities: (n, 7)."""
+    answers = tf.argmax(probabilities, axis=1, output_type=tf.int32)
+    truth = tf.one_hot(labels, len(CODES), on_value=True, off_value=False)
+    binary = tf.reduce_mean(tf.cast((probabilities > 0.5) == truth, tf.float64), axis=1)
+    sums = [
+        tf.reduce_sum(tf.cast(losses, tf.float64)),
+        tf.reduce_sum(tf.cast(answers == labels, tf.float64)),
+        tf.reduce_sum(binary),
+        tf.cast(tf.size(labels), tf.float64),
+    ]
+    confusion = tf.math.confusion_matrix(labels, answers, len(CODES), dtype=tf.float64)
+    return tf.concat([tf.stack(sums), tf.reshape(confusion, [-1])], 0)
+
+
+def metrics_of(sums: Sums) -> dict[str, float]:
+    """`Sums` → loss, accuracy, binary and balanced accuracy (mean recall of classes present).
+
+    Empty where no image was seen.
+    """
+    loss, right, binary, count = sums[:4]
+    if count == 0:
+        return {}
+    confusion = sums[4:].reshape(len(CODES), len(CODES))
+    present = confusion.sum(axis=1) > 0
+    recalls = confusion.diagonal()[present] / confusion.sum(axis=1)[present]
+    return {
+        "loss": float(loss / count),
+        "accuracy": float(right / count),
+        "binary_accuracy": float(binary / count),
+        "balanced_accuracy": float(recalls.mean()),
+    }
+
+
+def predicted_shares(sums: Sums) -> dict[str, float]:
+    """`Sums` → `predicted_nv` and so on: the share of the images that is predicted as each class.
+
+    Empty where no image was seen.
+    """
+    if sums[3] == 0:
+        return {}
+    predicted = sums[4:].reshape(len(CODES), len(CODES)).sum(axis=0) / sums[3]
+    return {f"predicted_{code}": float(predicted[label]) for label, code in enumerate(CODES)}
+
+
+def model_bytes(weights: list[NDArray], network: ModelConfig, dropout: float) -> bytes:
+    """model.keras as bytes: a plain float32 network that knows no strategy."""
+    plain = build_network(network, dropout)
+    plain.set_weights(weights)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        plain.save(file)
+        return file.read_bytes()

@@ -1,0 +1,213 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skinclf.archives.metadata import Malformed, check_metadata_file, read_rows
+from skinclf.errors import MetadataError
+
+KAGGLE = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+
+
+def read(tmp_path: Path, text: str | bytes) -> list[Any]:
+    return list(read_rows(written(tmp_path, text)))
+
+
+def written(tmp_path: Path, text: str | bytes) -> str:
+    file = tmp_path / "metadata.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(file)
+
+
+def test_kaggle_s_format_lacks_the_column_dataset(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, KAGGLE + "HAM_1,ISIC_1,nv,histo,45.0,male,back\n")
+    assert row == {
+        "lesion_id": "HAM_1",
+        "image_id": "ISIC_1",
+        "dx": "nv",
+        "dx_type": "histo",
+        "age": 45.0,
+        "sex": "male",
+        "localization": "back",
+        "dataset": None,
+    }
+
+
+def test_columns_are_found_by_name_in_any_order_and_case(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, "DX,more,Image_ID , dataset,lesion_id\nmel,x,ISIC_2,rosendahl,HAM_2\n")
+    assert row["dx"] == "mel"
+    assert (row["image_id"], row["dataset"], row["lesion_id"]) == ("ISIC_2", "rosendahl", "HAM_2")
+
+
+@pytest.mark.parametrize("age", ["", "old", "NaN", "-1", "999", "Infinity", "4_5"])
+def test_an_age_that_is_no_number_of_years_is_unknown(tmp_path: Path, age: str) -> None:
+    (row,) = read(tmp_path, KAGGLE + f"L1,I1,nv,histo,{age},male,back\n")
+    assert row["age"] is None
+
+
+@pytest.mark.parametrize("dx", ["NV", "Nv", " nv ", "nv"])
+def test_codes_are_compared_without_case_and_blanks(tmp_path: Path, dx: str) -> None:
+    (row,) = read(tmp_path, KAGGLE + f"L1, I1 ,{dx},histo,45,Male,back\n")
+    assert (row["dx"], row["image_id"], row["sex"]) == ("nv", "I1", "male")
+
+
+def test_a_diagnosis_without_a_code_stays_for_the_reject(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, KAGGLE + "L1,I1,Wart,histo,45,male,back\n")
+    assert row["dx"] == "Wart"
+
+
+def test_quoted_fields_hold_line_breaks_delimiters_and_quotes(tmp_path: Path) -> None:
+    text = (
+        "lesion_id,image_id,note,dx\n"
+        'L1,I1,"first line\nsecond, line",nv\n'
+        'L2,I2,"he said ""benign""",mel\n'
+        "L3,I3,3.5,df\n"
+    )
+    rows = read(tmp_path, text)
+    assert [(row["image_id"], row["dx"]) for row in rows] == [
+        *(("I1", "nv"), ("I2", "mel"), ("I3", "df")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("beginning", "end", "encoding"),
+    [
+        ("", "\n", "utf-8"),
+        ("\ufeff", "\r\n", "utf-8"),  # as Excel writes it
+        ("", "\r", "utf-8"),
+        ("\ufeff", "\r\n", "utf-16-le"),
+    ],
+)
+def test_byte_order_marks_and_line_ends(
+    tmp_path: Path, beginning: str, end: str, encoding: str
+) -> None:
+    text = beginning + KAGGLE.replace("\n", end) + f"L1,I1,nv,histo,45,male,back{end}{end}"
+    rows = read(tmp_path, text.encode(encoding))
+    assert [(row["lesion_id"], row["localization"]) for row in rows] == [("L1", "back")]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";"])
+def test_other_delimiters(tmp_path: Path, delimiter: str) -> None:
+    (row,) = read(tmp_path, (KAGGLE + "L1,I1,df,histo,9,male,foot\n").replace(",", delimiter))
+    assert (row["image_id"], row["dx"], row["age"]) == ("I1", "df", 9.0)
+
+
+def test_rows_with_another_number_of_fields_are_told_with_their_line(tmp_path: Path) -> None:
+    text = (
+        "lesion_id,image_id,dx\n"
+        'L1,I1,"n\nv"\n'
+        "L2,I2,nv,more\n"
+        "L3\n"
+        "\n"
+        " , ,\n"
+        "L4,,nv\n"
+        'L5,"I5"x,nv\n'
+        "L6,I6,nv\n"
+    )
+    rows = read(tmp_path, text)
+    assert rows[1:5] == [
+        Malformed("I2", "line 4: 4 fields, 3 expected"),
+        Malformed(None, "line 5: 1 fields, 3 expected"),
+        Malformed(None, "line 8: no image_id"),
+        Malformed(None, "line 9: text follows a closing quote (',' expected after '\"')"),
+    ]
+    assert [row["image_id"] for row in (rows[0], rows[5])] == ["I1", "I6"]
+
+
+@pytest.mark.parametrize("rest", ['L2,"I2,nv\nL3,I3,nv\n', 'L2,"' + "x" * 200_000])
+def test_a_quote_that_is_never_closed_is_an_error_with_its_line(tmp_path: Path, rest: str) -> None:
+    with pytest.raises(MetadataError, match=r"metadata\.csv: line 3: .*quote missing"):
+        read(tmp_path, "lesion_id,image_id,dx\nL1,I1,nv\n" + rest)
+
+
+def test_bytes_that_are_not_utf_8_are_encoded_as_in_names_of_files(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, b"lesion_id,image_id,dx\nL\0,caf\xe9,nv\n")
+    assert (row["image_id"], row["lesion_id"]) == ("caf%E9", "L\0")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "isic_id,dx\nISIC_1,nv\n", "a;b\n1;2\n"])
+def test_a_file_of_no_known_format_is_told_the_known_ones(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MetadataError) as error:
+        check_metadata_file(written(tmp_path, text))
+    told = str(error.value)
+    if not text.strip():
+        assert "the file is empty" in told
+        return
+    for name in ("HAM10000 (lesion_id, image_id, dx)", "ISIC archive export", "ISIC 2018"):
+        assert name in told
+
+
+def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
+    assert read(tmp_path, KAGGLE) == []
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    for header in ("lesion_id,image_id,dx,DX", "lesion_id,image_id,dx,age,age"):
+        with pytest.raises(MetadataError, match=r"has the column (dx|age) more than once"):
+            read(tmp_path, f"{header}\nL1,I1,nv,mel\n")
+    assert read(tmp_path, "lesion_id,image_id,dx,note,note\nL1,I1,nv,a,b\n")[0]["dx"] == "nv"
+
+
+def test_an_encoding_that_is_not_known_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MetadataError, match="is not UTF-8"):
+        read(tmp_path, KAGGLE.encode("utf-16-le"))
+
+
+def test_isic_2018_s_ground_truth_has_a_column_a_class(tmp_path: Path) -> None:
+    header = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n"
+    rows = "I1,0.0,1.0,0.0,0.0,0.0,0.0,0.0\nI2,0,0,0,1,0,0,0\nI3,0,0,0,0,0,0,0\nI4,1,1,0,0,0,0,0\n"
+    found = read(tmp_path, header + rows)
+    assert [(row["image_id"], row["dx"]) for row in found] == [
+        *(("I1", "nv"), ("I2", "akiec"), ("I3", None), ("I4", None)),
+    ]
+    assert found[0]["lesion_id"] is None
+
+
+def test_the_isic_archive_s_export(tmp_path: Path) -> None:
+    text = (
+        "isic_id,age_approx,anatom_site_general,diagnosis_1,diagnosis_2,diagnosis_3,"
+        "diagnosis_confirm_type,lesion_id,sex\n"
+        'I1,45,head/neck,Malignant,Malignant melanocytic proliferations (Melanoma),"Melanoma, NOS",'
+        "histopathology,IL_1,male\n"
+        "I2,,,Benign,benign soft tissue proliferations - vascular,,,IL_2,\n"
+        "I3,30,,Malignant,Malignant something,Merkel cell carcinoma,,IL_3,\n"
+        "I4,30,,BENIGN,x, nevus ,HISTOPATHOLOGY,IL_4,\n"
+    )
+    found = read(tmp_path, text)
+    assert [row["dx"] for row in found] == ["mel", "vasc", "Merkel cell carcinoma", "nv"]
+    first = found[0]
+    assert (first["lesion_id"], first["age"], first["sex"]) == ("IL_1", 45.0, "male")
+    assert (first["localization"], first["dx_type"]) == ("head/neck", "histo")
+    assert found[3]["dx_type"] == "histo"
+
+
+def test_the_isic_archive_and_ham10000_agree(ham10000: Path) -> None:
+    """Real rows: the same images in both formats have the same diagnosis and dx_type."""
+    theirs, ours = (
+        by_id(ham10000 / name)
+        for name in ("isic_archive_export_sample.csv", "HAM10000_metadata.csv")
+    )
+    assert len(theirs) == 299
+    assert {image_id: ours[image_id] for image_id in theirs} == theirs
+
+
+def test_dataverse_s_form_of_ham10000(ham10000: Path) -> None:
+    rows: list[Any] = list(read_rows(str(ham10000 / "HAM10000_metadata_dataverse.tab.csv")))
+    assert len(rows) == 10_015
+    assert sum(row["age"] is None for row in rows) == 57
+    assert all(row["dataset"] for row in rows)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.csv")  # reading it would wait for ever
+    for path in ("nowhere.csv", str(tmp_path), str(tmp_path / "fifo.csv")):
+        with pytest.raises(MetadataError, match=f"{path}: can't be read"):
+            check_metadata_file(path)
+    with pytest.raises(MetadataError, match=r"archive\.metadata is empty"):
+        check_metadata_file("")
+
+
+def by_id(file: Path) -> dict[str, tuple[str, str]]:
+    rows: list[Any] = list(read_rows(str(file)))
+    return {row["image_id"]: (row["dx"], row["dx_type"]) for row in rows}

@@ -1,0 +1,110 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from skinclf.config.loader import Option, load_config, to_toml
+from skinclf.config.schema import Config
+from skinclf.errors import ConfigError
+from tests.conftest import REPOSITORY
+
+CONF = REPOSITORY / "conf"
+
+
+def message_of(file: str | None, *assignments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, assignments)
+    return str(caught.value)
+
+
+def test_default_toml_shows_every_setting_with_its_default() -> None:
+    assert tomllib.loads((CONF / "default.toml").read_text()) == Config().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.toml")), ids=lambda file: file.name)
+def test_every_shipped_config_is_valid(file: Path) -> None:
+    load_config(str(file))
+
+
+def test_assignments_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[train]\nepochs = 3\nseed = 4\n")
+    config = load_config(str(file), ["train.epochs=7", "dataset.path=/a b"])
+    assert (config.train.epochs, config.train.seed, config.dataset.path) == (7, 4, "/a b")
+
+
+def test_where_a_training_runs_is_no_part_of_what_it_learns() -> None:
+    """A cluster that has lost a machine for good resumes with fewer slots."""
+    here, there = Config(), load_config(None, ["train.slots=4", "train.local_mode=false"])
+    assert here.learned == there.learned
+    assert load_config(None, ["train.threads_per_slot=1"]).learned == here.learned
+    assert load_config(None, ["train.dropout=0.4"]).learned != here.learned
+
+
+def test_one_path_may_stand_without_brackets() -> None:
+    assert load_config(None, ["archive.paths=a.zip"]).archive.paths == ("a.zip",)
+    assert load_config(None, ['archive.paths=["a", "b"]']).archive.paths == ("a", "b")
+
+
+def test_spark_properties_keep_their_dots() -> None:
+    config = load_config(None, ["spark.conf.spark.local.dir=/scratch"])
+    assert config.spark.conf == {"spark.local.dir": "/scratch"}
+
+
+def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path) -> None:
+    config = load_config(None, ["train.epochs=3", "spark.conf.spark.a=1", "spark.conf.my.token=x"])
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(config))
+    assert "token" not in file.read_text()
+    again = load_config(str(file))
+    assert again.train == config.train
+    assert again.spark.conf == {"spark.a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "parts"),
+    [
+        ("train.epoch=3", ["train.epoch:", "no such setting", "did you mean epochs?"]),
+        ("trian.epochs=3", ["trian:", "did you mean train?"]),
+        ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
+        ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
+        ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
+        ("spark.master=bogus", ["spark.master:", "spark://HOST:PORT", "'bogus'"]),
+        ("train.epochs=0", ["train.epochs:", "greater than 0"]),
+        ("archive.max_decode_seconds=1e300", ["archive.max_decode_seconds:", "86400"]),
+        ("archive.max_pixels=1000000000", ["archive.max_pixels:", "178956970"]),
+        ("score.limit=3000000000", ["score.limit:", "less than 2147483648"]),
+        ("evaluate.name=..", ["evaluate.name:", "pattern"]),
+        ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
+        ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),
+        ("train.slots=2", ["train:", "local_mode = false"]),
+        ("epochs=3", ["section.key=value"]),
+        ("train=3", ["section.key=value"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: list[str]) -> None:
+    message = message_of(None, assignment)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_an_option_that_is_wrong_is_blamed_itself() -> None:
+    with pytest.raises(ConfigError, match=r"^--limit: input should be a valid integer"):
+        load_config(None, ["score.flips=true"], [Option("--limit", "score.limit", "many")])
+    with pytest.raises(ConfigError, match=r"^--set score\.flips: input should be a valid bool"):
+        load_config(None, ["score.flips=perhaps"], [Option("--limit", "score.limit", 3)])
+
+
+def test_a_value_where_a_section_is_due_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("train = 3\n")
+    assert "train = 3, but train is a section: [train]" in message_of(str(file), "train.epochs=3")
+    assert "mine.toml: train: input should be" in message_of(str(file))
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    assert "nowhere.toml" in message_of("nowhere.toml")
+    file = tmp_path / "broken.toml"
+    file.write_text("[train\n")
+    assert "broken.toml: not valid TOML" in message_of(str(file))

@@ -1,0 +1,150 @@
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pyspark.sql import SparkSession
+
+from bench.shards import dataset_of
+from skinclf.config.schema import SuperviseConfig, TrainConfig
+from skinclf.distributed import preflight as module
+from skinclf.distributed.preflight import Check, check_fit, preflight
+from skinclf.errors import PreflightError
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.system.machine import versions
+
+TWO = TrainConfig(slots=2, local_mode=False, global_batch=32)
+HURRY = SuperviseConfig(slots_seconds=1)
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_a_healthy_cluster_passes_and_nothing_is_left_behind(
+    spark: SparkSession, road: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    checks = preflight(spark, Dataset.read(str(road / "dataset")), str(run), TWO, HURRY)
+    check_fit(checks)
+    found = by_name(checks)
+    assert found.keys() == {
+        *("dynamic allocation", "encryption", "slots", "versions", "run folder", "dataset"),
+        *("worker ports", "memory", "processors"),
+    }
+    assert "2 workers reach each other" in found["worker ports"].found
+    assert not run.exists()
+
+
+class NoSpark:
+    """What local mode asks of a session: its settings."""
+
+    sparkContext = SimpleNamespace(getConf=dict)  # noqa: N815
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_training_that_begins_during_the_probe_keeps_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    run = tmp_path / "run"
+    history = run / "preflight" / "history.jsonl"  # a name that the probe once took for its own
+    if there:
+        run.mkdir()
+
+    def begin(*_: object) -> None:
+        history.parent.mkdir(parents=True, exist_ok=True)
+        history.write_text("epoch 1")
+
+    monkeypatch.setattr(module, "_of_reports", begin_then(module._of_reports, begin))
+    config, limits = TrainConfig(), SuperviseConfig()
+    dataset = dataset_of([], str(tmp_path))
+    checks = preflight(NoSpark(), dataset, str(run), config, limits)  # type: ignore[arg-type]
+    assert by_name(checks)["run folder"].passed
+    assert history.read_text() == "epoch 1"
+    assert [path.name for path in tmp_path.glob("**/*preflight-*")] == []
+
+
+def begin_then(check: Callable[..., list[Check]], begin: Callable[..., None]) -> object:
+    def both(*arguments: object) -> list[Check]:
+        begin()
+        return check(*arguments)
+
+    return both
+
+
+def test_too_few_slots_are_told_with_their_numbers(
+    spark: SparkSession, road: Path, tmp_path: Path
+) -> None:
+    dataset = Dataset.read(str(road / "dataset"))
+    config = TWO.model_copy(update={"slots": 4})
+    checks = preflight(spark, dataset, str(tmp_path), config, HURRY)
+    with pytest.raises(PreflightError, match="4 slots are needed at once and the cluster has 2"):
+        check_fit(checks)
+
+
+def test_another_environment_on_the_executors_is_told_by_package(
+    spark: SparkSession, road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = versions()
+    monkeypatch.setattr(module, "versions", lambda: ours | {"keras": "9.9"})
+    checks = preflight(spark, Dataset.read(str(road / "dataset")), str(tmp_path), TWO, HURRY)
+    told = by_name(checks)["versions"]
+    assert not told.passed
+    assert f"keras {ours['keras']} on " in told.found
+    assert "9.9 on the driver" in told.found
+
+
+def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
+    spark: SparkSession, road: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    dataset = Dataset.read(str(road / "dataset"))
+    report = module._report(str(blocked / "run"), str(tmp_path / "elsewhere"), 0, [])
+    checks = by_name(module._of_reports([report], dataset, str(blocked / "run"), TWO))
+    assert "Not a directory" in checks["run folder"].found
+    assert "not seen by" in checks["dataset"].found
+    with pytest.raises(PreflightError, match="storage that driver and executors share"):
+        check_fit(list(checks.values()))
+
+
+def test_ports_that_are_closed_and_memory_that_is_short_are_told(
+    road: Path, tmp_path: Path
+) -> None:
+    """Port 1 of this machine: nobody listens there."""
+    dataset = Dataset.read(str(road / "dataset"))
+    report = module._report(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"]) | {"free_mb": 2000}
+    checks = by_name(module._of_reports([report, report], dataset, str(tmp_path), TWO))
+    assert "can't connect to 127.0.0.1:1" in checks["worker ports"].found
+    assert "1,000 MB a slot, 1,3" in checks["memory"].found
+    assert not checks["memory"].passed
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "hint"),
+    [
+        ("bfloat16", False, 'train.precision = "float32" would be faster'),
+        ("float32", True, 'train.precision = "bfloat16" would be faster'),
+        ("float32", False, ""),
+        ("float64", True, ""),  # asked for exactness, not for speed
+    ],
+)
+def test_what_the_processors_compute_faster_is_hinted_at(
+    road: Path, tmp_path: Path, precision: str, able: bool, hint: str
+) -> None:
+    dataset = Dataset.read(str(road / "dataset"))
+    report = module._report(str(tmp_path), dataset.path, 0, []) | {"bfloat16": able}
+    config = TWO.model_copy(update={"precision": precision})
+    told = by_name(module._of_reports([report], dataset, "", config))["processors"]
+    assert (told.passed, told.hint) == (True, hint)
+
+
+def test_dynamic_allocation_and_tls_are_told(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = spark.sparkContext.getConf()
+    conf.set("spark.dynamicAllocation.enabled", "true").set("spark.ssl.enabled", "true")
+    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _self: conf)
+    assert [check.passed for check in module._of_settings(spark)] == [False, False]
+    conf.set("tensorflow.spark.distributor.ignoreSsl", "true")
+    assert by_name(module._of_settings(spark))["encryption"].passed

@@ -1,0 +1,199 @@
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.shards import dataset_of
+from skinclf.config.schema import Config, SuperviseConfig, TrainConfig
+from skinclf.distributed import supervisor as launch
+from skinclf.distributed.supervisor import Supervisor, last_checkpoint, lost_by
+from skinclf.errors import RunError, StorageUnavailable, TrainingError, WorkersLost
+from skinclf.storage.attempt import WorkerError, current_attempt
+from skinclf.storage.checkpoint_folder import CheckpointFolder
+from skinclf.training.checkpoints import Position, take_checkpoint
+
+FAILED = "Job aborted due to stage failure: Could not recover from a failed barrier ResultStage."
+KEEP_ALL = TrainConfig(keep_checkpoints=100)
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (
+            f"{FAILED}\norg.apache.spark.SparkException: Python worker exited unexpectedly "
+            "(crashed). Consider setting 'spark.python.worker.faulthandler.enabled'",
+            "Python worker exited unexpectedly (crashed)",
+        ),
+        (
+            f"{FAILED}\ntensorflow.python.framework.errors_impl.UnavailableError: peer is gone",
+            "tensorflow.python.framework.errors_impl.UnavailableError: peer is gone",
+        ),
+        (
+            "An error occurred while calling o1.count.\n: org.apache.spark.SparkException: Job "
+            "aborted due to stage failure: Lost task: Python worker exited unexpectedly (crashed)\n"
+            "Caused by: org.apache.spark.SparkException: Python worker exited unexpectedly "
+            "(crashed)",
+            "Python worker exited unexpectedly (crashed)",
+        ),
+        ("something that nobody has seen", "something that nobody has seen"),
+    ],
+)
+def test_what_no_worker_reports_as_final_is_tried_again(message: str, cause: str) -> None:
+    """The messages are Spark's own, shortened."""
+    for reported in ([], [WorkerError("UnavailableError", "peer is gone", retryable=True)]):
+        error = lost_by(reported, message)
+        assert (type(error), str(error)) == (WorkersLost, cause)
+
+
+def test_what_a_worker_reports_as_final_is_not_tried_again() -> None:
+    reported = [
+        WorkerError("UnavailableError", "peer is gone", retryable=True),
+        WorkerError("ImportError", "no keras", retryable=False),
+    ]
+    error = lost_by(reported, "Python worker exited unexpectedly (crashed)")
+    assert (type(error), str(error)) == (TrainingError, "ImportError: no keras")
+
+
+def checkpoint(epochs: int) -> bytes:
+    history = [{"epoch": float(n)} for n in range(1, epochs + 1)]
+    model = SimpleNamespace(get_weights=lambda: [np.arange(1000.0)])
+    optimizer = SimpleNamespace(variables=[])
+    return take_checkpoint(Position(history, 0, [], 1.0), model, optimizer)  # type: ignore[arg-type]
+
+
+def write_epoch(run: str, epochs: int) -> None:
+    history = [{"epoch": float(n)} for n in range(1, epochs + 1)]
+    CheckpointFolder(run, current_attempt(run)).write(checkpoint(epochs), history, 0, KEEP_ALL)
+
+
+class Rehearsal(Supervisor):
+    """A supervisor whose attempts are `play`: what happens in each, by its number from 0."""
+
+    def __init__(
+        self,
+        run: Path,
+        play: Callable[[int], None],
+        train: TrainConfig | None = None,
+        **limits: Any,
+    ) -> None:
+        config = Config(train=train or TrainConfig(), supervise=SuperviseConfig(**limits))
+        self.cancelled = threading.Event()
+        context = SimpleNamespace(cancelJobGroup=lambda _group: self.cancelled.set())
+        spark: Any = SimpleNamespace(sparkContext=context)
+        super().__init__(spark, dataset_of([], ""), str(run), config)
+        self.play = play
+        self.attempts: list[launch.Attempt] = []
+
+    def _launch(self, attempt: launch.Attempt) -> None:
+        self.attempts.append(attempt)
+        self.play(len(self.attempts) - 1)
+
+
+def nothing(_attempt: int) -> None:
+    pass
+
+
+def test_restarts_count_anew_after_a_newer_checkpoint(tmp_path: Path) -> None:
+    """Four preemptions in a week, each after an epoch, end no healthy job."""
+
+    def preempted(attempt: int) -> None:
+        if attempt < 5:
+            write_epoch(str(tmp_path), attempt + 1)
+            raise WorkersLost("preempted")
+
+    supervisor = Rehearsal(tmp_path, preempted, max_restarts=1)
+    supervisor.train()
+    assert [attempt.resume[:10] for attempt in supervisor.attempts] == [
+        "",
+        *(f"epoch-000{epoch}" for epoch in range(1, 6)),
+    ]
+
+
+def test_restarts_from_one_checkpoint_are_bounded(tmp_path: Path) -> None:
+    def lost(_attempt: int) -> None:
+        raise WorkersLost("machine is gone")
+
+    supervisor = Rehearsal(tmp_path, lost, max_restarts=2)
+    with pytest.raises(TrainingError, match=r"interrupted 3 times.*machine is gone"):
+        supervisor.train()
+    names = [attempt.name for attempt in supervisor.attempts]
+    assert len(set(names)) == 3
+    assert all(len(name) == 32 for name in names)  # a uuid: containers share hosts' and pids' names
+
+
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for epochs in (1, 2):
+        write_epoch(str(tmp_path), epochs)
+    assert str(last_checkpoint(str(tmp_path))) == "epoch-0002.npz"
+    newest = tmp_path / "checkpoints" / "epoch-0002.npz"
+    newest.write_bytes(newest.read_bytes()[:-500])
+    with caplog.at_level(logging.WARNING):
+        assert str(last_checkpoint(str(tmp_path))) == "epoch-0001.npz"
+    assert "epoch-0002.npz is no whole checkpoint" in caplog.text
+
+
+def test_a_checkpoint_of_another_version_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("skinclf.training.checkpoints.FORMAT", 2)
+        write_epoch(str(tmp_path), 1)
+    supervisor = Rehearsal(tmp_path, nothing)
+    with pytest.raises(RunError, match=r"epoch-0001\.npz is a checkpoint of format 2.*Train anew"):
+        supervisor.train()
+
+
+def test_what_a_killed_writer_left_is_cleared_by_the_next_attempt(tmp_path: Path) -> None:
+    left = [tmp_path / name for name in ("model.keras", "checkpoints/epoch-0001-a.npz")]
+    left = [path.with_name(f"{path.name}.tmp-{'0' * 32}") for path in left]
+    kept = [tmp_path / "notes.tmp-old", tmp_path / "checkpoints" / "epoch-0001.npz.tmp-12"]
+    for path in (*left, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    Rehearsal(tmp_path, nothing).train()
+    assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]
+
+
+def test_a_cancelled_training_is_not_started_again(tmp_path: Path) -> None:
+    def cancelled(_attempt: int) -> None:
+        supervisor.cancel()
+        raise WorkersLost("the job group was cancelled")
+
+    supervisor = Rehearsal(tmp_path, cancelled)
+    with pytest.raises(TrainingError, match="cancelled"):
+        supervisor.train()
+    assert len(supervisor.attempts) == 1
+
+
+def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*_: object) -> None:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(launch, "read_beat", stale)
+    monkeypatch.setattr(launch, "wait_for_slots", lambda *_: None)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(launch, "LONG_PAUSES", ())
+
+    def unwatched(_attempt: int) -> None:
+        supervisor.cancelled.wait()
+        raise WorkersLost("the job group was cancelled")
+
+    two = TrainConfig(slots=2, local_mode=False, global_batch=32)
+    supervisor = Rehearsal(tmp_path, unwatched, two)
+    with pytest.raises(StorageUnavailable, match="Stale file handle"):
+        supervisor.train()
+    assert len(supervisor.attempts) == 1
+
+
+def test_two_trainings_have_job_groups_of_their_own(tmp_path: Path) -> None:
+    one, other = (Rehearsal(tmp_path, nothing) for _ in range(2))
+    assert one._group != other._group

@@ -1,0 +1,22 @@
+import pytest
+from pyspark.sql import SparkSession
+
+from skinclf.errors import CheckError
+from skinclf.spark.dataset import check_lesions_apart, check_nothing_lost
+
+
+def test_a_lesion_in_two_splits_is_named(spark: SparkSession) -> None:
+    rows = [("HAM_1", "train"), ("HAM_1", "train"), ("HAM_2", "train"), ("HAM_2", "test")]
+    with pytest.raises(CheckError, match="more than one split: HAM_2 "):
+        check_lesions_apart(spark.createDataFrame(rows, "lesion_id string, split string"))
+
+
+def test_lesions_apart_and_images_without_lesion_pass(spark: SparkSession) -> None:
+    rows = [("HAM_1", "train"), ("HAM_2", "test"), (None, "train"), (None, "test")]
+    check_lesions_apart(spark.createDataFrame(rows, "lesion_id string, split string"))
+
+
+def test_a_lost_row_is_counted() -> None:
+    check_nothing_lost("dataset", 10, 8, {"empty": 2})
+    with pytest.raises(CheckError, match=r"10 inputs but 7 tensors \+ 2 rejects = 9"):
+        check_nothing_lost("dataset", 10, 7, {"empty": 2})

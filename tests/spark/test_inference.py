@@ -1,0 +1,98 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from skinclf.config.schema import ArchiveConfig
+from skinclf.spark.inference import with_scores
+from skinclf.spec.image import decode_rgb
+from skinclf.spec.tables import PROBABILITIES
+from skinclf.training.predictor import Predictor
+from tests.conftest import REPOSITORY, jpeg
+
+FILES = [jpeg((n * 40, 90, 100)) for n in range(5)]
+
+
+def probabilities(frame: DataFrame) -> dict[int, list[float]]:
+    return {row["id"]: [row[name] for name in PROBABILITIES.names] for row in frame.collect()}
+
+
+@pytest.fixture(scope="module")
+def predictor(trained: Path) -> Predictor:
+    return Predictor.of_run(str(trained / "run"))
+
+
+@pytest.fixture(scope="module")
+def expected(predictor: Predictor) -> np.ndarray:
+    pixels = np.stack([decode_rgb(file, max_pixels=10**6) for file in FILES])
+    return predictor.load(threads=0)(pixels)
+
+
+def test_bytes_in_any_frame_get_scores_or_a_reason_and_every_row_stays(
+    spark: SparkSession, predictor: Predictor, expected: np.ndarray
+) -> None:
+    rows = [*enumerate(FILES), (5, b"no image"), (6, None)]
+    frame = with_scores(spark.createDataFrame(rows, "id int, content binary"), predictor).cache()
+    found = probabilities(frame)
+    assert len(found) == 7
+    for number in range(5):
+        assert found[number] == pytest.approx(expected[number], abs=1e-5)
+    assert found[5] == found[6] == [None] * 7
+    reasons = {row["id"]: row["reject"] for row in frame.collect()}
+    assert reasons[5].startswith("unreadable")
+    assert reasons[6].startswith("empty")
+    assert reasons[0] is None
+    assert frame.where("predicted IS NULL").count() == 2
+
+
+def test_the_caller_s_limits_hold(spark: SparkSession, predictor: Predictor) -> None:
+    frame = spark.createDataFrame([*enumerate(FILES)], "id int, content binary")
+    scored = with_scores(frame, predictor, limits=ArchiveConfig(max_pixels=100)).collect()
+    assert {row["reject"].partition(":")[0] for row in scored} == {"too_large"}
+
+
+def test_a_run_is_found_from_any_folder(
+    predictor: Predictor, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    assert Predictor.of_run("run") == predictor  # a task runs in a folder of its own
+
+
+def test_structs_and_tensors_are_images_too(
+    spark: SparkSession, predictor: Predictor, expected: np.ndarray
+) -> None:
+    structs = [(n, {"bytes": file, "path": f"{n}.jpg"}) for n, file in enumerate(FILES)]
+    frame = spark.createDataFrame(structs, "id int, image struct<bytes: binary, path: string>")
+    scored = with_scores(frame, predictor, "image", batch_images=2)
+    tensors = [(n, decode_rgb(file, max_pixels=10**6).tobytes()) for n, file in enumerate(FILES)]
+    frame = spark.createDataFrame([*tensors, (5, b"short")], "id int, pixels binary")
+    by_pixels = probabilities(with_scores(frame, predictor, "pixels"))
+    assert by_pixels.pop(5) == [None] * 7
+    for found in (probabilities(scored), by_pixels):
+        for number in range(5):
+            assert found[number] == pytest.approx(expected[number], abs=1e-5)
+
+
+def test_bfloat16_gives_all_but_the_same_probabilities(
+    predictor: Predictor, expected: np.ndarray
+) -> None:
+    rough = Predictor(predictor.run, predictor.digest, "bfloat16").load(threads=0)
+    pixels = np.stack([decode_rgb(file, max_pixels=10**6) for file in FILES])
+    found = rough(pixels)
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 0.03
+    assert not np.array_equal(found, expected)
+
+
+def test_the_readme_s_example_runs(
+    spark: SparkSession, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    for n, file in enumerate(FILES):
+        (tmp_path / f"{n}.jpg").write_bytes(file)
+    example = example.replace("photographs/", str(tmp_path))
+    example = example.replace("runs/first", str(trained / "run")).replace("'mel'", "'nv'")
+    exec(example, {"spark": spark})
+    assert "probability_mel" in capsys.readouterr().out

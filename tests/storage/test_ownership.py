@@ -1,0 +1,138 @@
+"""Who may write to an output folder; time passes only on the clock that is handed in."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from skinclf.errors import OwnershipLost, UsageError
+from skinclf.storage import ownership
+from skinclf.storage.ownership import Owner, owned, process_name
+
+
+class Clock:
+    """Seconds that pass while somebody waits, and what happens meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.now = 1_000_000.0
+        self._meanwhile = meanwhile
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self._meanwhile()
+
+
+def own(
+    folder: Path, clock: Clock, cancel: Callable[[], None] = pytest.fail
+) -> AbstractContextManager[None]:
+    return owned(str(folder), "prepare", cancel, now=lambda: clock.now, wait=clock.wait)
+
+
+def record(folder: Path, **changes: object) -> None:
+    """The record of an owner on another machine, renewed at the clock's start."""
+    owner = Owner("t", "score", "node-3", 4711, "", "2026-11-01T12:04:00+00:00", 1_000_000.0)
+    (folder / "owner.json").write_text(json.dumps(owner._asdict() | changes))
+
+
+def test_an_owned_folder_is_refused_at_once_with_its_owner(tmp_path: Path) -> None:
+    with own(tmp_path, Clock()):
+        clock = Clock()
+        with (
+            pytest.raises(
+                UsageError, match=r"a job \(prepare\) on host .*, process \d+, has owned"
+            ),
+            own(tmp_path, clock),
+        ):
+            pass
+        assert clock.now == 1_000_000.0  # at once
+    assert list(tmp_path.iterdir()) == []
+    with own(tmp_path, Clock()):
+        pass
+
+
+def test_a_killed_process_of_this_machine_leaves_a_folder_that_is_free(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom skinclf.storage.ownership import owned\n"
+        "with owned(sys.argv[1], 'train', None):\n    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert (tmp_path / "owner.json").exists()
+    clock = Clock()
+    with own(tmp_path, clock):
+        assert clock.now < 1_000_001
+
+
+def test_an_owner_on_another_machine_is_known_by_its_renewals(tmp_path: Path) -> None:
+    record(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"host node-3, process 4711, has owned .* since 2026-11-01"
+    ):
+        own(tmp_path, Clock()).__enter__()
+
+    renewed = iter(range(100))
+    late = Clock(lambda: record(tmp_path, renewed=float(next(renewed))))
+    late.now += 3600  # the clocks differ by an hour: renewed means alive
+    with pytest.raises(UsageError, match="node-3"):
+        own(tmp_path, late).__enter__()
+
+    gone = Clock()
+    gone.now += 3600
+    with own(tmp_path, gone):  # nothing was renewed for half a minute
+        assert gone.now > 1_003_600 + 29
+
+
+def test_of_two_that_begin_at_once_one_gets_the_folder(tmp_path: Path) -> None:
+    clock = Clock(lambda: record(tmp_path))  # another writes its record after ours
+    with pytest.raises(UsageError, match="node-3"):
+        own(tmp_path, clock).__enter__()
+    assert json.loads((tmp_path / "owner.json").read_text())["host"] == "node-3"
+
+
+def test_a_job_whose_folder_was_taken_is_ended_and_leaves_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "RENEW_SECONDS", 0.01)
+    cancelled = threading.Event()
+    job = own(tmp_path, Clock(), cancelled.set)
+    job.__enter__()
+    record(tmp_path)
+    assert cancelled.wait(60)
+    with pytest.raises(OwnershipLost, match="another job has taken this folder"):
+        job.__exit__(None, None, None)
+    assert json.loads((tmp_path / "owner.json").read_text())["host"] == "node-3"
+
+
+def test_a_record_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "RENEW_SECONDS", 0.01)
+    clock, seen = Clock(), threading.Event()
+
+    def now() -> float:
+        seen.set()
+        clock.now += 1
+        return clock.now
+
+    with owned(str(tmp_path), "score", pytest.fail, now=now, wait=clock.wait):
+        first = json.loads((tmp_path / "owner.json").read_text())["renewed"]
+        seen.clear()
+        assert seen.wait(60)
+    assert clock.now > first
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"token": 1}', "[]"])
+def test_a_record_that_says_nothing_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "owner.json").write_text(text)
+    with own(tmp_path, Clock()):
+        pass
+
+
+def test_a_process_has_a_name_of_its_own() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        name = process_name(child.pid)
+        child.kill()
+    assert len(name.split()) == 4
+    assert process_name(child.pid) != name

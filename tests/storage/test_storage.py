@@ -1,0 +1,142 @@
+"""Folders on S3: a real S3 server in this process, read and written through pyarrow."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow import fs
+from rich.console import Console
+
+from skinclf.config.schema import TrainConfig
+from skinclf.errors import UsageError
+from skinclf.stages.train import train
+from skinclf.storage import files as storage
+from skinclf.storage.attempt import begin_attempt
+from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.files import (
+    delete,
+    exists,
+    hadoop_path,
+    join,
+    list_names,
+    locate,
+    read_json,
+    read_text,
+    write_text,
+)
+from skinclf.storage.ownership import RECORD, Owner, check_free
+from tests.conftest import road_config, weights
+
+BUCKET = "s3://photographs"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3 = fs.S3FileSystem(
+            endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
+        )
+        s3.create_dir("photographs")
+        yield BUCKET
+    server.stop()
+
+
+def test_a_file_is_on_the_disk_under_a_random_name_before_it_gets_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash can leave an empty checkpoint; two containers' processes may share an id."""
+    synced: list[Path] = []
+    monkeypatch.setattr(storage, "_sync", lambda path: synced.append(Path(path)))
+    for _ in range(2):
+        write_text(str(tmp_path / "a.npz"), "content")
+    write_text(str(tmp_path / "a.npz"), "content", durable=False)
+    first, folder, second, _ = synced
+    assert folder == tmp_path
+    assert first != second
+    assert all(storage.TEMPORARY.fullmatch(path.name) for path in (first, second))
+    assert list_names(str(tmp_path)) == ["a.npz"]
+
+
+def test_files_are_written_whole_listed_and_deleted(bucket: str) -> None:
+    folder = f"{bucket}/some/run"
+    write_text(join(folder, "a.txt"), "first")
+    write_text(join(folder, "a.txt"), "second")
+    write_text(join(folder, "inner", "b.txt"), "x")
+    assert read_text(join(folder, "a.txt")) == "second"
+    assert list_names(folder) == ["a.txt", "inner"]  # no temporary name is left
+    assert exists(join(folder, "inner"))
+    delete(folder)
+    assert not exists(join(folder, "a.txt"))
+    assert list_names(folder) == []
+    with pytest.raises(FileNotFoundError):
+        read_text(join(folder, "a.txt"))
+
+
+def test_checkpoints_are_kept_and_removed(bucket: str) -> None:
+    run = f"{bucket}/kept"
+    history = [{"epoch": float(n), "val_loss": 1.0 / n} for n in (1, 2, 3)]
+    begin_attempt(run, "one")
+    folder = CheckpointFolder(run, "one")
+    for count in (1, 2, 3):
+        content = str(count).encode()
+        folder.write(content, history[:count], 0, TrainConfig(keep_checkpoints=1))
+    assert [str(name) for name in checkpoint_names(run)] == ["epoch-0003-one.npz"]
+
+
+def test_spark_and_pyarrow_each_have_their_name_for_s3(bucket: str) -> None:
+    assert hadoop_path("s3://b/x") == hadoop_path("s3a://b/x") == "s3a://b/x"
+    assert locate("s3a://photographs/x")[1] == locate("s3://photographs/x")[1] == "photographs/x"
+
+
+def test_an_owner_whose_record_is_just_replaced_is_not_overlooked(bucket: str) -> None:
+    """On storage that has to delete a file before it renames another to its name, such as HDFS."""
+    folder = f"{bucket}/owned"
+    write_text(f"{folder}/tensors/part", "")
+
+    def renewed(_seconds: float) -> None:
+        owner = Owner("t", "prepare", "node-3", 4711, "", "2026-11-01T12:04:00+00:00", 1000.0)
+        write_text(f"{folder}/{RECORD}", json.dumps(owner._asdict()))
+
+    with pytest.raises(UsageError, match="node-3, process 4711"):
+        check_free(folder, now=lambda: 1001.0, wait=renewed)
+
+
+def test_a_json_file_that_is_replaced_while_it_is_read_is_read_again(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat, say: pyarrow asks for the size, then for that many bytes of another file."""
+    path = f"{bucket}/replaced.json"
+    write_text(path, '{"step": 9}')
+    s3, inner = locate(path)
+    with s3.open_input_file(inner) as file:
+        write_text(path, '{"step": 10}')
+        cut = file.read().decode()
+    assert cut == '{"step": 10'
+    answers = [cut, cut, '{"step": 10}']
+    monkeypatch.setattr(storage, "read_text", lambda path: answers.pop(0))
+    assert read_json(path) == {"step": 10}
+
+
+def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
+    bucket: str, trained: Path, tmp_path: Path
+) -> None:
+    """The same model, bit by bit, as from local folders."""
+    s3, _ = locate(bucket)
+    fs.copy_files(str(trained / "dataset"), "photographs/dataset", destination_filesystem=s3)
+    settings = [f"dataset.path={bucket}/dataset", f"run.path={bucket}/runs/first"]
+    train(road_config(trained, *settings), Console(quiet=True))
+    assert Dataset.read(f"{bucket}/runs/first").same_as(Dataset.read(f"{trained}/dataset"))
+    fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=s3)
+    assert np.array_equal(weights(tmp_path / "run"), weights(trained / "run"))
+    assert "not a medical device" in (tmp_path / "run" / "model_card.md").read_text()

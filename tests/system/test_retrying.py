@@ -1,0 +1,39 @@
+from collections.abc import Callable
+
+import pytest
+
+from skinclf.errors import StorageUnavailable
+from skinclf.system.retrying import LONG_PAUSES, retried
+
+
+def failing(times: int) -> Callable[[], str]:
+    errors = iter([OSError(116, "Stale file handle")] * times)
+
+    def read() -> str:
+        for error in errors:
+            raise error
+        return "content"
+
+    return read
+
+
+def test_a_read_that_fails_is_tried_again_after_growing_pauses() -> None:
+    pauses: list[float] = []
+    assert retried(failing(3), "run", pauses.append, LONG_PAUSES) == "content"
+    assert pauses == list(LONG_PAUSES[:3])
+
+
+def test_a_read_that_goes_on_failing_is_an_error_of_the_storage() -> None:
+    pauses: list[float] = []
+    with pytest.raises(StorageUnavailable, match=r"tried 6 times.*Stale file handle"):
+        retried(failing(100), "run", pauses.append, LONG_PAUSES)
+    assert pauses == list(LONG_PAUSES)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "none"), PermissionError(13, "denied")])
+def test_an_error_of_the_file_itself_is_not_tried_again(error: OSError) -> None:
+    def read() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        retried(read, "run", lambda _: pytest.fail("it waits"))

@@ -1,0 +1,34 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench.shards import dataset_of
+from skinclf.spec.tables import PIXEL_BYTES
+from skinclf.storage.dataset_folder import Dataset, TensorFile
+
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> MakeDataset:
+    """Write shards of `rows` training images each, `group_rows` of them in a row group.
+
+    An image's label counts through all shards, and its first byte is the same number.
+    """
+
+    def make(shards: int, rows: int, group_rows: int) -> Dataset:
+        files = []
+        for shard in range(shards):
+            numbers = np.arange(rows) + rows * shard
+            pixels = [bytes([n % 256]) + bytes(PIXEL_BYTES - 1) for n in numbers]
+            table = pa.table({"label": numbers.astype(np.int32), "pixels": pixels})
+            file = tmp_path / f"shard-{shard}.parquet"
+            pq.write_table(table, file, row_group_size=group_rows)
+            files.append(TensorFile(path=file.name, split="train", shard=shard, rows=rows))
+        return dataset_of(files, str(tmp_path))
+
+    return make

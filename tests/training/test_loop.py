@@ -1,0 +1,211 @@
+import inspect
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bench.train import free_ports
+from skinclf.config.schema import ModelConfig, TrainConfig
+from skinclf.errors import TrainingError
+from skinclf.storage.attempt import begin_attempt
+from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
+from skinclf.storage.run_folder import read_history
+from skinclf.training.loop import Job, save, start_of_epoch, train, write_curves
+from skinclf.training.strategy import Place
+from skinclf.training.trainer import (
+    SUMS,
+    make_optimizer,
+    make_trainer,
+    predicted_shares,
+)
+from tests.training.conftest import MakeDataset
+
+WORKER = """
+import json, os, signal, sys
+from skinclf.training import import_tensorflow
+import_tensorflow()
+from skinclf.config.schema import ModelConfig, TrainConfig
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.training.strategy import Place
+from skinclf.training.loop import Job, train
+dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
+config = TrainConfig(
+    precision="float64", dropout=0.5, epochs=2, global_batch=32, shuffle_window=16,
+    checkpoint_minutes=1e-9,
+    augment={"flip": True, "rotate": True, "shift": 0.05, "brightness": 0.1},
+)
+def report(doing, epoch=0, step=0, **_):
+    if f"{epoch}-{step}" == killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+place = Place(int(index), tuple(filter(None, addresses.split(","))), threads=1)
+train(Job(Dataset.read(dataset), run, ModelConfig(), config, place, "test", report), resume)
+"""
+
+
+def run_workers(
+    workers: int, dataset: Path, run: Path, resume: str = "", killed_at: str = ""
+) -> list[int]:
+    """Exit statuses of a float64 training by real workers, each a process, which are all killed
+    when they report the step `killed_at` (EPOCH-STEP).
+    """
+    ports = free_ports(workers) if workers > 1 else []
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    more = [addresses, resume, killed_at]
+    command = [sys.executable, "-c", WORKER, str(dataset), str(run)]
+    processes = [subprocess.Popen([*command, str(n), *more]) for n in range(workers)]
+    return [process.wait(timeout=240) for process in processes]
+
+
+def learned(run: Path) -> tuple[list[float], np.ndarray]:
+    """The losses and the weights of a finished training of two epochs."""
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    with np.load(run / "checkpoints" / "epoch-0002-test.npz") as checkpoint:
+        kept = [checkpoint[name].ravel() for name in sorted(checkpoint) if "model" in name]
+    assert kept[0].dtype == np.float64
+    losses = [row[name] for row in rows for name in ("loss", "val_loss", "balanced_accuracy")]
+    return losses, np.concatenate(kept)
+
+
+@pytest.fixture(scope="module")
+def one_worker(road: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one worker that nothing happened to."""
+    run = tmp_path_factory.mktemp("one")
+    begin_attempt(str(run), "test")
+    assert run_workers(1, road / "dataset", run) == [0]
+    return run
+
+
+def assert_same_but_for_the_order_of_adding(run: Path, alone: Path) -> None:
+    """Sums of gradients are rounded in another order: some 1e-16 of their size, which Adam's
+    division and eight steps make some 1e-10 at most. In float32 the same noise starts at 1e-7,
+    which is why tests in float32 can only ask for 1e-3.
+    """
+    (losses, weights), (their_losses, their_weights) = learned(run), learned(alone)
+    assert losses == pytest.approx(their_losses, rel=1e-9)
+    assert np.abs(weights - their_weights).max() < 1e-8
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("workers", [2, 4])
+def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
+    road: Path, one_worker: Path, tmp_path: Path, workers: int
+) -> None:
+    """In float64, with augmentation and with dropout."""
+    begin_attempt(str(tmp_path), "test")
+    assert run_workers(workers, road / "dataset", tmp_path) == [0] * workers
+    assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
+
+
+@pytest.mark.faults
+def test_a_killed_training_of_two_workers_goes_on_with_one(
+    road: Path, one_worker: Path, tmp_path: Path
+) -> None:
+    """The cluster has lost a machine for good, in the middle of the second epoch."""
+    begin_attempt(str(tmp_path), "test")
+    statuses = run_workers(2, road / "dataset", tmp_path, killed_at="2-3")
+    assert statuses[0] == -signal.SIGKILL
+    assert statuses[1] != 0  # killed, or told by TensorFlow that its peer is
+    reached = checkpoint_names(str(tmp_path))[-1]
+    assert reached.place == (1, 2)
+    assert run_workers(1, road / "dataset", tmp_path, resume=str(reached)) == [0]
+    assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
+
+
+def test_the_private_hooks_of_tensorflow_are_where_they_were() -> None:
+    """make_strategy leans on them; a TensorFlow that moves them has to fail here first."""
+    from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
+    from tensorflow.python.eager import context
+
+    assert callable(context._reset_context)
+    assert callable(context.context_safe)
+    assert isinstance(context.context()._initialized, bool)
+    parameters = inspect.signature(context.Context.configure_coordination_service).parameters
+    assert parameters.keys() >= {
+        *("service_type", "service_leader", "coordinated_jobs"),
+        *("cluster_register_timeout_in_ms", "heartbeat_timeout_in_ms"),
+    }
+    assert CoordinatedJob(name="worker", num_tasks=2).num_tasks == 2
+
+
+def test_a_cosine_schedule_warms_up_and_ends_at_nothing() -> None:
+    config = TrainConfig(epochs=10, schedule="cosine", warmup_epochs=2, learning_rate=0.01)
+    rate = make_optimizer(config, steps=5)._learning_rate
+    rates = [float(rate(step)) for step in (0, 5, 10, 30, 50)]
+    assert rates == pytest.approx([0, 0.005, 0.01, 0.005, 0], abs=1e-7)
+    plain = make_optimizer(TrainConfig(epochs=10, schedule="cosine", learning_rate=0.01), 5)
+    assert float(plain._learning_rate(0)) == pytest.approx(0.01)
+
+
+def test_adamw_leaves_biases_and_normalisation_alone() -> None:
+    optimizer = make_optimizer(TrainConfig(optimizer="adamw", weight_decay=0.1), steps=5)
+    layers = [keras.layers.Dense(8, name="dense"), keras.layers.GroupNormalization(8)]
+    for layer in layers:
+        layer.build((None, 8))
+    variables = [variable for layer in layers for variable in layer.trainable_variables]
+    optimizer.build(variables)
+    assert isinstance(optimizer, keras.optimizers.AdamW)
+    assert [variable.name for variable in variables] == ["kernel", "bias", "gamma", "beta"]
+    decayed = [optimizer._use_weight_decay(variable) for variable in variables]
+    assert decayed == [True, False, False, False]
+
+
+@pytest.fixture
+def job(make_dataset: MakeDataset, tmp_path: Path) -> Job:
+    """An epoch of two steps, for this process alone."""
+    dataset = make_dataset(shards=1, rows=8, group_rows=8)
+    labels = np.arange(8) % 7
+    file = Path(dataset.path) / "shard-0.parquet"
+    pq.write_table(pq.read_table(file).set_column(0, "label", [labels.astype(np.int32)]), file)
+    config = TrainConfig(epochs=1, global_batch=4)
+    run = str(tmp_path / "run")
+    begin_attempt(run, "test")
+    return Job(dataset, run, ModelConfig(name="compact"), config, Place(), "test")
+
+
+def test_a_training_leaves_nothing_in_the_temporary_folder(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    train(job, "")
+    assert (Path(job.run) / "model.keras").exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_shares_predicted_on_validation_stand_in_the_history() -> None:
+    sums = np.zeros(SUMS.shape[0])
+    sums[3] = 4
+    confusion = sums[4:].reshape(7, 7)  # rows the truth, columns the prediction
+    confusion[5, 5], confusion[5, 4] = 1, 3
+    shares = predicted_shares(sums)
+    assert (shares["predicted_mel"], shares["predicted_nv"]) == (0.75, 0.25)
+    assert sum(shares.values()) == 1
+    assert predicted_shares(np.zeros(SUMS.shape[0])) == {}
+
+
+def test_an_attempt_that_is_no_longer_the_current_one_leaves_the_history_alone(job: Job) -> None:
+    history = [{"epoch": float(n), "loss": 1.0} for n in range(1, 7)]
+    write_curves(job, history)
+    begin_attempt(job.run, "other")
+    with pytest.raises(TrainingError, match="another attempt"):
+        write_curves(job, history[:4])
+    assert len(read_history(job.run)) == 6
+
+
+def test_weights_that_are_no_numbers_reach_no_checkpoint(job: Job) -> None:
+    """After an epoch's last update no loss of another step would tell."""
+    trainer = make_trainer(job.model, job.config, job.place, job.dataset)
+    folder = CheckpointFolder(job.run, job.attempt)
+    weights = trainer.model.get_weights()
+    trainer.model.set_weights([weights[0] * np.nan, *weights[1:]])
+    with pytest.raises(TrainingError, match="epoch 1, step 0: a weight is no longer a finite"):
+        save(trainer, job, folder, start_of_epoch([{"epoch": 1.0}]))
+    assert checkpoint_names(job.run) == []

@@ -1,0 +1,57 @@
+import keras
+import numpy as np
+import pytest
+
+from skinclf.config.schema import ModelConfig
+from skinclf.reporting.model_card import NETWORKS
+from skinclf.training.models import PARAMETERS, build_network
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    return build_network(ModelConfig(), dropout=0.5)
+
+
+def test_the_summary_shows_the_paper_s_788_551_parameters(network: keras.Model) -> None:
+    lines: list[str] = []
+    network.summary(print_fn=lambda line, **_: lines.append(line))
+    assert "788,551" in "\n".join(lines)
+    assert network.count_params() == PARAMETERS
+
+
+def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Model) -> None:
+    rows = [(layer.output.shape[1:], layer.count_params()) for layer in network.layers[1:]]
+    assert rows == [
+        ((75, 100, 3), 0),
+        ((73, 98, 64), 1_792),
+        ((36, 49, 64), 0),
+        ((34, 47, 64), 36_928),
+        ((17, 23, 64), 0),
+        ((15, 21, 128), 73_856),
+        ((7, 10, 128), 0),
+        ((5, 8, 128), 147_584),
+        ((2, 4, 128), 0),
+        ((1024,), 0),
+        ((1024,), 0),
+        ((512,), 524_800),
+        ((7,), 3_591),
+    ]
+
+
+@pytest.mark.parametrize(("centred", "black"), [(False, 0.0), (True, -1.0)])
+def test_pixels_are_scaled_inside(*, centred: bool, black: float) -> None:
+    network = build_network(ModelConfig(centred=centred), dropout=0.5)
+    pixels = np.full((2, 75, 100, 3), 255, np.uint8)
+    pixels[0] = 0
+    scaled = network.get_layer("scaling")(pixels).numpy()
+    assert (scaled.min(), scaled.max()) == pytest.approx((black, 1.0))
+    assert network(pixels).numpy().sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_the_compact_network_has_the_size_that_its_card_says() -> None:
+    network = build_network(ModelConfig(name="compact"), dropout=0.5)
+    assert f"{network.count_params():,} parameters" in NETWORKS["compact"]
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 75, 100, 3), np.uint8)
+    together = network(pixels).numpy()
+    alone = np.concatenate([network(pixels[n : n + 1]).numpy() for n in range(3)])
+    assert together == pytest.approx(alone, abs=1e-5)  # nothing depends on who else is there
