@@ -85,12 +85,3 @@ class TrainingError(SkinclfError):
 
 class WorkersLost(TrainingError):
     """An attempt to train broke off for a reason outside the training: trying again may help."""
-
-
-class RejectedImage(SkinclfError):
-    """An input that can't become a tensor; `reason` is one of `schemas.REASONS`."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from skinclf.config.loader import load_config
-from skinclf.spec.tables import REASONS
+from skinclf.spec.rejects import REASONS
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from skinclf.archives import ArchiveReader
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import RejectedImage, StorageUnavailable
+from skinclf.errors import StorageUnavailable
 from skinclf.spec.image import decode_rgb
+from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.spec.rejects import RejectedImage
 from skinclf.system.time_limit import TimeUp, time_limit
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
@@ -32,13 +34,16 @@ class Decoding:
 
     limits: ArchiveConfig
     decode: Decode | None = None  # None: decode_rgb with the limits
+    image: ImageSpec = BENBRAHIM_2020
     digests: bool = False  # whether rows get the SHA-256 of the file
 
     def array(self, file: bytes) -> NDArray[np.uint8]:
         """One image file as pixels. Raises RejectedImage, and whatever a decoder raises."""
         if self.decode is not None:
             return self.decode(file)
-        return decode_rgb(file, max_pixels=self.limits.max_pixels, formats=self.limits.formats)
+        return decode_rgb(
+            file, self.image, max_pixels=self.limits.max_pixels, formats=self.limits.formats
+        )
 
 
 def decoded_row(

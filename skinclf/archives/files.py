@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
-from skinclf.errors import RejectedImage
+from skinclf.spec.rejects import RejectedImage
 from skinclf.storage.files import local_path, locate
 from skinclf.system.retrying import is_gone, retried
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from skinclf.archives import lists, parquets, tars, zips
 from skinclf.archives.folders import Found, Walk
 from skinclf.archives.names import Selection, image_id_of
-from skinclf.errors import ArchiveError, RejectedImage
+from skinclf.errors import ArchiveError
+from skinclf.spec.rejects import RejectedImage
 from skinclf.storage.files import local_path, locate, uri
 
 LISTING = pa.schema(

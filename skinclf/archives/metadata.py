@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.names import PERCENT
-from skinclf.errors import MetadataError, RejectedImage
+from skinclf.errors import MetadataError
+from skinclf.spec.rejects import RejectedImage
 from skinclf.spec.taxonomy import CODES, ISIC_DIAGNOSES, ISIC_GROUPS
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from skinclf.archives.files import StorageFile
 from skinclf.archives.names import text_of
-from skinclf.errors import RejectedImage
+from skinclf.spec.rejects import RejectedImage
 
 FORMS = {
     # form: (column of the bytes, column of the name), as paths within the schema

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from skinclf.archives import parquets, tars, zips
 from skinclf.archives.files import StorageFile
-from skinclf.errors import RejectedImage
+from skinclf.spec.rejects import RejectedImage
 
 ARCHIVES = (*tars.ENDINGS, ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 """Endings of archives, which are not opened inside another."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from skinclf.archives.files import StorageFile
 from skinclf.archives.names import text_of
-from skinclf.errors import RejectedImage
+from skinclf.spec.rejects import RejectedImage
 
 # The records of the zip format, by their sections in PKWARE's APPNOTE.TXT.
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # 4.3.7: signature … name and extra length

@@ -5,7 +5,7 @@ Relative paths are taken from the folder in which the command runs.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,11 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-ImageFormat = Literal["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000"]
-FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
-"""Pillow's names of the formats that photographs have; JPEG stands for MPO, too. It knows others,
-some of which start a program: its reader of EPS runs Ghostscript on any file that begins like
-PostScript."""
+from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
+from skinclf.spec.taxonomy import Taxonomy
 
 MOST_PIXELS = 178_956_970
 """Pillow refuses more as a decompression bomb, and warns at half of it."""
@@ -277,6 +274,8 @@ class Config(Section):
 
     archive: ArchiveConfig = ArchiveConfig()
     dataset: DatasetConfig = DatasetConfig()
+    image: ImageSpec = ImageSpec()
+    classes: Taxonomy = Taxonomy()
     split: SplitConfig = SplitConfig()
     run: RunConfig = RunConfig()
     model: ModelConfig = ModelConfig()

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from skinclf.archives import ArchiveReader
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import RejectedImage
+from skinclf.spec.rejects import RejectedImage
 
 CHECKED = ("file", "tar", "parquet")
 """Beginnings of LISTING.kind; a zip has checksums of its own."""

@@ -48,7 +48,7 @@ def failure(place: str, message: str) -> SkinclfError:
     """The error behind Spark's account of a failed job."""
     name, _, text = own_error(message).partition(": ")
     kind = getattr(errors, name, None)
-    if kind is not None and kind is not errors.RejectedImage:
+    if kind is not None:
         return kind(text)
     return SparkJobError(
         f"{place}: Spark ended the job: {root_cause(message)}. Nothing is lost; rerun the same "

@@ -28,7 +28,8 @@ from pyspark.sql.types import IntegerType
 from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED
 from skinclf.errors import UsageError
 from skinclf.spark.reading import literal_reader, read_parquet
-from skinclf.spec.tables import READ_AGAIN, REJECTS, SCORES
+from skinclf.spec.rejects import READ_AGAIN
+from skinclf.spec.tables import REJECTS, SCORES
 from skinclf.storage.files import (
     delete,
     exists,

@@ -6,13 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from skinclf.config.schema import FORMATS
-from skinclf.errors import RejectedImage
-from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
-
-FILTER = Image.Resampling.BICUBIC
-"""Pillow's default for `resize`, hence what HAM10000 notebooks use; it must never differ
-between prepare and score, since another filter moves pixels by one to two grey levels."""
+from skinclf.spec.image_spec import BENBRAHIM_2020, FORMATS, ImageSpec
+from skinclf.spec.rejects import RejectedImage
 
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 """Pillow's modes (pixel formats) that become 8-bit RGB without a guess."""
@@ -21,19 +16,18 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 """Unsigned 16-bit grey: its high byte is what is meant."""
 
 
-def tensor_array(pixels: bytes) -> NDArray[np.uint8]:
-    """The 22,500 bytes of a tensor's `pixels` → (75, 100, 3) uint8, RGB."""
-    array: NDArray[np.uint8] = np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH, CHANNELS)
+def pixels_array(pixels: bytes, image: ImageSpec) -> NDArray[np.uint8]:
+    """The `pixels` of a tensor → (height, width, 3) uint8, RGB."""
+    array: NDArray[np.uint8] = np.frombuffer(pixels, np.uint8).reshape(image.shape)
     return array
 
 
 def decode_rgb(
     file: bytes,
+    image: ImageSpec = BENBRAHIM_2020,
     *,
     max_pixels: int,
     formats: tuple[str, ...] = FORMATS,
-    height: int = HEIGHT,
-    width: int = WIDTH,
 ) -> NDArray[np.uint8]:
     """Decode an image file and resize it to one network input.
 
@@ -49,13 +43,13 @@ def decode_rgb(
     if not file:
         raise RejectedImage("empty", "0 bytes")
     try:
-        with Image.open(io.BytesIO(file), formats=formats) as image:
-            if image.width * image.height > max_pixels:
+        with Image.open(io.BytesIO(file), formats=formats) as opened:
+            if opened.width * opened.height > max_pixels:
                 raise RejectedImage(
                     "too_large",
-                    f"{image.width}x{image.height} pixels, at most {max_pixels} taken",
+                    f"{opened.width}x{opened.height} pixels, at most {max_pixels} taken",
                 )
-            return _to_array(image, height, width)
+            return _to_array(opened, image)
     except RejectedImage:
         raise
     except Image.DecompressionBombError as error:
@@ -68,12 +62,12 @@ def decode_rgb(
         raise RejectedImage(reason, detail) from None
 
 
-def _to_array(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    orientation = image.getexif().get(0x0112, 1)
+def _to_array(opened: Image.Image, image: ImageSpec) -> NDArray[np.uint8]:
+    orientation = opened.getexif().get(0x0112, 1)
     turned = orientation in (5, 6, 7, 8)  # EXIF: the stored rows are the picture's columns
-    target = (height, width) if turned else (width, height)
-    image.draft("RGB", (2 * target[0], 2 * target[1]))
-    rgb = _to_rgb(image).resize(target, FILTER)
+    target = (image.height, image.width) if turned else (image.width, image.height)
+    opened.draft("RGB", (2 * target[0], 2 * target[1]))
+    rgb = _to_rgb(opened).resize(target, Image.Resampling[image.filter.upper()])
     if orientation != 1:
         rgb = ImageOps.exif_transpose(rgb)
     return np.asarray(rgb, dtype=np.uint8)
@@ -93,3 +87,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+# To go: until everything takes the image spec that it is given.
+def tensor_array(pixels: bytes) -> NDArray[np.uint8]:
+    """`pixels_array` of the default size."""
+    return pixels_array(pixels, ImageSpec())

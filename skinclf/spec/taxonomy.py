@@ -1,9 +1,72 @@
-"""The seven diagnoses, in the one order that every table, model and figure uses."""
+"""The classes: codes in the one order that every table, model and figure of a dataset has."""
 
-CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-"""Alphabetical; `label` n means CODES[n]. The order of DermaMNIST too."""
+from typing import Annotated, Self
 
-NAMES = {
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")]
+
+
+class Taxonomy(BaseModel):
+    """The classes of a dataset and of the models trained on it; by default HAM10000's.
+
+    `label` n means codes[n]. Codes are compared without case.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codes: Annotated[tuple[Code, ...], Field(min_length=2)] = (
+        *("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+    )
+    """Alphabetical by default; the order of DermaMNIST, too."""
+
+    names: tuple[str, ...] = ()
+    """In the order of the codes; none: HAM10000's names where the code is one of its, else the
+    code."""
+
+    majority: str = "nv"
+    """Always answering it is the baseline to beat: two thirds of HAM10000 are nv."""
+
+    screened: str = "mel"
+    """The class that is told from all others at chosen sensitivities; "": none."""
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def label_of(self, code: str) -> int:
+        """The integer label of a code; ValueError for an unknown code."""
+        return self.codes.index(code)
+
+    def code_of(self, text: str | None) -> str | None:
+        """The code that a text is, whatever its case; any other text as it is."""
+        known = {code.lower(): code for code in self.codes}
+        return known.get(text.lower(), text) if text is not None else None
+
+    def name_of(self, code: str) -> str:
+        """What a class is called in words."""
+        named = dict(zip(self.codes, self.names, strict=False))
+        return named.get(code) or HAM10000_NAMES.get(code, code)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if len({code.lower() for code in self.codes}) < len(self.codes):
+            raise ValueError("codes: each class once is expected, whatever the case of letters")
+        if self.names and len(self.names) != len(self.codes):
+            raise ValueError(
+                f"names: one for each of the {len(self.codes)} codes is expected, or none at all; "
+                f"got {len(self.names)}"
+            )
+        known = ", ".join(self.codes)
+        if self.majority not in self.codes:
+            raise ValueError(f"majority: one of the codes {known} is expected, got {self.majority}")
+        if self.screened and self.screened not in self.codes:
+            raise ValueError(
+                f'screened: one of the codes {known} or "" is expected, got {self.screened}'
+            )
+        return self
+
+
+HAM10000_NAMES = {
     "akiec": "Actinic keratosis / intraepithelial carcinoma",
     "bcc": "Basal cell carcinoma",
     "bkl": "Benign keratosis-like lesion",
@@ -13,6 +76,18 @@ NAMES = {
     "vasc": "Vascular lesion",
 }
 """Tschandl, Rosendahl, Kittler, Sci. Data 5:180161 (2018), table 1."""
+
+HAM10000 = Taxonomy()
+
+
+def probability_column(code: str) -> str:
+    """The name of the column that holds a class's probability, such as `probability_mel`."""
+    return f"probability_{code}"
+
+
+# To go: until everything takes the taxonomy that it is given.
+CODES, MAJORITY, label_of = HAM10000.codes, HAM10000.majority, HAM10000.label_of
+NAMES = HAM10000_NAMES
 
 ISIC_DIAGNOSES = {
     "Nevus": "nv",
@@ -34,16 +109,3 @@ ISIC_GROUPS = {
     "Benign soft tissue proliferations - Vascular": "vasc",
 }
 """`diagnosis_2` of the ISIC archive's export → code, whatever stands in `diagnosis_3`."""
-
-MAJORITY = "nv"
-"""The class that two thirds of HAM10000 have: always answering it is the baseline to beat."""
-
-
-def label_of(code: str) -> int:
-    """The integer label (0–6) of a diagnosis code; ValueError for an unknown code."""
-    return CODES.index(code)
-
-
-def probability_column(code: str) -> str:
-    """The name of the column that holds a class's probability, such as `probability_mel`."""
-    return f"probability_{code}"

@@ -34,7 +34,7 @@ from skinclf.spark.score_ledger import (
     write_batch,
 )
 from skinclf.spark.session import exclusive, spark_session
-from skinclf.spec.tables import REASONS
+from skinclf.spec.rejects import REASONS
 from skinclf.spec.taxonomy import CODES
 from skinclf.storage.files import absolute, delete, exists, join, write_text
 from skinclf.storage.history import validation_shares

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from skinclf.archives import ArchiveReader, Selection, iter_images, list_images
-from skinclf.errors import ArchiveError, RejectedImage
+from skinclf.errors import ArchiveError
+from skinclf.spec.rejects import RejectedImage
 from tests.conftest import jpeg, write_zip
 
 MIB = 2**20

@@ -20,8 +20,9 @@ from skinclf.archives.decoding import Decoding, decoded_row
 from skinclf.archives.files import StorageFile
 from skinclf.archives.isolation import IsolatedDecoder
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import RejectedImage, StorageUnavailable
+from skinclf.errors import StorageUnavailable
 from skinclf.spec.image import decode_rgb
+from skinclf.spec.rejects import RejectedImage
 from skinclf.system.time_limit import TimeUp, time_limit
 from tests.conftest import encoded, jpeg
 from tests.support.decoders import MARKED

@@ -19,7 +19,8 @@ import pytest
 from skinclf.archives import ArchiveReader, Selection, list_images
 from skinclf.archives.files import StorageFile
 from skinclf.archives.lists import file_system_of
-from skinclf.errors import ArchiveError, RejectedImage, StorageUnavailable
+from skinclf.errors import ArchiveError, StorageUnavailable
+from skinclf.spec.rejects import RejectedImage
 from skinclf.system.retrying import PAUSES
 from tests.conftest import write_zip
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.inference import with_scores
 from skinclf.spec.image import decode_rgb
-from skinclf.spec.tables import PROBABILITIES
+from skinclf.spec.taxonomy import HAM10000, probability_column
 from skinclf.training.predictor import Predictor
 from tests.conftest import REPOSITORY, jpeg
 
@@ -16,7 +16,10 @@ FILES = [jpeg((n * 40, 90, 100)) for n in range(5)]
 
 
 def probabilities(frame: DataFrame) -> dict[int, list[float]]:
-    return {row["id"]: [row[name] for name in PROBABILITIES.names] for row in frame.collect()}
+    return {
+        row["id"]: [row[probability_column(code)] for code in HAM10000.codes]
+        for row in frame.collect()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinclf.errors import RejectedImage
 from skinclf.spec.image import decode_rgb
+from skinclf.spec.rejects import RejectedImage
 from tests.conftest import encoded, jpeg
 
 LIMIT = 10_000_000

@@ -1,0 +1,45 @@
+"""What an image is to the network: its size, channels and how it gets there."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ImageFormat = Literal["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000"]
+FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+"""Pillow's names of the formats that photographs have; JPEG stands for MPO, too. It knows others,
+some of which start a program: its reader of EPS runs Ghostscript on any file that begins like
+PostScript."""
+
+ResizeFilter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
+Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+class ImageSpec(BaseModel):
+    """Images as they are stored, learned from and scored: uint8, RGB, height x width x channels.
+
+    By default those of Benbrahim, Hachimi and Amine (2020). A dataset and a model each carry
+    theirs: what differs can't meet.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    height: Side = 75
+    width: Side = 100
+    channels: Literal[3] = 3
+    filter: ResizeFilter = "bicubic"
+    """Pillow's default for `resize`, hence what HAM10000 notebooks use. Another one moves pixels by
+    one to two grey levels, so a model keeps to the one that it was trained with."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.height, self.width, self.channels
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one image's `pixels`: 22,500 by default."""
+        return self.height * self.width * self.channels
+
+
+BENBRAHIM_2020 = ImageSpec()
+"""75x100 RGB, the input of the paper's network."""
