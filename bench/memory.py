@@ -19,6 +19,7 @@ from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.training import import_tensorflow
 from skinclf.training.batches import Order, training_batches
+from skinclf.training.shards import ShardReader
 
 MODES = {"kept in memory": 2**40, "streamed": 0}
 
@@ -52,14 +53,13 @@ def main() -> None:
 
 def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     import_tensorflow()
-    from skinclf.training.loop import Job
-    from skinclf.training.strategy import Place
+    from skinclf.training.job import TrainingJob, WorkerContext
     from skinclf.training.trainer import make_trainer
 
     config = TrainConfig()
-    job = Job(dataset, "", ModelConfig(), config, Place())
-    reader = job.reader("train", memory_bytes)
-    trainer = make_trainer(job.model, config, job.place, dataset)
+    shards = range(dataset.shards)
+    reader = ShardReader(dataset, "train", shards, memory_bytes=memory_bytes)
+    trainer = make_trainer(TrainingJob(dataset, "", ModelConfig(), config), WorkerContext())
     order = Order(config.seed, epoch=1, window=config.shuffle_window)
     steps = range(sum(dataset.rows_of("train")) // config.global_batch)
     rows = config.global_batch // dataset.shards

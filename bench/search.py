@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from bench.measure import SKINCLF, measured
 from skinclf.config.loader import shipped_config
 from skinclf.evaluation.accuracy import summary
-from skinclf.spec.taxonomy import CODES
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.predictor import Predictor
 from skinclf.training.shards import pixel_array
@@ -72,12 +71,16 @@ def main() -> None:
 def validated(dataset: Dataset, run: str) -> dict[str, Any]:
     """FIGURES on the validation split: plain, with mirror images, and with these at ADJUSTMENTS."""
     tables = [pq.read_table(f"{dataset.path}/{file.path}") for file in dataset.files_of("val")]
-    pixels = np.concatenate([pixel_array(table["pixels"].combine_chunks()) for table in tables])
+    pixels = np.concatenate(
+        [pixel_array(table["pixels"].combine_chunks(), dataset.image) for table in tables]
+    )
     labels = np.concatenate([table["label"].to_numpy() for table in tables])
     plain, flips = (
         predicted(Predictor.of_run(run, flips=on).load(threads=0), pixels) for on in (False, True)
     )
-    counts = np.array([dataset.counts["train"].get(code, 0) for code in CODES], np.float64)
+    counts = np.array(
+        [dataset.counts["train"].get(code, 0) for code in dataset.classes], np.float64
+    )
     prior = counts / counts.sum()
     adjusted = {str(tau): flips * prior**-tau for tau in ADJUSTMENTS}
     return {

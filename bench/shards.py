@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skinclf.config.schema import SplitConfig
-from skinclf.spec.tables import PIXEL_BYTES
-from skinclf.spec.taxonomy import CODES
+from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset, TensorFile
 
 SHARDS = 16
@@ -25,8 +25,8 @@ def write_shards(folder: str, images: int) -> Dataset:
         with pq.ParquetWriter(f"{folder}/{name}", schema, compression="zstd") as writer:
             for start in range(0, rows, GROUP_ROWS):
                 count = min(GROUP_ROWS, rows - start)
-                pixels = random.integers(0, 256, (count, PIXEL_BYTES), np.uint8)
-                labels = random.integers(0, len(CODES), count).astype(np.int32)
+                pixels = random.integers(0, 256, (count, BENBRAHIM_2020.size_bytes), np.uint8)
+                labels = random.integers(0, len(HAM10000), count).astype(np.int32)
                 column = [row.tobytes() for row in pixels]
                 writer.write_table(pa.table([labels, column], schema=schema))
         files.append(TensorFile(path=name, split="train", shard=shard, rows=rows))

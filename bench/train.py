@@ -25,7 +25,6 @@ import numpy as np
 from bench.measure import print_table
 from bench.shards import write_shards
 from skinclf.config.schema import ModelConfig, TrainConfig
-from skinclf.spec.taxonomy import CODES
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.system.ports import listening_socket
 from skinclf.training import import_tensorflow
@@ -169,21 +168,22 @@ def work(arguments: argparse.Namespace) -> Result:
 
 
 def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
-    from skinclf.training.loop import Job, start_of_epoch, train_epoch
-    from skinclf.training.strategy import Place
+    from skinclf.training.job import TrainingJob, WorkerContext
+    from skinclf.training.loop import Worker, start_of_epoch, train_epoch
     from skinclf.training.trainer import make_trainer
 
     config = TrainConfig(global_batch=arguments.batch, precision=arguments.run.split()[-1])
     addresses = tuple(filter(None, arguments.addresses.split(",")))
     threads = arguments.threads // max(len(addresses), 1)
-    place = Place(arguments.index, addresses, threads)
-    job = Job(dataset, "", ModelConfig(), config, place)
-    reader = job.reader("train", 2**40)
-    trainer = make_trainer(job.model, config, place, dataset)
+    job = TrainingJob(dataset, "", ModelConfig(), config)
+    context = WorkerContext(arguments.index, addresses, threads)
+    worker = Worker(job, context, lambda _doing, **_state: None)
+    reader = worker.reader("train", 2**40)
+    trainer = make_trainer(job, context)
     done: list[dict[str, float]] = []
 
     def epoch(_number: int) -> None:
-        train_epoch(trainer, reader, job, start_of_epoch(done))
+        train_epoch(trainer, reader, worker, start_of_epoch(job, done))
         done.append({})
 
     return epoch
@@ -193,11 +193,17 @@ def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     """The network as the paper prints it, in plain Keras, on arrays in memory."""
     import keras
 
-    from skinclf.training.models import build_network
+    from skinclf.training.networks import build_network
     from skinclf.training.strategy import limit_threads
 
     limit_threads(arguments.threads)
-    model = build_network(ModelConfig(), TrainConfig().dropout, arguments.run.split()[-1])
+    model = build_network(
+        ModelConfig(),
+        dataset.image,
+        len(dataset.taxonomy),
+        dropout=TrainConfig().dropout,
+        precision=arguments.run.split()[-1],
+    )
     model.compile(
         optimizer=keras.optimizers.Adam(), loss="categorical_crossentropy", metrics=["accuracy"]
     )
@@ -205,7 +211,7 @@ def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     parts = [reader.read(group) for groups in reader.groups.values() for group in groups]
     pixels = np.concatenate([part.pixels for part in parts])
     labels = np.concatenate([part.labels for part in parts])
-    one_hot = np.eye(len(CODES), dtype=np.float32)[labels]
+    one_hot = np.eye(len(dataset.taxonomy), dtype=np.float32)[labels]
     return lambda epoch: model.fit(
         pixels,
         one_hot,

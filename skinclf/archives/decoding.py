@@ -17,7 +17,7 @@ from skinclf.spec.rejects import RejectedImage
 from skinclf.system.time_limit import TimeUp, time_limit
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
-"""An image file → (75, 100, 3) uint8, RGB; raises RejectedImage."""
+"""An image file → pixels (height, width, 3) uint8, RGB; raises RejectedImage."""
 
 Entry = dict[str, Any]
 """A row of LISTING with `row`, and with `content` where Spark has read the file."""

@@ -9,7 +9,7 @@ from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.names import PERCENT
 from skinclf.errors import MetadataError
 from skinclf.spec.rejects import RejectedImage
-from skinclf.spec.taxonomy import CODES, ISIC_DIAGNOSES, ISIC_GROUPS
+from skinclf.spec.taxonomy import Taxonomy
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
 """HAM10000's, whatever the format; None if a format or a row does not have one."""
@@ -25,10 +25,31 @@ CONFIRMATIONS = {  # in lower case
 }
 """`diagnosis_confirm_type` of the ISIC archive → HAM10000's `dx_type`."""
 
+ISIC_DIAGNOSES = {
+    "Nevus": "nv",
+    "Basal cell carcinoma": "bcc",
+    "Dermatofibroma": "df",
+    "Pigmented benign keratosis": "bkl",
+    "Seborrheic keratosis": "bkl",
+    "Solar lentigo": "bkl",
+    "Lichen planus like keratosis": "bkl",
+    "Solar or actinic keratosis": "akiec",
+    "Squamous cell carcinoma in situ": "akiec",
+    # The archive's name of HAM10000's own intraepithelial carcinomas; invasive ones have another.
+    "Squamous cell carcinoma, NOS": "akiec",
+}
+"""`diagnosis_3` of the ISIC archive's export → code. What stands in neither table has no code."""
+
+ISIC_GROUPS = {
+    "Malignant melanocytic proliferations (Melanoma)": "mel",
+    "Benign soft tissue proliferations - Vascular": "vasc",
+}
+"""`diagnosis_2` of the ISIC archive's export → code, whatever stands in `diagnosis_3`."""
+
 GROUPS, DIAGNOSES = (
     {name.lower(): code for name, code in names.items()} for names in (ISIC_GROUPS, ISIC_DIAGNOSES)
 )
-"""The ISIC archive's words in lower case → code."""
+"""The same in lower case."""
 
 OPTIONAL = (
     *("lesion_id", "dx_type", "age", "sex", "localization", "dataset"),
@@ -56,15 +77,20 @@ class Format(NamedTuple):
     """A kind of metadata file: known by columns that no other kind has (in lower case)."""
 
     name: str
-    required: tuple[str, ...]
-    read: Callable[[Fields], Row]
+    id_column: str
+    columns: Callable[[Taxonomy], tuple[str, ...]]  # those that it needs besides
+    read: Callable[[Fields, Taxonomy], Row]
+
+    def required(self, taxonomy: Taxonomy) -> tuple[str, ...]:
+        """The columns that tell such a file from others."""
+        return self.id_column, *self.columns(taxonomy)
 
 
-def _ham10000(fields: Fields) -> Row:
-    return {name: fields.get(name) for name in COLUMNS} | {"dx": _code(fields["dx"])}
+def _ham10000(fields: Fields, _taxonomy: Taxonomy) -> Row:
+    return {name: fields.get(name) for name in COLUMNS}
 
 
-def _isic_export(fields: Fields) -> Row:
+def _isic_export(fields: Fields, _taxonomy: Taxonomy) -> Row:
     codes = GROUPS.get(_lower(fields["diagnosis_2"])), DIAGNOSES.get(_lower(fields["diagnosis_3"]))
     # A diagnosis without a code is told with the reject.
     told = (fields[f"diagnosis_{level}"] for level in (3, 2, 1))
@@ -79,35 +105,42 @@ def _isic_export(fields: Fields) -> Row:
     }
 
 
-def _isic_2018(fields: Fields) -> Row:
+def _isic_2018(fields: Fields, taxonomy: Taxonomy) -> Row:
     """One column a class, 1 where it is the diagnosis; no lesions, no patients."""
-    named = [code for code in CODES if _number(fields[code]) == 1]
+    named = [code for code in taxonomy.codes if _number(fields[code.lower()]) == 1]
     dx = named[0] if len(named) == 1 else None
     return dict.fromkeys(COLUMNS) | {"image_id": fields["image"], "dx": dx}
 
 
-FORMATS = (
-    Format("HAM10000", ("lesion_id", "image_id", "dx"), _ham10000),
+FORMATS = [
+    Format("HAM10000", "image_id", lambda _: ("lesion_id", "dx"), _ham10000),
     Format(
         "ISIC archive export",
-        ("isic_id", "diagnosis_1", "diagnosis_2", "diagnosis_3"),
+        "isic_id",
+        lambda _: ("diagnosis_1", "diagnosis_2", "diagnosis_3"),
         _isic_export,
     ),
-    Format("ISIC 2018 ground truth", ("image", *CODES), _isic_2018),
-)
+    Format(
+        "ISIC 2018 ground truth",
+        "image",
+        lambda taxonomy: tuple(code.lower() for code in taxonomy.codes),
+        _isic_2018,
+    ),
+]
+"""The registry: another kind of metadata file is one more entry."""
 
 
-def check_metadata_file(path: str) -> None:
+def check_metadata_file(path: str, taxonomy: Taxonomy) -> None:
     """Raise MetadataError unless there is such a file, of a known format."""
     if not path:
         raise MetadataError(
             "archive.metadata is empty: name the CSV with the diagnoses, such as "
             "HAM10000_metadata.csv"
         )
-    _format_of(path)
+    _format_of(path, taxonomy)
 
 
-def read_rows(path: str) -> Iterator[Row | Malformed]:
+def read_rows(path: str, taxonomy: Taxonomy) -> Iterator[Row | Malformed]:
     """Every row of a metadata file of one of FORMATS, by the CSV standard (RFC 4180).
 
     Fields in quotes may hold delimiters, line breaks and doubled quotes; lines end with LF, CRLF
@@ -118,7 +151,7 @@ def read_rows(path: str) -> Iterator[Row | Malformed]:
 
     Raises MetadataError if no format fits, or if a quoted field does not end.
     """
-    form, delimiter = _format_of(path)
+    form, delimiter = _format_of(path, taxonomy)
     for number, (line, fields) in enumerate(_records(path, delimiter)):
         if number == 0 and not isinstance(fields, str):
             header = _names(fields)
@@ -128,18 +161,22 @@ def read_rows(path: str) -> Iterator[Row | Malformed]:
             continue
         values = dict(zip(header, ((text.strip() or None) for text in fields), strict=False))
         if len(fields) != len(header):
-            image_id = values.get(_id_column(form))
+            image_id = values.get(form.id_column)
             found = f"{len(fields)} fields, {len(header)} expected"
             yield Malformed(image_id, f"line {line}: {found}")
             continue
-        row = form.read(values)
+        row = form.read(values, taxonomy)
         if row["image_id"] is None:
-            yield Malformed(None, f"line {line}: no {_id_column(form)}")
+            yield Malformed(None, f"line {line}: no {form.id_column}")
             continue
-        yield row | {"age": _age(row["age"]), "sex": _lower(row["sex"]) or None}
+        yield row | {
+            "dx": taxonomy.code_of(row["dx"]),
+            "age": _age(row["age"]),
+            "sex": _lower(row["sex"]) or None,
+        }
 
 
-def _format_of(path: str) -> tuple[Format, str]:
+def _format_of(path: str, taxonomy: Taxonomy) -> tuple[Format, str]:
     """The format of a file and its delimiter. Raises MetadataError."""
     headers = {}
     for delimiter in DELIMITERS:
@@ -148,12 +185,13 @@ def _format_of(path: str) -> tuple[Format, str]:
             raise MetadataError(f"{path}: line {line}: {fields}")
         headers[delimiter] = names = _names(fields)
         for form in FORMATS:
-            if set(form.required) <= set(names):
-                twice = [name for name in (*form.required, *OPTIONAL) if names.count(name) > 1]
+            required = form.required(taxonomy)
+            if set(required) <= set(names):
+                twice = [name for name in (*required, *OPTIONAL) if names.count(name) > 1]
                 if twice:
                     raise MetadataError(f"{path}: has the column {twice[0]} more than once")
                 return form, delimiter
-    known = "; ".join(f"{form.name} ({', '.join(form.required)})" for form in FORMATS)
+    known = "; ".join(f"{form.name} ({', '.join(form.required(taxonomy))})" for form in FORMATS)
     columns = max(headers.values(), key=len)
     if any("\0" in name for name in columns):
         raise MetadataError(f"{path}: is not UTF-8; expected is that, or UTF-16 with its mark")
@@ -199,15 +237,6 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
 
 def _names(fields: list[str]) -> list[str]:
     return [name.strip().lower() for name in fields]
-
-
-def _id_column(form: Format) -> str:
-    return next(name for name in ("image_id", "isic_id", "image") if name in form.required)
-
-
-def _code(dx: str | None) -> str | None:
-    """A diagnosis code whatever its case; what is none stays as it is, for the reject."""
-    return dx.lower() if dx is not None and dx.lower() in CODES else dx
 
 
 def _number(text: str | None) -> float | None:

@@ -93,7 +93,7 @@ class RunConfig(Section):
 class ModelConfig(Section):
     """Which network is trained, and from where it starts."""
 
-    name: Literal["paper", "compact"] = "paper"
+    name: Text = "paper"  # of training.networks.NETWORKS
     initializer: Literal["glorot_uniform", "he_uniform"] = "glorot_uniform"
     centred: bool = False
 
@@ -109,14 +109,14 @@ class AugmentConfig(Section):
     contrast: Fraction = 0.0
 
     @property
-    def moves(self) -> bool:
+    def spatial(self) -> bool:
         """Whether pixels change their places."""
         return self.flip or self.rotate or self.shift > 0 or self.zoom > 0
 
     @property
     def any(self) -> bool:
         """Whether anything is changed at all."""
-        return self.moves or self.brightness > 0 or self.contrast > 0
+        return self.spatial or self.brightness > 0 or self.contrast > 0
 
 
 WHERE_AND_HOW = {
@@ -135,12 +135,12 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     epochs: PositiveInt = 25
     global_batch: PositiveInt = 64
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Text = "adam"  # of training.optimizers.OPTIMIZERS
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.004
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Text = "constant"  # of training.optimizers.SCHEDULES
     warmup_epochs: NonNegativeInt = 0
-    loss: Literal["categorical_crossentropy", "binary_crossentropy"] = "categorical_crossentropy"
+    loss: Text = "categorical_crossentropy"  # of training.losses.LOSSES
     class_weighting: Literal["none", "balanced"] = "none"
     logit_adjustment: NonNegativeFloat = 0.0
     label_smoothing: Fraction = 0.0

@@ -1,4 +1,4 @@
-"""What a worker does, told to the run folder for as long as its process is alive."""
+"""A worker's heartbeats, written to the run folder for as long as its process is alive."""
 
 import itertools
 import os
@@ -8,25 +8,29 @@ from contextlib import suppress
 from typing import Any, Self
 
 from skinclf.errors import StorageError
-from skinclf.storage.attempt import write_beat
+from skinclf.storage.attempt import Heartbeat, write_heartbeat
 
-BEAT_SECONDS = 2.0
+PERIOD_SECONDS = 2.0
 
 
-class Heartbeat:
-    """Tells every other second from a thread of its own, so that a long step is no silence.
+class HeartbeatThread:
+    """Writes a heartbeat every PERIOD_SECONDS from a thread of its own: a long step stops none.
 
-    A process that is stopped falls silent; one that hangs goes on telling the same step.
+    A process that is stopped sends no more; one that hangs goes on sending the same step.
     """
 
     def __init__(self, run: str, attempt: str, worker: int) -> None:
         self._run, self._attempt = run, attempt
-        self._about = {"worker": worker, "host": socket.gethostname(), "pid": os.getpid()}
+        self._about: dict[str, Any] = {
+            "worker": worker,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
         self._state: dict[str, Any] = {"doing": "starting"}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._write, daemon=True)
 
-    def tell(self, doing: str, **state: Any) -> None:
+    def report(self, doing: str, **state: Any) -> None:
         """Note what the worker does now; costs no time, it is written later."""
         self._state = self._state | {"doing": doing} | state
 
@@ -38,11 +42,11 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
 
-    def _beat(self) -> None:
+    def _write(self) -> None:
         for count in itertools.count(1):
-            # What is not written is told again soon; where it is the disk, a checkpoint tells.
+            # The next one follows soon; where it is the disk that is full, a checkpoint says so.
             with suppress(OSError, StorageError):
-                beat = self._about | self._state | {"count": count}
-                write_beat(self._run, self._attempt, beat)
-            if self._ended.wait(BEAT_SECONDS):
+                heartbeat = Heartbeat(**self._about, **self._state, count=count)
+                write_heartbeat(self._run, self._attempt, heartbeat)
+            if self._ended.wait(PERIOD_SECONDS):
                 return

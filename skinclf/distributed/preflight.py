@@ -14,7 +14,6 @@ from pyspark.sql import SparkSession
 from skinclf.config.schema import SuperviseConfig, TrainConfig
 from skinclf.errors import PreflightError, StorageError, TrainingError
 from skinclf.spark.slots import wait_for_slots
-from skinclf.spec.tables import PIXEL_BYTES
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import delete, exists, join, read_text, write_text
 from skinclf.system.machine import free_megabytes, has_bfloat16, versions
@@ -186,7 +185,7 @@ def _ports(reports: list[Report]) -> Check:
 
 def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Check:
     images = (sum(dataset.rows_of("train")) + sum(dataset.rows_of("val"))) // config.slots
-    needed = TENSORFLOW_MB + min(images * PIXEL_BYTES // 2**20, config.memory_mb)
+    needed = TENSORFLOW_MB + min(images * dataset.image.size_bytes // 2**20, config.memory_mb)
     hosts = [report["host"] for report in reports]
     free = {
         report["host"]: report["free_mb"] // hosts.count(report["host"])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from skinclf.config.schema import SuperviseConfig
-from skinclf.storage.attempt import Beat
+from skinclf.storage.attempt import Heartbeat
 
 Progress = tuple[int, int, int]
 """A worker's epoch, step and step of validation."""
@@ -21,32 +21,32 @@ class Watchdog:
         self._progress: dict[int, Progress] = {}
         self._moved = now
 
-    def cause(self, beats: Sequence[Beat], now: float) -> str:
+    def cause(self, heartbeats: Sequence[Heartbeat | None], now: float) -> str:
         """Why the attempt has to be given up, by the workers' last heartbeats; "" if it has not.
 
         An unresponsive worker sends none: its process or machine is stopped. Where all send
         some but none takes a step of training or validation, some worker hangs.
         """
-        beats = [beat for beat in beats if beat]
-        for beat in beats:
-            if self._heard.get(beat["worker"], (-1, now))[0] != beat["count"]:
-                self._heard[beat["worker"]] = (beat["count"], now)
-            silence = now - self._heard[beat["worker"]][1]
+        known = [heartbeat for heartbeat in heartbeats if heartbeat]
+        for last in known:
+            if self._heard.get(last.worker, (-1, now))[0] != last.count:
+                self._heard[last.worker] = (last.count, now)
+            silence = now - self._heard[last.worker][1]
             if silence > self._limits.silence_seconds:
-                return f"{_who(beat)} sent no heartbeat for {silence:.0f} s, last: {beat['doing']}"
-        progress = {beat["worker"]: _progress(beat) for beat in beats if "step" in beat}
+                return f"{_who(last)} sent no heartbeat for {silence:.0f} s, last: {last.doing}"
+        progress = {
+            last.worker: (last.epoch, last.step, last.validation_step)
+            for last in known
+            if last.epoch is not None and last.step is not None
+        }
         if progress != self._progress:
             self._progress, self._moved = progress, now
         limit = self._limits.stall_seconds if progress else self._limits.start_seconds
         if now - self._moved > limit:
-            doing = "; ".join(f"{_who(beat)}: {beat['doing']}" for beat in beats)
+            doing = "; ".join(f"{_who(last)}: {last.doing}" for last in known)
             return f"no step for {limit} s ({doing or 'no worker has started'})"
         return ""
 
 
-def _progress(beat: Beat) -> Progress:
-    return beat["epoch"], beat["step"], beat.get("validation_step", 0)
-
-
-def _who(beat: Beat) -> str:
-    return f"worker {beat['worker']} ({beat['host']}, process {beat['pid']})"
+def _who(heartbeat: Heartbeat) -> str:
+    return f"worker {heartbeat.worker} ({heartbeat.host}, process {heartbeat.pid})"

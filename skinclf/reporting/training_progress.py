@@ -9,7 +9,7 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from skinclf.storage.attempt import Beat, current_attempt, read_beat
+from skinclf.storage.attempt import Heartbeat, current_attempt, read_heartbeat
 from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import read_history
 from skinclf.system.background import watching
@@ -93,18 +93,18 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
             told = max(told, len(history))
             if chief and not finished:
                 what, note = describe(chief, epochs, forecast)
-                steps = epochs * chief["steps"] if "steps" in chief else None
+                steps = epochs * chief.steps if chief.steps else None
                 bar.update(task, description=what, total=steps, completed=_step(chief), note=note)
                 if not console.is_terminal:
                     lines.tell(what, note)
 
 
-def _read(run: str, done: threading.Event) -> tuple[list[Epoch], Beat]:
+def _read(run: str, done: threading.Event) -> tuple[list[Epoch], Heartbeat | None]:
     """The epochs that are finished, and the first worker's last heartbeat."""
 
-    def read() -> tuple[list[Epoch], Beat]:
+    def read() -> tuple[list[Epoch], Heartbeat | None]:
         attempt = current_attempt(run)
-        return read_history(run), read_beat(run, attempt, 0) if attempt else {}
+        return read_history(run), read_heartbeat(run, attempt, 0) if attempt else None
 
     return retried(read, run, done.wait, LONG_PAUSES)
 
@@ -128,21 +128,23 @@ class Lines:
         self._what = what
 
 
-def describe(chief: Beat, epochs: int, forecast: Forecast) -> tuple[str, str]:
+def describe(chief: Heartbeat, epochs: int, forecast: Forecast) -> tuple[str, str]:
     """What the first worker does, and how far it is: ("epoch 3/25", "step 40/125 …")."""
-    if "step" not in chief:
-        return f"workers: {chief['doing']}", ""
-    left = forecast.left(_step(chief), epochs * chief["steps"], time.monotonic())
-    doing = "" if chief["doing"] == "training" else chief["doing"]
+    if not chief.steps:
+        return f"workers: {chief.doing}", ""
+    left = forecast.left(_step(chief), epochs * chief.steps, time.monotonic())
+    doing = "" if chief.doing == "training" else chief.doing
     note = [
-        f"step {chief['step']}/{chief['steps']}",
-        f"loss {chief['loss']:.4f}",
-        f"{chief['images_per_second']:.0f} images/s",
+        f"step {chief.step}/{chief.steps}",
+        f"loss {chief.loss:.4f}",
+        f"{chief.images_per_second:.0f} images/s",
         *filter(None, [left, doing]),
     ]
-    return f"epoch {chief['epoch']}/{epochs}", "  ".join(note)
+    return f"epoch {chief.epoch}/{epochs}", "  ".join(note)
 
 
-def _step(chief: Beat) -> int:
+def _step(chief: Heartbeat) -> int:
     """Steps since the start of training."""
-    return (chief["epoch"] - 1) * chief["steps"] + chief["step"] if "step" in chief else 0
+    if chief.epoch is None or chief.step is None or chief.steps is None:
+        return 0
+    return (chief.epoch - 1) * chief.steps + chief.step

@@ -7,7 +7,7 @@ from skinclf.errors import CheckError
 from skinclf.spark.decoding import ROW
 from skinclf.spark.reading import read_parquet
 from skinclf.spark.splits import SPLITS
-from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
+from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import REJECTS as REJECTS_SCHEMA
 from skinclf.spec.tables import TENSORS as TENSORS_SCHEMA
 from skinclf.storage.dataset_folder import REJECTS, TENSORS
@@ -17,14 +17,16 @@ ROW_GROUP_BYTES = 16 * 2**20
 """About 740 images: what a worker that streams a shard holds at a time."""
 
 
-def write_tensors(placed: DataFrame, images: DataFrame, shards: int, path: str) -> None:
+def write_tensors(
+    placed: DataFrame, images: DataFrame, image: ImageSpec, shards: int, path: str
+) -> None:
     """Write TENSORS under split=…/shard=…, one file each, rows in the order of `position`.
 
     `placed` has every accepted image with `split`, `shard` and `position`, without pixels;
     `images` has the pixels by `row`.
     """
     pixels = F.col("pixels").alias(
-        "pixels", metadata={"shape": [HEIGHT, WIDTH, CHANNELS], "dtype": "uint8"}
+        "pixels", metadata={"shape": list(image.shape), "dtype": "uint8"}
     )
     split_number = F.array_position(F.array(*map(F.lit, SPLITS)), F.col("split")) - 1
     file_number = (split_number * shards + F.col("shard")).cast("int")

@@ -8,8 +8,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from skinclf.spark.splits import lesion
-from skinclf.spec.image import tensor_array
-from skinclf.spec.taxonomy import CODES
+from skinclf.spec.image import pixels_array
+from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.taxonomy import Taxonomy
 
 AGE_YEARS = 5
 """HAM10000 gives ages in steps of five years."""
@@ -32,26 +33,27 @@ class Exploration:
     ages: dict[int, int]
     unknown_ages: int
     sexes: dict[str, int]
-    samples: dict[str, NDArray[np.uint8]]  # diagnosis → (75, 100, 3) uint8
+    samples: dict[str, NDArray[np.uint8]]  # diagnosis → (height, width, 3) uint8
 
 
-def explore_tensors(tensors: DataFrame) -> Exploration:
+def explore_tensors(tensors: DataFrame, taxonomy: Taxonomy, image: ImageSpec) -> Exploration:
     """Count TENSORS by every category and fetch one image of each class."""
     slim = tensors.drop("pixels").cache()
     classes = category_counts(slim, "dx")
     ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
     by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}
     unknown_ages = by_age.pop(None, 0)
+    samples = class_samples(tensors, slim, image)
     return Exploration(
         images=sum(classes.values()),
         lesions=slim.select(lesion()).distinct().count(),
-        classes={code: classes[code] for code in CODES if code in classes},
+        classes={code: classes[code] for code in taxonomy.codes if code in classes},
         dx_types=category_counts(slim, "dx_type"),
         localizations=category_counts(slim, "localization"),
         ages={int(start): count for start, count in by_age.items()},
         unknown_ages=unknown_ages,
         sexes=category_counts(slim, "sex"),
-        samples=class_samples(tensors, slim),
+        samples={code: samples[code] for code in taxonomy.codes if code in samples},
     )
 
 
@@ -70,10 +72,11 @@ def category_counts(tensors: DataFrame, column: str) -> dict[str, int]:
     return counts
 
 
-def class_samples(tensors: DataFrame, slim: DataFrame) -> dict[str, NDArray[np.uint8]]:
-    """The first image by image_id of each class that occurs, in class order."""
+def class_samples(
+    tensors: DataFrame, slim: DataFrame, image: ImageSpec
+) -> dict[str, NDArray[np.uint8]]:
+    """The first image by image_id of each class that occurs."""
     first = slim.groupBy("dx").agg(F.min("image_id").alias("image_id"))
     chosen = [row["image_id"] for row in first.collect()]
     rows = tensors.where(F.col("image_id").isin(chosen)).select("dx", "pixels").collect()
-    pixels = {row["dx"]: tensor_array(row["pixels"]) for row in rows}
-    return {code: pixels[code] for code in CODES if code in pixels}
+    return {row["dx"]: pixels_array(row["pixels"], image) for row in rows}

@@ -15,61 +15,61 @@ from pyspark.sql.types import StructType
 from skinclf.archives.decoding import Decoding, Entry
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.decoding import row_decoder
+from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
-    CHANNELS,
-    HEIGHT,
-    PIXEL_BYTES,
-    PREDICTIONS,
-    REJECTS,
-    SCORES,
     TENSOR_METADATA,
-    WIDTH,
+    answers_schema,
+    outcomes_schema,
+    predictions_schema,
 )
-from skinclf.spec.taxonomy import CODES, probability_column
+from skinclf.spec.taxonomy import Taxonomy, probability_column
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-ANSWERS = pa.schema([SCORES.field(n) for n in SCORES.names if n not in {"source", "image_id"}])
-"""What comes from the model."""
-
-OUTCOMES = pa.schema([*SCORES, REJECTS.field("reason"), REJECTS.field("detail")])
-"""A score, or the reason why there is none: one row a listed file."""
+"""(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities in the taxonomy's order."""
 
 
-class Factory(Protocol):
-    """What a task needs of a model: its name, and the function once it is loaded."""
+class ModelLoader(Protocol):
+    """What a task needs of a model: what it reads and answers, and the function once loaded."""
 
     @property
     def digest(self) -> str:
         """The model's SHA-256."""
 
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The classes of its outputs."""
+
+    @property
+    def image(self) -> ImageSpec:
+        """The images that it reads."""
+
     def load(self, threads: int) -> Predict:
-        """(n, 75, 100, 3) uint8 → (n, 7) float32, computing on `threads` cores."""
+        """The function, which computes on `threads` cores."""
 
 
 def scored_files(
-    listing: DataFrame, factory: Factory, decoding: Decoding, batch_images: int
+    listing: DataFrame, model: ModelLoader, decoding: Decoding, batch_images: int
 ) -> DataFrame:
-    """Read, decode and score every listed file in one pass → OUTCOMES, one row a file.
+    """Read, decode and score every listed file in one pass → outcomes, one row a file.
 
     Pixels live and die in the Python worker: they never cross the JVM.
     """
     start_decoder = row_decoder(listing.sparkSession, decoding)
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predict = factory.load(_task_threads())
+        predict = model.load(_task_threads())
         with start_decoder() as decoder:
             for batch in batches:
                 for start in range(0, batch.num_rows, batch_images):
                     rows = list(decoder(batch.slice(start, batch_images).to_pylist()))
-                    yield _outcomes(rows, predict, factory.digest)
+                    yield _outcomes(rows, predict, model)
 
-    return listing.mapInArrow(score, from_arrow_schema(OUTCOMES))
+    return listing.mapInArrow(score, from_arrow_schema(outcomes_schema(model.taxonomy)))
 
 
 def with_scores(
     images: DataFrame,
-    factory: Factory,
+    model: ModelLoader,
     column: str = "content",
     batch_images: int = 64,
     limits: ArchiveConfig | None = None,
@@ -78,33 +78,36 @@ def with_scores(
 
     `column` holds the bytes of image files (as Spark's binaryFile source gives them), a struct
     with them in `bytes` (as Hugging Face writes it), or, if it is called `pixels`, tensors of
-    22,500 bytes. Added are probability_akiec … probability_vasc, `predicted`, `model` and
-    `reject`: why an image has no scores, null where it has. No row is lost. `limits` are those of
-    `[archive]` in the config; None: its defaults.
+    the model's size. Added are probability_akiec … probability_vasc (one a class), `predicted`,
+    `model` and `reject`: why an image has no scores, null where it has. No row is lost. `limits`
+    are those of `[archive]` in the config; None: its defaults.
 
-    `factory` is `skinclf.training.predictor.Predictor.of_run(run)`. Bytes that come through Spark
+    `model` is `skinclf.training.predictor.Predictor.of_run(run)`. Bytes that come through Spark
     cost twice what `skinclf score` takes, whose tasks open the files themselves.
     """
-    added = pa.schema([*ANSWERS, ("reject", pa.string())])
+    given = answers_schema(model.taxonomy)
+    added = pa.schema([*given, ("reject", pa.string())])
     field = images.schema[column].dataType
     inside = isinstance(field, StructType)
-    start_decoder = row_decoder(images.sparkSession, Decoding(limits or ArchiveConfig()))
+    start_decoder = row_decoder(
+        images.sparkSession, Decoding(limits or ArchiveConfig(), image=model.image)
+    )
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predict = factory.load(_task_threads())
+        predict = model.load(_task_threads())
         with start_decoder() as decoder:
             for batch in batches:
                 for start in range(0, batch.num_rows, batch_images):
                     rows = batch.slice(start, batch_images)
                     files = rows[column].field("bytes") if inside else rows[column]
                     decoded = (
-                        [_checked_tensor(file) for file in files.to_pylist()]
+                        [_checked_tensor(file, model.image) for file in files.to_pylist()]
                         if column == "pixels"
                         else list(decoder(_file_entry(file) for file in files.to_pylist()))
                     )
-                    found = answers([row.get("pixels") for row in decoded], predict, factory.digest)
+                    found = answers([row.get("pixels") for row in decoded], predict, model)
                     reasons = pa.array([_reject_text(row) for row in decoded], pa.string())
-                    columns = [*rows.columns, *(found[n] for n in ANSWERS.names), reasons]
+                    columns = [*rows.columns, *(found[n] for n in given.names), reasons]
                     schema = pa.schema([*rows.schema, *added])
                     yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -112,56 +115,55 @@ def with_scores(
     return images.mapInArrow(score, types)
 
 
-def predicted_tensors(tensors: DataFrame, factory: Factory, batch_images: int) -> DataFrame:
-    """Predict TENSORS → PREDICTIONS, the truth beside each answer."""
-    columns = [*PREDICTIONS.names[:2], *TENSOR_METADATA, "pixels"]
+def predicted_tensors(tensors: DataFrame, model: ModelLoader, batch_images: int) -> DataFrame:
+    """Predict TENSORS → predictions, the truth beside each of them."""
+    schema = predictions_schema(model.taxonomy)
+    columns = ["source", "image_id", *TENSOR_METADATA, "pixels"]
 
     def predict_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predict = factory.load(_task_threads())
+        predict = model.load(_task_threads())
         for batch in batches:
             for start in range(0, batch.num_rows, batch_images):
                 rows = batch.slice(start, batch_images)
-                found = answers(rows["pixels"].to_pylist(), predict, factory.digest)
+                found = answers(rows["pixels"].to_pylist(), predict, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
-                yield _batch(known | found, PREDICTIONS)
+                yield _batch(known | found, schema)
 
-    return tensors.select(*columns).mapInArrow(predict_batches, from_arrow_schema(PREDICTIONS))
+    return tensors.select(*columns).mapInArrow(predict_batches, from_arrow_schema(schema))
 
 
-def answers(pixels: Sequence[bytes | None], predict: Predict, model: str) -> dict[str, pa.Array]:
-    """The columns of ANSWERS for images of 22,500 bytes each; null where there is no image."""
+def answers(
+    pixels: Sequence[bytes | None], predict: Predict, model: ModelLoader
+) -> dict[str, pa.Array]:
+    """The columns of answers_schema for the `pixels` of images; null where there is no image."""
     known = [image for image in pixels if image is not None]
-    found = np.empty((0, len(CODES)), np.float32)
+    codes = model.taxonomy.codes
+    found = np.empty((0, len(codes)), np.float32)
     if known:
-        found = predict(_stack(known))
+        found = predict(np.frombuffer(b"".join(known), np.uint8).reshape(-1, *model.image.shape))
     columns: dict[str, pa.Array] = {
-        probability_column(code): pa.array(found[:, label]) for label, code in enumerate(CODES)
+        probability_column(code): pa.array(found[:, label]) for label, code in enumerate(codes)
     }
-    codes = [CODES[label] for label in found.argmax(axis=1)]
-    columns["predicted"] = pa.array(codes, pa.string())
-    columns["model"] = pa.array([model] * len(found), pa.string())
+    predicted = [codes[label] for label in found.argmax(axis=1)]
+    columns["predicted"] = pa.array(predicted, pa.string())
+    columns["model"] = pa.array([model.digest] * len(found), pa.string())
     place = count()
     rows = pa.array([None if image is None else next(place) for image in pixels], pa.int32())
     return {name: column.take(rows) for name, column in columns.items()}
 
 
-def _outcomes(rows: list[dict[str, Any]], predict: Predict, model: str) -> pa.RecordBatch:
-    """Decoded rows (of tables.images) → one batch of OUTCOMES; rejects have no probabilities."""
+def _outcomes(rows: list[dict[str, Any]], predict: Predict, model: ModelLoader) -> pa.RecordBatch:
+    """Decoded rows → one batch of outcomes; rejects have no probabilities."""
     columns = answers([row.get("pixels") for row in rows], predict, model)
     columns |= {
         name: pa.array([row.get(name) for row in rows], pa.string())
         for name in ("source", "image_id", "reason", "detail")
     }
-    return _batch(columns, OUTCOMES)
+    return _batch(columns, outcomes_schema(model.taxonomy))
 
 
 def _batch(columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def _stack(pixels: Sequence[bytes]) -> NDArray[np.uint8]:
-    """Byte strings → (n, 75, 100, 3) uint8."""
-    return np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, HEIGHT, WIDTH, CHANNELS)
 
 
 def _file_entry(file: bytes | None) -> Entry:
@@ -170,10 +172,10 @@ def _file_entry(file: bytes | None) -> Entry:
     return dict.fromkeys(("row", "source", "image_id", "reason", "detail")) | known
 
 
-def _checked_tensor(pixels: bytes | None) -> dict[str, Any]:
-    if pixels is not None and len(pixels) == PIXEL_BYTES:
+def _checked_tensor(pixels: bytes | None, image: ImageSpec) -> dict[str, Any]:
+    if pixels is not None and len(pixels) == image.size_bytes:
         return {"pixels": pixels}
-    return {"reason": "unreadable", "detail": f"not {PIXEL_BYTES} bytes"}
+    return {"reason": "unreadable", "detail": f"not {image.size_bytes} bytes"}
 
 
 def _reject_text(row: dict[str, Any]) -> str | None:

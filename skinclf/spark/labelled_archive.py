@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 
 from skinclf.archives import Selection, list_images, listing_of
-from skinclf.archives.decoding import Decode, Decoding
+from skinclf.archives.decoding import Decoding
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.archive import needs_spark, spark_images
 from skinclf.spark.decoding import decoded_images, listing_frame
@@ -18,6 +18,7 @@ from skinclf.spark.metadata import Metadata, one_row_an_image, stage_metadata
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.reading import read_parquet
 from skinclf.spec.tables import REJECTS
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import hadoop_path, join, uri
 
 log = logging.getLogger(__name__)
@@ -64,19 +65,16 @@ def read_labelled_archive(
     spark: SparkSession,
     listing: pa.Table,
     archive: ArchiveConfig,
+    taxonomy: Taxonomy,
+    decoding: Decoding,
     staging: str,
     console: Console,
-    decode: Decode | None = None,
 ) -> LabelledArchive:
-    """Decode everything that is listed into the folder `staging` and give it its metadata.
-
-    `decode` replaces the decoder.
-    """
-    found = stage_metadata(spark, archive.metadata, join(staging, "metadata"))
+    """Decode everything that is listed into the folder `staging` and give it its metadata."""
+    found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
     metadata = one_row_an_image(found.rows).cache()
-    decoding = Decoding(archive, decode, digests=True)
     images = _staged(spark, listing, decoding, join(staging, "images"), console)
-    labelled = labelled_images(images.drop("pixels"), metadata).cache()
+    labelled = labelled_images(images.drop("pixels"), metadata, taxonomy).cache()
     unused = unused_metadata(metadata, images, uri(archive.metadata))
     rejected = labelled.where("reason IS NOT NULL").select(*unused.columns)
     used = metadata.join(images.select("image_id").distinct(), "image_id", "left_semi").count()

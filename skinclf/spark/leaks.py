@@ -5,12 +5,14 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from PIL import Image
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.spec.image import tensor_array
+from skinclf.spec.image import pixels_array
+from skinclf.spec.image_spec import ImageSpec
 
 KEYS = ("lesion_id", "image_id", "digest")
 """Two images that agree in one of these are no independent witnesses."""
@@ -64,14 +66,14 @@ def shared_keys(tested: DataFrame, training: DataFrame) -> DataFrame:
     return found[0].unionByName(found[1]).unionByName(found[2])
 
 
-def near_duplicates(tested: DataFrame, training: DataFrame) -> DataFrame:
+def near_duplicates(tested: DataFrame, training: DataFrame, image: ImageSpec) -> DataFrame:
     """PAIRS that look alike, with the mean `difference` of their thumbnails in grey levels.
 
     Only images that agree in one of MASKS and are about as bright are looked at, and their
     thumbnails only where the whole hashes are alike: of HAM10000's pairs one of 1,500 is looked
     at, instead of one of thirty with five parts of 13 bits.
     """
-    left, right = _hashed(tested).persist(), _hashed(training).persist()
+    left, right = _hashed(tested, image).persist(), _hashed(training, image).persist()
     theirs = {name: f"training_{name}" for name in HASHES.names}
     bits = F.bit_count(F.col("hash").bitwiseXOR(F.col("training_hash")))
     alike = (
@@ -100,9 +102,9 @@ def _compared(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(columns, schema=PAIRS)
 
 
-def perceptual_hash(pixels: bytes) -> int:
-    """A signed 64-bit number of 22,500 bytes: each bit says whether the picture, shrunk to 9 x 8
-    grey values, grows brighter from one place to the next (difference hash).
+def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
+    """A signed 64-bit number of an image: each bit says whether the picture, shrunk to 9 x 8 grey
+    values, grows brighter from one place to the next (difference hash).
 
     Another size, quality or file format of the same picture changes few bits.
     """
@@ -111,15 +113,14 @@ def perceptual_hash(pixels: bytes) -> int:
     return int(bits.view(">i8")[0])
 
 
-def _shrunk(pixels: bytes, size: tuple[int, int], mode: str = "RGB") -> Image.Image:
-    image = Image.fromarray(tensor_array(pixels)).convert(mode)
-    return image.resize(size, Image.Resampling.BOX)
+def _shrunk(pixels: NDArray[np.uint8], size: tuple[int, int], mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(pixels).convert(mode).resize(size, Image.Resampling.BOX)
 
 
-def _hashed(images: DataFrame) -> DataFrame:
+def _hashed(images: DataFrame, image: ImageSpec) -> DataFrame:
     def hashed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            files = batch["pixels"].to_pylist()
+            files = [pixels_array(pixels, image) for pixels in batch["pixels"].to_pylist()]
             hashes = pa.array([perceptual_hash(pixels) for pixels in files], pa.int64())
             small = [_shrunk(pixels, THUMBNAIL) for pixels in files]
             means = pa.array([float(np.asarray(picture).mean()) for picture in small], pa.float64())

@@ -5,10 +5,10 @@ from pyspark.sql import functions as F
 
 from skinclf.spark.decoding import ROW
 from skinclf.spec.tables import REJECTS
-from skinclf.spec.taxonomy import CODES
+from skinclf.spec.taxonomy import Taxonomy
 
 
-def labelled_images(images: DataFrame, metadata: DataFrame) -> DataFrame:
+def labelled_images(images: DataFrame, metadata: DataFrame, taxonomy: Taxonomy) -> DataFrame:
     """Join images (IMAGES without pixels) with `one_row_an_image`: all images, none twice.
 
     Adds the metadata columns and `label`, and fills `reason` and `detail` for each image that
@@ -16,7 +16,7 @@ def labelled_images(images: DataFrame, metadata: DataFrame) -> DataFrame:
     """
     joined = images.join(metadata, "image_id", "left").withColumn(
         "label",
-        F.array_position(F.array(*map(F.lit, CODES)), F.col("dx")).cast("int") - 1,
+        F.array_position(F.array(*map(F.lit, taxonomy.codes)), F.col("dx")).cast("int") - 1,
     )
     joined = _reject(joined, F.col("metadata_rows").isNull(), "no_metadata", F.lit(None))
     joined = _reject(
@@ -27,7 +27,7 @@ def labelled_images(images: DataFrame, metadata: DataFrame) -> DataFrame:
     )
     joined = _reject(
         joined,
-        F.col("dx").isNull() | ~F.col("dx").isin(*CODES),
+        F.col("dx").isNull() | ~F.col("dx").isin(*taxonomy.codes),
         "unknown_dx",
         F.concat(F.lit("dx is "), F.coalesce("dx", F.lit("empty"))),
     )

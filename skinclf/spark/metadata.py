@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from skinclf.archives.metadata import Malformed, read_rows
 from skinclf.spark.reading import read_parquet
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import delete, join, write_table
 
 METADATA = pa.schema(
@@ -38,11 +39,11 @@ class Metadata(NamedTuple):
     records: int  # of all records in the file, as its reader counted them
 
 
-def stage_metadata(spark: SparkSession, path: str, folder: str) -> Metadata:
+def stage_metadata(spark: SparkSession, path: str, folder: str, taxonomy: Taxonomy) -> Metadata:
     """Read a metadata file and write it below `folder`. Raises MetadataError."""
     delete(folder)
     count = 0
-    for number, part in enumerate(_parts(path)):
+    for number, part in enumerate(_parts(path, taxonomy)):
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
     table = read_parquet(spark, folder) if count else _no_rows(spark)
@@ -72,8 +73,8 @@ def one_row_an_image(metadata: DataFrame) -> DataFrame:
     )
 
 
-def _parts(path: str) -> Iterator[pa.Table]:
-    rows = read_rows(path)
+def _parts(path: str, taxonomy: Taxonomy) -> Iterator[pa.Table]:
+    rows = read_rows(path, taxonomy)
     while part := list(islice(rows, ROWS_A_PART)):
         yield pa.Table.from_pylist(
             [

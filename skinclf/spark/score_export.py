@@ -1,11 +1,13 @@
 """All scores of a model in one CSV."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.spark.csv_cells import harmless
 from skinclf.spark.score_ledger import NO_MARKER, ScoreFolder, read_scores
-from skinclf.spec.taxonomy import CODES, probability_column
+from skinclf.spec.taxonomy import probability_column
 from skinclf.storage.files import delete, hadoop_path, join, list_names, locate
 
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
@@ -15,16 +17,22 @@ CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSp
 """As the CSV standard has it: Spark would escape quotes by backslashes and trim names."""
 
 
+def isic_order(codes: Sequence[str]) -> list[str]:
+    """Codes as the challenge has them, any others behind them in their own order."""
+    known = [code for code in ISIC_ORDER if code in codes]
+    return [*known, *(code for code in codes if code not in known)]
+
+
 def export(spark: SparkSession, folder: ScoreFolder, form: str) -> str:
     """Write all scores into one CSV file, sorted by image → its path."""
-    scores = read_scores(spark, folder)
+    scores, codes = read_scores(spark, folder), folder.taxonomy.codes
     if form == "isic":
         columns = [
             F.col("image_id").alias("image"),
-            *(F.col(probability_column(code)).alias(code.upper()) for code in ISIC_ORDER),
+            *(F.col(probability_column(code)).alias(code.upper()) for code in isic_order(codes)),
         ]
     else:
-        names = ("source", "image_id", "predicted", *map(probability_column, CODES), "model")
+        names = ("source", "image_id", "predicted", *map(probability_column, codes), "model")
         columns = [F.col(name) for name in names]
     name = "isic.csv" if form == "isic" else "scores.csv"
     staging = join(folder.path, "export")

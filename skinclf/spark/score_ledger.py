@@ -29,7 +29,8 @@ from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED
 from skinclf.errors import UsageError
 from skinclf.spark.reading import literal_reader, read_parquet
 from skinclf.spec.rejects import READ_AGAIN
-from skinclf.spec.tables import REJECTS, SCORES
+from skinclf.spec.tables import REJECTS, scores_schema
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import (
     delete,
     exists,
@@ -49,9 +50,10 @@ NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
 
 @dataclass(frozen=True)
 class ScoreFolder:
-    """The names in a model's folder."""
+    """The names in a model's folder, and the classes of the model."""
 
     path: str
+    taxonomy: Taxonomy = HAM10000
 
     def check(self) -> None:
         """Raise UsageError if an earlier version wrote it, whose account of what is done and of
@@ -82,6 +84,11 @@ class ScoreFolder:
     def done(self) -> str:
         """An empty file for each micro-batch that is done."""
         return join(self.path, "done")
+
+    @property
+    def tables(self) -> tuple[tuple[str, pa.Schema], ...]:
+        """Scores and rejects: the folder and the schema of each."""
+        return (self.scores, scores_schema(self.taxonomy)), (self.rejects, REJECTS)
 
     @property
     def found(self) -> str:
@@ -184,12 +191,10 @@ def _mark(number: int) -> str:
 
 
 def write_batch(outcomes: DataFrame, folder: ScoreFolder, number: int) -> None:
-    """Write a micro-batch's OUTCOMES as scores and rejects, in place of what it left before."""
+    """Write a micro-batch's outcomes as scores and rejects, in place of what it left before."""
     batch = _mark(number)
-    for kept, schema, place in (
-        ("reason IS NULL", SCORES, folder.scores),
-        ("reason IS NOT NULL", REJECTS, folder.rejects),
-    ):
+    kinds = ("reason IS NULL", "reason IS NOT NULL")
+    for kept, (place, schema) in zip(kinds, folder.tables, strict=True):
         (
             outcomes.where(kept)
             .select(*schema.names)
@@ -201,12 +206,12 @@ def write_batch(outcomes: DataFrame, folder: ScoreFolder, number: int) -> None:
 
 def read_scores(spark: SparkSession, folder: ScoreFolder) -> DataFrame:
     """SCORES of all micro-batches, with `batch`."""
-    return _read(spark, folder.scores, SCORES)
+    return _read(spark, *folder.tables[0])
 
 
 def read_rejects(spark: SparkSession, folder: ScoreFolder) -> DataFrame:
     """REJECTS of all micro-batches, with `batch`."""
-    return _read(spark, folder.rejects, REJECTS)
+    return _read(spark, *folder.tables[1])
 
 
 def count_listed(spark: SparkSession, folder: ScoreFolder) -> int:
@@ -247,7 +252,7 @@ def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:
     """Write each file of scores and rejects that speaks of `sources` anew, without them."""
     spark = sources.sparkSession
-    for place, schema in ((folder.scores, SCORES), (folder.rejects, REJECTS)):
+    for place, schema in folder.tables:
         if not exists(place):
             continue
         rows = read_parquet(spark, place).select("source", "_metadata.file_path")

@@ -1,8 +1,8 @@
 """Settings → what of the cluster stands in the way of training."""
 
 from skinclf.config.schema import Config
+from skinclf.distributed.launcher import REQUIRED_CONF
 from skinclf.distributed.preflight import Check, preflight
-from skinclf.distributed.supervisor import REQUIRED_CONF
 from skinclf.spark.session import spark_session
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
+from skinclf.archives.decoding import Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, LeakError, RunError
@@ -30,7 +31,9 @@ from skinclf.spark.leaks import near_duplicates, seen_images, shared_keys
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.splits import SPLITS
+from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import TENSORS
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage import run_folder
 from skinclf.storage.dataset_folder import REJECTS, STAGING, Dataset
 from skinclf.storage.files import absolute, delete, hadoop_path, join, locate, write_text
@@ -65,7 +68,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     dataset = _trained_on(run, config.dataset.path)
     name = set_name(settings)
     folder = join(run, run_folder.EVALUATION, name)
-    outside = _outside_archive(config)
+    outside = _outside_archive(config, predictor.taxonomy)
     listing = list_directly(outside, folder) if outside else None
     check_free(folder)
     with (
@@ -75,13 +78,15 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     ):
         tensors = read_tensors(spark, dataset.path)
         tested = (
-            _outside_images(spark, listing, outside, folder, console)
+            _outside_images(spark, listing, outside, predictor, folder, console)
             if outside
             else _split_images(tensors, dataset, settings.split)
         )
         with spark_progress(spark, "look for leaks", console):
             seen = seen_images(tensors, outside=outside is not None)
-            leaks = _leaks(tested.tensors, seen, folder, name, allowed=settings.allow_leaks)
+            leaks = _leaks(
+                tested.tensors, seen, dataset.image, folder, name, allowed=settings.allow_leaks
+            )
         with spark_progress(spark, "predict", console):
             predictions = _predicted(tested, predictor, settings, join(folder, PREDICTIONS))
             validation = _validation(tensors, dataset, predictor, settings) or predictions
@@ -145,11 +150,11 @@ def _trained_on(run: str, path: str) -> Dataset:
     return dataset
 
 
-def _outside_archive(config: Config) -> ArchiveConfig | None:
+def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None:
     settings = config.evaluate
     if not settings.archive:
         return None
-    check_metadata_file(settings.metadata)
+    check_metadata_file(settings.metadata, taxonomy)
     new = {"paths": settings.archive, "metadata": settings.metadata}
     return config.archive.model_copy(update=new)
 
@@ -162,13 +167,17 @@ def _outside_images(
     spark: SparkSession,
     listing: pa.Table | None,
     archive: ArchiveConfig,
+    predictor: Predictor,
     folder: str,
     console: Console,
 ) -> Tested:
     """Decode and label an archive that is no dataset; what can't be used goes to rejects."""
     if listing is None:
         listing = list_by_spark(spark, archive)
-    found = read_labelled_archive(spark, listing, archive, join(folder, STAGING), console)
+    decoding = Decoding(archive, image=predictor.image, digests=True)
+    found = read_labelled_archive(
+        spark, listing, archive, predictor.taxonomy, decoding, join(folder, STAGING), console
+    )
     write_rejects(found.rejects, join(folder, REJECTS))
     reasons = reason_counts(spark, join(folder, REJECTS))
     accepted = found.labelled.where("reason IS NULL")
@@ -179,7 +188,13 @@ def _outside_images(
 
 
 def _leaks(
-    tested: DataFrame, seen: DataFrame, folder: str, name: str, *, allowed: bool
+    tested: DataFrame,
+    seen: DataFrame,
+    image: ImageSpec,
+    folder: str,
+    name: str,
+    *,
+    allowed: bool,
 ) -> dict[str, Any]:
     """What tested and seen images share: images by key, and near duplicates.
 
@@ -197,7 +212,7 @@ def _leaks(
             f"{', '.join(some)}: figures of them would flatter. Split by lesion (split.by), or ask "
             f"for figures that say so: --set evaluate.allow_leaks=true"
         )
-    alike = near_duplicates(tested, seen).cache()
+    alike = near_duplicates(tested, seen, image).cache()
     harmless(alike.orderBy("difference", "image_id", "training_image_id")).coalesce(1).write.csv(
         hadoop_path(join(folder, NEAR_DUPLICATES)), header=True, mode="overwrite"
     )

@@ -13,7 +13,6 @@ from skinclf.spark.dataset import read_tensors
 from skinclf.spark.exploration import AGE_YEARS, Exploration, explore_tensors
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import spark_session
-from skinclf.spec.taxonomy import CODES
 from skinclf.storage.dataset_folder import EXPLORATION, Dataset
 from skinclf.storage.files import join, write_bytes, write_text
 
@@ -30,7 +29,9 @@ def explore(config: Config, console: Console) -> str:
         spark_session("explore", config.spark) as spark,
         spark_progress(spark, "explore", console),
     ):
-        exploration = explore_tensors(read_tensors(spark, dataset.path))
+        exploration = explore_tensors(
+            read_tensors(spark, dataset.path), dataset.taxonomy, dataset.image
+        )
     pictures = []
     for name, figure in exploration_figures(exploration).items():
         picture = png(figure)
@@ -46,7 +47,7 @@ def explore(config: Config, console: Console) -> str:
             "inputs": dataset.inputs,
             "rejects": sum(dataset.rejects.values()),
             "split_by": dataset.split.by,
-            "codes": CODES,
+            "codes": dataset.taxonomy.codes,
             "splits": dataset.counts,
             "figures": pictures,
         },

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from skinclf import __version__
 from skinclf.archives import check_paths
-from skinclf.archives.decoding import Decode
+from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError
@@ -51,7 +51,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         )
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
-    check_metadata_file(config.archive.metadata)
+    check_metadata_file(config.archive.metadata, config.classes)
     listing = list_directly(config.archive, config.dataset.path)
     folder = output_folder(config.dataset.path)
     folder.check(overwrite=config.dataset.overwrite)
@@ -66,7 +66,10 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         log.info("listed %s files", f"{listing.num_rows:,}")
         folder.begin(overwrite=config.dataset.overwrite)
         staging = join(config.dataset.path, STAGING)
-        archive = read_labelled_archive(spark, listing, config.archive, staging, console, decode)
+        decoding = Decoding(config.archive, decode, config.image, digests=True)
+        archive = read_labelled_archive(
+            spark, listing, config.archive, config.classes, decoding, staging, console
+        )
         with spark_progress(spark, "write tensors", console):
             _write(archive, config)
         dataset = _checked(spark, config, archive.inputs)
@@ -86,7 +89,8 @@ def _write(archive: LabelledArchive, config: Config) -> None:
         with_split(accepted, config.split), config.dataset.shards, config.split.seed
     ).cache()
     placed.count()  # now Spark knows that it is small: it goes to the pixels, not they to it
-    tables.write_tensors(placed, archive.images, config.dataset.shards, config.dataset.path)
+    shards, path = config.dataset.shards, config.dataset.path
+    tables.write_tensors(placed, archive.images, config.image, shards, path)
     tables.write_rejects(archive.rejects, join(config.dataset.path, REJECTS))
 
 
@@ -111,6 +115,8 @@ def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
         sources=list(config.archive.paths),
         metadata=config.archive.metadata,
         licence=config.archive.licence,
+        taxonomy=config.classes,
+        image=config.image,
         split=config.split,
         shards=config.dataset.shards,
         inputs=inputs,

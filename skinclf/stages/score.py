@@ -35,7 +35,6 @@ from skinclf.spark.score_ledger import (
 )
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
-from skinclf.spec.taxonomy import CODES
 from skinclf.storage.files import absolute, delete, exists, join, write_text
 from skinclf.storage.history import validation_shares
 from skinclf.storage.ownership import check_free
@@ -96,7 +95,7 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
     # The same model's scores are others where it answers in another way.
     name += "" if precision == "float32" else f"-{precision}"
     name += "-flips" if flips else ""
-    folder = ScoreFolder(join(absolute(config.score.path), name))
+    folder = ScoreFolder(join(absolute(config.score.path), name), predictor.taxonomy)
     folder.check()
     check_free(folder.path)
     with (
@@ -106,7 +105,8 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
     ):
         display = ScoreDisplay(console)
         start = time.monotonic()
-        scoring = Scoring(spark, config, predictor, Decoding(config.archive, decode), folder)
+        decoding = Decoding(config.archive, decode, predictor.image)
+        scoring = Scoring(spark, config, predictor, decoding, folder)
         done = scoring.run(display)
         if done:
             log.info("finished the %s images of a job that was interrupted", f"{done:,}")
@@ -235,7 +235,7 @@ def _summary(
             f"{sum(reasons.values())} rejects; no {SUMMARY} was written"
         )
     run = predictor.run
-    usual = validation_shares(read_history(run), read_config(run).train)
+    usual = validation_shares(read_history(run), read_config(run).train, folder.taxonomy)
     drift = {
         code: round(predicted.get(code, 0) / scored - share, 4)
         for code, share in usual.items()
@@ -247,7 +247,7 @@ def _summary(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=inputs,
         scored=scored,
-        predicted={code: predicted[code] for code in CODES if code in predicted},
+        predicted={code: predicted[code] for code in folder.taxonomy.codes if code in predicted},
         rejects=reasons,
         drift=drift,
         new=new,

@@ -7,8 +7,9 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.config.schema import Config
+from skinclf.distributed.launcher import REQUIRED_CONF, SparkLauncher
 from skinclf.distributed.preflight import check_fit, preflight
-from skinclf.distributed.supervisor import REQUIRED_CONF, Supervisor
+from skinclf.distributed.supervisor import Supervisor
 from skinclf.errors import TrainingError
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.model_card import write_card
@@ -22,6 +23,8 @@ from skinclf.storage.files import absolute, exists, join, write_bytes
 from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_over
 from skinclf.storage.ownership import check_free, owned
 from skinclf.training.batches import check_divides, steps_an_epoch
+from skinclf.training.choices import check_choices
+from skinclf.training.job import TrainingJob
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,11 @@ def train(config: Config, console: Console) -> list[Epoch]:
     RunError, ConfigError. Raises PreflightError where the cluster can't train, and TrainingError
     where training ends without a model.
     """
+    check_choices(config)
     dataset = Dataset.read(config.dataset.path)
+    # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
+    own = {"classes": dataset.taxonomy, "image": dataset.image}
+    config = config.model_copy(update=own)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch)
     check_best_is_known(config.train, sum(dataset.rows_of("val")))
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
@@ -50,7 +57,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
     required = {} if config.train.local_mode else REQUIRED_CONF
     with spark_session("train", config.spark, required) as spark:
         _look_first(spark, dataset, run, config)
-        supervisor = Supervisor(spark, dataset, run, config)
+        job = TrainingJob(dataset, run, config.model, config.train)
+        supervisor = Supervisor(SparkLauncher(spark, config.supervise), job, config.supervise)
         with (
             owned(run, "train", supervisor.cancel),
             training_display(run, config.train.epochs, console, supervisor.cancel),

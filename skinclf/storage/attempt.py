@@ -9,6 +9,7 @@ What a worker of an earlier attempt still reports is in that attempt's folder, w
 
 import json
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from skinclf.errors import SkinclfError, TrainingError
@@ -16,9 +17,23 @@ from skinclf.storage.files import delete, join, read_json, write_text
 
 ATTEMPT, WORKERS = "attempt.json", "workers"
 
-Beat = dict[str, Any]
-"""A worker's heartbeat: `worker`, `host`, `pid`, `count`, `doing` and, in training, `epoch`,
-`step`, `steps`, `validation_step`, `loss`, `images_per_second` (of all workers together)."""
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A worker's sign of life, and what it does. The last five only once it trains."""
+
+    worker: int
+    host: str
+    pid: int
+    count: int  # of its heartbeats
+    doing: str
+    epoch: int | None = None
+    step: int | None = None
+    steps: int | None = None  # of an epoch
+    loss: float | None = None  # mean of the epoch so far
+    images_per_second: float | None = None  # of all workers together
+    validation_step: int = 0
+
 
 FINAL = (
     *(SkinclfError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError),
@@ -63,14 +78,16 @@ def current_attempt(run: str) -> str:
         return ""
 
 
-def write_beat(run: str, attempt: str, beat: Beat) -> None:
+def write_heartbeat(run: str, attempt: str, heartbeat: Heartbeat) -> None:
     """Report what a worker does; the next heartbeat makes up for one that a crash loses."""
-    write_text(_report(run, attempt, f"{beat['worker']}"), json.dumps(beat), durable=False)
+    path = _report(run, attempt, f"{heartbeat.worker}")
+    write_text(path, json.dumps(asdict(heartbeat)), durable=False)
 
 
-def read_beat(run: str, attempt: str, worker: int) -> Beat:
-    """A worker's last heartbeat; empty before the first."""
-    return _read(_report(run, attempt, f"{worker}"))
+def read_heartbeat(run: str, attempt: str, worker: int) -> Heartbeat | None:
+    """A worker's last heartbeat; None before the first."""
+    stored = _read(_report(run, attempt, f"{worker}"))
+    return Heartbeat(**stored) if stored else None
 
 
 def write_error(run: str, attempt: str, worker: int, error: Exception) -> None:

@@ -14,13 +14,13 @@ from typing import Self
 
 import pyarrow.parquet as pq
 from pyarrow import fs
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, computed_field
 
 from skinclf.config.schema import SplitConfig
 from skinclf.errors import CheckError, DatasetError
-from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
-from skinclf.spec.taxonomy import CODES
-from skinclf.storage.files import absolute, join, locate, read_text
+from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
+from skinclf.storage.files import absolute, join, locate, read_json
 from skinclf.storage.output_folder import OutputFolder
 
 FORMAT = 1
@@ -47,9 +47,8 @@ class Dataset(BaseModel):
     sources: list[str]  # archive.paths as given
     metadata: str
     licence: str = ""  # of the images, as given
-    classes: list[str] = list(CODES)
-    shape: tuple[int, int, int] = (HEIGHT, WIDTH, CHANNELS)
-    dtype: str = "uint8"
+    taxonomy: Taxonomy = HAM10000
+    image: ImageSpec = BENBRAHIM_2020
     split: SplitConfig
     shards: int
     inputs: int
@@ -59,24 +58,45 @@ class Dataset(BaseModel):
     files: list[TensorFile]
     path: str = ""
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def classes(self) -> list[str]:
+        """The codes of the taxonomy."""
+        return list(self.taxonomy.codes)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def shape(self) -> list[int]:
+        """Height, width and channels of each image's `pixels`."""
+        return list(self.image.shape)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def dtype(self) -> str:
+        """Of `pixels`."""
+        return "uint8"
+
     @classmethod
     def read(cls, path: str) -> Self:
         """Read the dataset at `path`. Raises DatasetError: none, unfinished, or another format."""
         manifest = join(path, MANIFEST)
         try:
-            dataset = cls.model_validate_json(read_text(manifest))
+            stored = read_json(manifest)
+            dataset = cls.model_validate(stored)
         except FileNotFoundError:
             raise DatasetError(
                 f"{path}: no {MANIFEST}, so this is not a finished dataset. dataset.path names "
                 f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
             ) from None
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:  # ValueError: no JSON, or other keys and values
             raise DatasetError(f"{manifest}: can't be read as a dataset: {error}") from None
-        if dataset.format != FORMAT or tuple(dataset.classes) != CODES:
-            raise DatasetError(
-                f"{manifest}: format {dataset.format} with classes {', '.join(dataset.classes)}; "
-                f"expected format {FORMAT} with {', '.join(CODES)}. Build it anew: skinclf prepare"
-            )
+        said = {"format": FORMAT} | dataset.model_dump(include={"classes", "shape", "dtype"})
+        for key, ours in said.items():
+            if stored.get(key, ours) != ours:
+                raise DatasetError(
+                    f"{manifest}: {key} is {stored[key]}, expected {ours}. Build the dataset anew: "
+                    f"skinclf prepare"
+                )
         return dataset.model_copy(update={"path": absolute(path)})
 
     def to_json(self) -> str:

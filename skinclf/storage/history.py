@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from skinclf.config.schema import TrainConfig
 from skinclf.errors import ConfigError
-from skinclf.spec.taxonomy import CODES
+from skinclf.spec.taxonomy import Taxonomy
 
 Epoch = dict[str, float]
 """One line of history.jsonl: `epoch` (from 1), `loss`, `accuracy`, `binary_accuracy`,
@@ -52,11 +52,13 @@ def final_epoch(history: Sequence[Epoch], config: TrainConfig) -> int:
     return best or len(history)
 
 
-def validation_shares(history: Sequence[Epoch], config: TrainConfig) -> dict[str, float]:
+def validation_shares(
+    history: Sequence[Epoch], config: TrainConfig, taxonomy: Taxonomy
+) -> dict[str, float]:
     """Class → the share of the validation images that the finished model predicts as it.
 
     Empty where there is no validation split, or an earlier version of skinclf trained.
     """
     row = history[final_epoch(history, config) - 1]
-    names = {code: f"val_predicted_{code}" for code in CODES}
+    names = {code: f"val_predicted_{code}" for code in taxonomy.codes}
     return {code: row[name] for code, name in names.items() if name in row}

@@ -22,18 +22,19 @@ runs/<name>/
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from skinclf.config.loader import parse_config, to_toml
 from skinclf.config.schema import Config
 from skinclf.errors import RunError
-from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
-from skinclf.spec.taxonomy import CODES, NAMES
+from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import (
     exists,
     join,
     read_bytes,
+    read_json,
     read_text,
     read_whole,
     write_bytes,
@@ -114,37 +115,63 @@ def write_tensorboard(path: str, epoch: int, files: dict[str, bytes]) -> None:
         write_bytes(join(path, TENSORBOARD, curve, name), content)
 
 
-def write_model(path: str, model: bytes) -> None:
+def write_model(path: str, model: bytes, taxonomy: Taxonomy, image: ImageSpec) -> None:
     """Write labels.json and model.keras (the file's bytes), which finishes the run."""
     labels: dict[str, Any] = {
-        "classes": list(CODES),
-        "names": NAMES,
+        "classes": list(taxonomy.codes),
+        "names": {code: taxonomy.name_of(code) for code in taxonomy.codes},
         "input": {
-            "shape": [HEIGHT, WIDTH, CHANNELS],
+            "shape": list(image.shape),
             "dtype": "uint8 or float",
             "range": [0, 255],
             "channels": "RGB",
-            "resize": "skinclf.spec.image.decode_rgb: Pillow bicubic, aspect ratio not kept",
+            "resize": f"skinclf.spec.image: Pillow {image.filter}, aspect ratio not kept",
         },
         "scaling": "inside the model",
+        "taxonomy": taxonomy.model_dump(),
+        "image": image.model_dump(),
     }
     write_text(join(path, LABELS), json.dumps(labels, indent=1) + "\n")
     write_bytes(join(path, MODEL), model)
 
 
-def read_model(path: str) -> bytes:
-    """The bytes of model.keras. Raises RunError where the run has none, or other classes."""
+class Labels(NamedTuple):
+    """What labels.json says: what a model reads, and what its outputs mean."""
+
+    taxonomy: Taxonomy
+    image: ImageSpec
+
+
+def read_labels(path: str) -> Labels:
+    """The classes and the input of a run's model. Raises RunError where the run has none."""
     try:
-        model = read_bytes(join(path, MODEL))
-        classes = tuple(json.loads(read_text(join(path, LABELS)))["classes"])
+        stored = read_json(join(path, LABELS))
+        # Before there was a choice, every model was of HAM10000's classes at 75x100.
+        labels = Labels(
+            Taxonomy.model_validate(stored.get("taxonomy", {})),
+            ImageSpec.model_validate(stored.get("image", {})),
+        )
+        classes = tuple(stored["classes"])
     except (OSError, KeyError, ValueError) as error:
-        raise RunError(
-            f"{path}: no finished model here ({error}). run.path names a run with {MODEL} and "
-            f"{LABELS}; train one: skinclf train"
-        ) from None
-    if classes != CODES:
-        raise RunError(f"{path}: the model's classes are {classes}; expected {CODES}")
-    return model
+        raise _unfinished(path, error) from None
+    if classes != labels.taxonomy.codes:
+        raise RunError(f"{path}: the classes are {classes}; expected {labels.taxonomy.codes}")
+    return labels
+
+
+def read_model(path: str) -> bytes:
+    """The bytes of model.keras. Raises RunError where the run has none."""
+    try:
+        return read_bytes(join(path, MODEL))
+    except OSError as error:
+        raise _unfinished(path, error) from None
+
+
+def _unfinished(path: str, error: Exception) -> RunError:
+    return RunError(
+        f"{path}: no finished model here ({error}). run.path names a run with {MODEL} and "
+        f"{LABELS}; train one: skinclf train"
+    )
 
 
 def model_digest(model: bytes) -> str:

@@ -47,7 +47,7 @@ class Order:
 
 
 Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32], NDArray[np.int32]]
-"""(75, 100, 3) pixels, label, draws (8,), seed (2,)."""
+"""(height, width, 3) pixels, label, draws (8,), seed (2,)."""
 
 
 @dataclass(frozen=True)

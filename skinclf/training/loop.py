@@ -7,17 +7,15 @@ MultiWorkerMirroredStrategy (keras-team/keras#20585), so the loop is ours.
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from skinclf.config.schema import ModelConfig, TrainConfig
+from skinclf.config.schema import TrainConfig
 from skinclf.errors import DamagedCheckpoint, RunError, TrainingError
 from skinclf.storage import run_folder
 from skinclf.storage.attempt import check_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_bytes
-from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.history import Epoch, final_epoch, is_over
 from skinclf.training.batches import (
     Order,
@@ -27,85 +25,77 @@ from skinclf.training.batches import (
     training_batches,
 )
 from skinclf.training.checkpoints import Position, read_checkpoint, restore, take_checkpoint
+from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.shards import ShardReader
-from skinclf.training.strategy import Place
+from skinclf.training.sums import Sums, no_sums
 from skinclf.training.tensorboard import event_files
-from skinclf.training.trainer import (
-    SUMS,
-    Sums,
-    Trainer,
-    make_trainer,
-    metrics_of,
-    model_bytes,
-    predicted_shares,
-)
+from skinclf.training.trainer import Trainer, make_trainer, model_bytes
 
-
-def _silent(_doing: str, **_state: Any) -> None:
-    pass
+Report = Callable[..., None]
+"""Called with what the worker does now (text) and its state by name: see storage.attempt."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to train on, where to write, how, and as which worker."""
+class Worker:
+    """One worker of a training."""
 
-    dataset: Dataset
-    run: str
-    model: ModelConfig
-    config: TrainConfig
-    place: Place
-    attempt: str = ""
-    tell: Callable[..., None] = field(default=_silent, repr=False)  # Heartbeat.tell
+    job: TrainingJob
+    context: WorkerContext
+    report: Report
 
     def reader(self, split: str, memory_bytes: int) -> ShardReader:
         """The images of this worker's shards."""
-        shards = own_shards(self.dataset.shards, self.place.workers, self.place.index)
-        return ShardReader(self.dataset, split, shards, memory_bytes=memory_bytes)
+        dataset = self.job.dataset
+        shards = own_shards(dataset.shards, self.context.world_size, self.context.rank)
+        return ShardReader(dataset, split, shards, memory_bytes=memory_bytes)
 
 
-def train(job: Job, resume: str) -> None:
+def train(job: TrainingJob, context: WorkerContext, report: Report) -> None:
     """Train as one worker and, as the chief, write the run folder's checkpoints and model.
 
-    All workers call this alike but for `job.place.index`, and each returns when all have
-    finished. `resume` is the name of the checkpoint to go on from, "" for none. Raises
-    TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
+    All workers call this alike but for `context.rank`, and each returns when all have finished.
+    Raises TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
     """
+    worker = Worker(job, context, report)
     memory = job.config.memory_mb * 2**20
-    train_reader, val_reader = job.reader("train", memory * 8 // 10), job.reader("val", memory // 5)
-    job.tell("waiting for the other workers")
-    trainer = make_trainer(job.model, job.config, job.place, job.dataset)
-    position = go_on(trainer, job, resume) if resume else start_of_epoch([])
-    checkpoints = CheckpointFolder(job.run, job.attempt) if job.place.is_chief else None
+    train_reader = worker.reader("train", memory * 8 // 10)
+    val_reader = worker.reader("val", memory // 5)
+    report("waiting for the other workers")
+    trainer = make_trainer(job, context)
+    position = resumed(trainer, worker) if job.resume else start_of_epoch(job, [])
+    checkpoints = CheckpointFolder(job.run, job.attempt) if context.is_chief else None
     while not is_over(position.history, job.config):
-        train_epoch(trainer, train_reader, job, position, checkpoints)
-        row = epoch_row(position, trainer, validate(trainer, val_reader, job))
-        position = start_of_epoch([*position.history, row])
+        train_epoch(trainer, train_reader, worker, position, checkpoints)
+        row = epoch_row(position, trainer, validate(trainer, val_reader, worker), job)
+        position = start_of_epoch(job, [*position.history, row])
         if checkpoints:
-            save(trainer, job, checkpoints, position)
+            save(trainer, worker, checkpoints, position)
             write_curves(job, position.history)
     if checkpoints:
-        job.tell("writing the model")
+        report("writing the model")
         finish(trainer, job, checkpoints, position.history)
 
 
-def start_of_epoch(history: list[Epoch]) -> Position:
+def start_of_epoch(job: TrainingJob, history: list[Epoch]) -> Position:
     """The position after whole epochs."""
-    return Position(history, step=0, sums=[0.0] * SUMS.shape[0], seconds=0.0)
+    nothing = no_sums(len(job.dataset.taxonomy)).vector.tolist()
+    return Position(history, step=0, sums=nothing, seconds=0.0)
 
 
-def go_on(trainer: Trainer, job: Job, name: str) -> Position:
-    """Put a checkpoint's state into the trainer and return its position.
+def resumed(trainer: Trainer, worker: Worker) -> Position:
+    """Put the state of the job's checkpoint into the trainer and return its position.
 
-    What the run folder tells of the epochs may be a line behind the checkpoint: it is mended.
+    history.jsonl may be a line behind the checkpoint: it is mended.
     """
-    checkpoint = read_checkpoint(checkpoint_bytes(job.run, name))
+    job = worker.job
+    checkpoint = read_checkpoint(checkpoint_bytes(job.run, job.resume))
     restore(checkpoint, trainer.model, trainer.optimizer)
-    if job.place.is_chief:
+    if worker.context.is_chief:
         write_curves(job, checkpoint.position.history)
     return checkpoint.position
 
 
-def write_curves(job: Job, history: list[Epoch]) -> None:
+def write_curves(job: TrainingJob, history: list[Epoch]) -> None:
     """Write history.jsonl and the last epoch for TensorBoard; the chief's alone."""
     check_attempt(job.run, job.attempt)
     run_folder.write_history(job.run, history)
@@ -113,15 +103,18 @@ def write_curves(job: Job, history: list[Epoch]) -> None:
         run_folder.write_tensorboard(job.run, len(history), event_files(history[-1]))
 
 
-def save(trainer: Trainer, job: Job, checkpoints: CheckpointFolder, position: Position) -> None:
+def save(
+    trainer: Trainer, worker: Worker, checkpoints: CheckpointFolder, position: Position
+) -> None:
     """Write a checkpoint of the position; the chief's alone. Raises TrainingError where weights
     are no numbers: an epoch's last update is followed by no loss that would tell.
     """
-    job.tell("writing a checkpoint")
+    worker.report("writing a checkpoint")
+    config = worker.job.config
     if not all(np.isfinite(weight).all() for weight in trainer.model.get_weights()):
-        raise diverged(job.config, len(position.history), position.step, "a weight is")
+        raise diverged(config, len(position.history), position.step, "a weight is")
     content = take_checkpoint(position, trainer.model, trainer.optimizer)
-    checkpoints.write(content, position.history, position.step, job.config)
+    checkpoints.write(content, position.history, position.step, config)
 
 
 def diverged(config: TrainConfig, epoch: int, step: int, what: str) -> TrainingError:
@@ -132,14 +125,17 @@ def diverged(config: TrainConfig, epoch: int, step: int, what: str) -> TrainingE
     )
 
 
-def finish(trainer: Trainer, job: Job, checkpoints: CheckpointFolder, history: list[Epoch]) -> None:
+def finish(
+    trainer: Trainer, job: TrainingJob, checkpoints: CheckpointFolder, history: list[Epoch]
+) -> None:
     """Write the model with the last or the best epoch's weights; the chief's alone."""
     epoch = final_epoch(history, job.config)
     weights = [np.asarray(weight) for weight in trainer.model.get_weights()]
     if epoch != len(history):
         weights = epoch_weights(job.run, checkpoints, epoch)
     check_attempt(job.run, job.attempt)
-    run_folder.write_model(job.run, model_bytes(weights, job.model, job.config.dropout))
+    content = model_bytes(weights, job)
+    run_folder.write_model(job.run, content, job.dataset.taxonomy, job.dataset.image)
 
 
 def epoch_weights(run: str, checkpoints: CheckpointFolder, epoch: int) -> list[np.ndarray]:
@@ -153,7 +149,7 @@ def epoch_weights(run: str, checkpoints: CheckpointFolder, epoch: int) -> list[n
 def train_epoch(
     trainer: Trainer,
     reader: ShardReader,
-    job: Job,
+    worker: Worker,
     position: Position,
     checkpoints: CheckpointFolder | None = None,
 ) -> None:
@@ -161,7 +157,8 @@ def train_epoch(
 
     With `checkpoints`, which the chief alone has, some are written on the way.
     """
-    config, epoch = job.config, len(position.history) + 1
+    job, config = worker.job, worker.job.config
+    epoch = len(position.history) + 1
     steps = steps_an_epoch(job.dataset.rows_of("train"), config.global_batch)
     batches = training_batches(
         reader,
@@ -169,52 +166,52 @@ def train_epoch(
         rows_a_shard=config.global_batch // job.dataset.shards,
         steps=range(position.step, steps),
     )
-    sums, before = np.array(position.sums), position.seconds
+    sums, before = Sums(np.array(position.sums)), position.seconds
     started = saved = time.monotonic()
     for step, batch in enumerate(batches, start=position.step + 1):
-        sums += trainer.train_step(batch).numpy()
-        if not np.isfinite(sums[0]):
+        sums = Sums(sums.vector + trainer.train_step(batch).numpy())
+        if not np.isfinite(sums.loss):
             raise diverged(config, epoch, step, "the loss is")
         now = time.monotonic()
-        position.step, position.sums = step, sums.tolist()
+        position.step, position.sums = step, sums.vector.tolist()
         position.seconds = before + now - started
-        rate = sums[3] / position.seconds
-        job.tell(
+        worker.report(
             "training",
             epoch=epoch,
             step=step,
             steps=steps,
-            loss=sums[0] / sums[3],
-            images_per_second=rate,
+            loss=sums.loss / sums.images,
+            images_per_second=sums.images / position.seconds,
         )
         due = config.checkpoint_minutes and now - saved > 60 * config.checkpoint_minutes
         if due and checkpoints and step < steps:
             saved = now
-            save(trainer, job, checkpoints, position)
+            save(trainer, worker, checkpoints, position)
 
 
-def epoch_row(position: Position, trainer: Trainer, val_sums: Sums) -> Epoch:
+def epoch_row(position: Position, trainer: Trainer, val_sums: Sums, job: TrainingJob) -> Epoch:
     """The line of history of an epoch whose steps have all been taken."""
-    sums = np.array(position.sums)
-    validation = metrics_of(val_sums) | predicted_shares(val_sums)
+    sums = Sums(np.array(position.sums))
+    validation = val_sums.metrics() | val_sums.predicted_shares(job.dataset.taxonomy)
     return {
         "epoch": len(position.history) + 1,
-        **metrics_of(sums),
+        **sums.metrics(),
         **{f"val_{name}": value for name, value in validation.items()},
         "learning_rate": float(trainer.optimizer.learning_rate.numpy()),
         "seconds": position.seconds,
-        "images_per_second": float(sums[3]) / position.seconds,
+        "images_per_second": sums.images / position.seconds,
     }
 
 
-def validate(trainer: Trainer, reader: ShardReader, job: Job) -> Sums:
+def validate(trainer: Trainer, reader: ShardReader, worker: Worker) -> Sums:
     """The sums over all validation images of all workers, each counted once.
 
     Only the sum at the end is a collective, so workers may have different numbers of images.
     """
-    total: Sums = np.zeros(SUMS.shape)
-    job.tell("validating")
-    for step, images in enumerate(plain_batches(reader, job.config.global_batch), start=1):
-        job.tell("validating", validation_step=step)
-        total += trainer.test_step(images).numpy()
-    return trainer.sum_over_workers(total).numpy()
+    total = no_sums(len(worker.job.dataset.taxonomy))
+    worker.report("validating")
+    batches = plain_batches(reader, worker.job.config.global_batch)
+    for step, images in enumerate(batches, start=1):
+        worker.report("validating", validation_step=step)
+        total = Sums(total.vector + trainer.test_step(images).numpy())
+    return Sums(trainer.sum_over_workers(total).numpy())

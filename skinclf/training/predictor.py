@@ -12,20 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.errors import RunError
+from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute
-from skinclf.storage.run_folder import model_digest, read_config, read_model
+from skinclf.storage.run_folder import model_digest, read_config, read_labels, read_model
 from skinclf.training import import_tensorflow
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(n, 75, 100, 3) uint8 RGB → (n, 7) float32 probabilities in the order of labels.CODES."""
+"""(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities, in the taxonomy's order."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Where a model lies and which one it must be: small enough to go to every Spark task."""
+    """Where a model lies, which one it must be, what it reads and answers: small enough to go to
+    every Spark task.
+    """
 
     run: str
     digest: str
+    taxonomy: Taxonomy = HAM10000
+    image: ImageSpec = BENBRAHIM_2020
     precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
     flips: bool = False  # the mean answer to four mirror images, for four times the work
 
@@ -40,7 +46,7 @@ class Predictor:
             damaged = str(error)
         if damaged:
             raise RunError(f"{run}: model.keras is damaged: {damaged}")
-        return cls(run, model_digest(content), precision, flips)
+        return cls(run, model_digest(content), *read_labels(run), precision, flips)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""
@@ -53,7 +59,7 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     import keras
     import tensorflow as tf
 
-    from skinclf.training.models import build_network
+    from skinclf.training.networks import build_network
     from skinclf.training.strategy import limit_threads
 
     limit_threads(threads)
@@ -70,9 +76,16 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     if predictor.precision != "float32":
         weights = model.get_weights()
         network = read_config(predictor.run).model
-        model = build_network(network, dropout=0.0, precision=predictor.precision)
+        image, classes = predictor.image, len(predictor.taxonomy)
+        model = build_network(network, image, classes, dropout=0.0, precision=predictor.precision)
         model.set_weights(weights)
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)]
+    shapes = model.input_shape[1:], model.output_shape[1:]
+    if shapes != (predictor.image.shape, (len(predictor.taxonomy),)):
+        raise RunError(
+            f"{predictor.run}: model.keras reads {shapes[0]} and has {shapes[1]} outputs, which is "
+            f"not what its labels.json says"
+        )
+    signature = [tf.TensorSpec((None, *predictor.image.shape), tf.uint8)]
 
     @tf.function(input_signature=signature, autograph=False)
     def forward(pixels: tf.Tensor) -> tf.Tensor:

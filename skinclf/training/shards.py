@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skinclf.errors import DatasetError
-from skinclf.spec.tables import CHANNELS, HEIGHT, PIXEL_BYTES, WIDTH
+from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset, TensorFile
 from skinclf.storage.files import join, locate
 
@@ -19,7 +19,7 @@ COLUMNS = ["label", "pixels"]
 
 @dataclass(frozen=True)
 class Images:
-    """Images that lie together: pixels (n, 75, 100, 3) uint8 RGB, labels (n,) int32."""
+    """Images that lie together: pixels (n, height, width, 3) uint8 RGB, labels (n,) int32."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
@@ -37,6 +37,7 @@ class RowGroup:
     shard: int
     number: int
     rows: int
+    image: ImageSpec
 
 
 class ShardReader:
@@ -52,7 +53,7 @@ class ShardReader:
     ) -> None:
         self.groups = {shard: row_groups(dataset, split, shard) for shard in shards}
         rows = sum(group.rows for groups in self.groups.values() for group in groups)
-        self.in_memory = rows * PIXEL_BYTES <= memory_bytes
+        self.in_memory = rows * dataset.image.size_bytes <= memory_bytes
         self.read = cache(read_row_group) if self.in_memory else read_row_group
 
 
@@ -65,7 +66,7 @@ def row_groups(dataset: Dataset, split: str, shard: int) -> list[RowGroup]:
         for index, rows in enumerate(_group_rows(dataset.path, file))
     ]
     return [
-        RowGroup(path, index, shard, number, rows)
+        RowGroup(path, index, shard, number, rows, dataset.image)
         for number, (path, index, rows) in enumerate(parts)
     ]
 
@@ -78,21 +79,21 @@ def read_row_group(group: RowGroup) -> Images:
             table = pq.ParquetFile(file).read_row_group(group.index, columns=COLUMNS)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(group.path, error) from None
-    pixels = [pixel_array(chunk) for chunk in table["pixels"].chunks]
+    pixels = [pixel_array(chunk, group.image) for chunk in table["pixels"].chunks]
     return Images(
         pixels[0] if len(pixels) == 1 else np.concatenate(pixels),
         table["label"].to_numpy().astype(np.int32),
     )
 
 
-def pixel_array(column: pa.BinaryArray) -> NDArray[np.uint8]:
-    """A `pixels` column as (n, 75, 100, 3) uint8, without a copy. Raises DatasetError."""
+def pixel_array(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
+    """A `pixels` column as (n, height, width, 3) uint8, without a copy. Raises DatasetError."""
     _, offsets_buffer, data = column.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int32)[column.offset :][: len(column) + 1]
-    if column.null_count or not (np.diff(offsets) == PIXEL_BYTES).all():
-        raise DatasetError(f"pixels: expected {PIXEL_BYTES} bytes in each row; prepare anew")
+    if column.null_count or not (np.diff(offsets) == image.size_bytes).all():
+        raise DatasetError(f"pixels: expected {image.size_bytes} bytes in each row; prepare anew")
     flat = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
-    return flat.reshape(-1, HEIGHT, WIDTH, CHANNELS)
+    return flat.reshape(-1, *image.shape)
 
 
 def _group_rows(dataset: str, file: TensorFile) -> list[int]:

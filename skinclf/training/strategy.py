@@ -1,40 +1,19 @@
-"""Who trains: this process alone, or one of several workers. TensorFlow's private hooks."""
+"""How a worker meets the others: TensorFlow's strategy, and its private hooks."""
 
 import json
 import os
-from dataclasses import dataclass
 
 import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
 from tensorflow.python.eager import context as eager_context
+
+from skinclf.training.job import WorkerContext
 
 HEARTBEAT_TIMEOUT_SECONDS = 20
 """After this silence of a worker the coordination service ends the others."""
 
 START_TIMEOUT_SECONDS = 300
 """How long workers wait for each other: importing TensorFlow took up to 75 s where measured."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """One worker among `addresses` (host:port, in the order of the Spark tasks).
-
-    No addresses: training in this process alone.
-    """
-
-    index: int = 0
-    addresses: tuple[str, ...] = ()
-    threads: int = 0  # of TensorFlow in this process; 0: one a core
-
-    @property
-    def workers(self) -> int:
-        """How many workers train together."""
-        return max(len(self.addresses), 1)
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this worker is the one that writes."""
-        return self.index == 0
 
 
 def limit_threads(threads: int) -> None:
@@ -47,27 +26,27 @@ def limit_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def make_strategy(place: Place) -> tf.distribute.Strategy:
+def make_strategy(context: WorkerContext) -> tf.distribute.Strategy:
     """The strategy of a worker; with several workers it returns when all have met.
 
     A Python worker that Spark uses again still has the last training's eager context, whose
     peers are gone; it is reset where there is one.
     """
-    if place.addresses and eager_context.context_safe() is not None:
+    if context.addresses and eager_context.context_safe() is not None:
         eager_context._reset_context()
-    limit_threads(place.threads)
-    if not place.addresses:
+    limit_threads(context.threads)
+    if not context.addresses:
         return tf.distribute.get_strategy()
     os.environ["TF_CONFIG"] = json.dumps(
         {
-            "cluster": {"worker": place.addresses},
-            "task": {"type": "worker", "index": place.index},
+            "cluster": {"worker": context.addresses},
+            "task": {"type": "worker", "index": context.rank},
         }
     )
     eager_context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",
-        coordinated_jobs=[CoordinatedJob(name="worker", num_tasks=place.workers)],
+        coordinated_jobs=[CoordinatedJob(name="worker", num_tasks=context.world_size)],
         cluster_register_timeout_in_ms=START_TIMEOUT_SECONDS * 1000,
         heartbeat_timeout_in_ms=HEARTBEAT_TIMEOUT_SECONDS * 1000,
     )

@@ -13,26 +13,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from skinclf.config.schema import ModelConfig, TrainConfig
-from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
-from skinclf.spec.taxonomy import CODES
-from skinclf.storage.dataset_folder import Dataset
+from skinclf.config.schema import TrainConfig
 from skinclf.training.augmentation import augmented
 from skinclf.training.batches import DRAWS, Batch, steps_an_epoch
 from skinclf.training.dropout import dropped
+from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.losses import LOSSES, make_objective
-from skinclf.training.models import build_network
+from skinclf.training.networks import build_network
+from skinclf.training.optimizers import make_optimizer
 from skinclf.training.shards import Images
-from skinclf.training.strategy import Place, make_strategy
+from skinclf.training.strategy import make_strategy
+from skinclf.training.sums import Sums, length
 
-Sums = NDArray[np.float64]
-"""Loss, right answers, right binary answers, images; then the confusion matrix, row by row."""
-
-PIXELS = tf.TensorSpec((None, HEIGHT, WIDTH, CHANNELS), tf.uint8)
 LABELS = tf.TensorSpec((None,), tf.int32)
 RANDOM = tf.TensorSpec((None, DRAWS), tf.float32)
 SEEDS = tf.TensorSpec((None, 2), tf.int32)
-SUMS = tf.TensorSpec((4 + len(CODES) ** 2,), tf.float64)
 
 
 @dataclass
@@ -46,18 +41,25 @@ class Trainer:
     sum_over_workers: Callable[[Sums], tf.Tensor]  # a collective: all workers call it
 
 
-def make_trainer(
-    network: ModelConfig, config: TrainConfig, place: Place, dataset: Dataset
-) -> Trainer:
-    """Meet the other workers and build the network, alike on all of them by `config.seed`."""
-    strategy = make_strategy(place)
+def make_trainer(job: TrainingJob, context: WorkerContext) -> Trainer:
+    """Meet the other workers and build the network, alike on all of them by `train.seed`."""
+    config, dataset = job.config, job.dataset
+    strategy = make_strategy(context)
     keras.utils.set_random_seed(config.seed)
     steps = steps_an_epoch(dataset.rows_of("train"), config.global_batch)
     with strategy.scope():
-        model = build_network(network, config.dropout, config.precision)
+        model = build_network(
+            job.model,
+            dataset.image,
+            len(dataset.taxonomy),
+            dropout=config.dropout,
+            precision=config.precision,
+        )
         optimizer = make_optimizer(config, steps)
         optimizer.build(model.trainable_variables)
-    return trainer_of(strategy, model, optimizer, config, dataset.counts["train"])
+    counts = dataset.counts["train"]
+    images = np.array([counts.get(code, 0) for code in dataset.taxonomy.codes])
+    return trainer_of(strategy, model, optimizer, config, images)
 
 
 def trainer_of(
@@ -65,14 +67,16 @@ def trainer_of(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     config: TrainConfig,
-    counts: dict[str, int],
+    images: NDArray[np.int64],
 ) -> Trainer:
-    """The steps of a network; `counts` are the training images of each class."""
-    logits = Logits(model)
-    objective = make_objective(config, counts)
+    """The steps of a network; `images` (classes,) counts the training images of each class."""
+    logits, classes = Logits(model), len(images)
+    objective = make_objective(config, images)
+    pixels_spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    sums_spec = tf.TensorSpec((length(classes),), tf.float64)
 
     def sums(found: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        truth = tf.one_hot(labels, len(CODES), dtype=found.dtype)
+        truth = tf.one_hot(labels, classes, dtype=found.dtype)
         return batch_sums(LOSSES[config.loss](truth, found), tf.nn.softmax(found), labels)
 
     def learn(
@@ -95,15 +99,15 @@ def trainer_of(
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
     # Nothing below needs AutoGraph, which leaves the files that it generates behind.
-    @tf.function(input_signature=[PIXELS, LABELS, RANDOM, SEEDS], autograph=False)
+    @tf.function(input_signature=[pixels_spec, LABELS, RANDOM, SEEDS], autograph=False)
     def train_step(*batch: tf.Tensor) -> tf.Tensor:
         return strategy.run(learn, args=batch)
 
-    @tf.function(input_signature=[PIXELS, LABELS], autograph=False)
+    @tf.function(input_signature=[pixels_spec, LABELS], autograph=False)
     def test_step(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return strategy.run(test, args=(pixels, labels))
 
-    @tf.function(input_signature=[SUMS], autograph=False)
+    @tf.function(input_signature=[sums_spec], autograph=False)
     def sum_over_workers(local: tf.Tensor) -> tf.Tensor:
         return strategy.run(add_up, args=(local,))
 
@@ -112,7 +116,7 @@ def trainer_of(
         optimizer,
         lambda batch: train_step(batch.pixels, batch.labels, batch.draws, batch.seeds),
         lambda images: test_step(images.pixels, images.labels),
-        sum_over_workers,
+        lambda local: sum_over_workers(local.vector),
     )
 
 
@@ -128,7 +132,7 @@ class Logits:
         *self._after, self._head = model.layers[model.layers.index(dropout) + 1 :]
 
     def training(self, images: tf.Tensor, seeds: tf.Tensor, rate: float) -> tf.Tensor:
-        """Images and the seeds of their masks of dropout → logits (n, 7).
+        """Images and the seeds of their masks of dropout → logits (n, classes).
 
         Keras's own layer, whose masks depend on the worker and the step, is left out.
         """
@@ -136,7 +140,7 @@ class Logits:
         return self._of(dropped(features, seeds, rate) if rate else features, training=True)
 
     def inference(self, images: tf.Tensor) -> tf.Tensor:
-        """Images → logits (n, 7)."""
+        """Images → logits (n, classes)."""
         return self._of(self._before(images, training=False), training=False)
 
     def _of(self, features: tf.Tensor, *, training: bool) -> tf.Tensor:
@@ -146,74 +150,26 @@ class Logits:
         return keras.ops.matmul(features, self._head.kernel) + self._head.bias
 
 
-def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
-    """Adam or AdamW, with the learning rate's schedule for epochs of so many steps."""
-    rate = config.learning_rate
-    if config.schedule == "cosine":
-        warmup = config.warmup_epochs * steps
-        total = config.epochs * steps
-        rate = (
-            keras.optimizers.schedules.CosineDecay(
-                0.0, total - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
-            )
-            if warmup
-            else keras.optimizers.schedules.CosineDecay(config.learning_rate, total)
-        )
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
 def batch_sums(losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """One batch's `Sums`, float64. losses, labels: (n,); probabilities: (n, 7)."""
-    answers = tf.argmax(probabilities, axis=1, output_type=tf.int32)
-    truth = tf.one_hot(labels, len(CODES), on_value=True, off_value=False)
+    """One batch's vector of Sums. losses, labels: (n,); probabilities: (n, classes)."""
+    classes = probabilities.shape[1]
+    predicted = tf.argmax(probabilities, axis=1, output_type=tf.int32)
+    truth = tf.one_hot(labels, classes, on_value=True, off_value=False)
     binary = tf.reduce_mean(tf.cast((probabilities > 0.5) == truth, tf.float64), axis=1)
     sums = [
         tf.reduce_sum(tf.cast(losses, tf.float64)),
-        tf.reduce_sum(tf.cast(answers == labels, tf.float64)),
+        tf.reduce_sum(tf.cast(predicted == labels, tf.float64)),
         tf.reduce_sum(binary),
         tf.cast(tf.size(labels), tf.float64),
     ]
-    confusion = tf.math.confusion_matrix(labels, answers, len(CODES), dtype=tf.float64)
+    confusion = tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.float64)
     return tf.concat([tf.stack(sums), tf.reshape(confusion, [-1])], 0)
 
 
-def metrics_of(sums: Sums) -> dict[str, float]:
-    """`Sums` → loss, accuracy, binary and balanced accuracy (mean recall of classes present).
-
-    Empty where no image was seen.
-    """
-    loss, right, binary, count = sums[:4]
-    if count == 0:
-        return {}
-    confusion = sums[4:].reshape(len(CODES), len(CODES))
-    present = confusion.sum(axis=1) > 0
-    recalls = confusion.diagonal()[present] / confusion.sum(axis=1)[present]
-    return {
-        "loss": float(loss / count),
-        "accuracy": float(right / count),
-        "binary_accuracy": float(binary / count),
-        "balanced_accuracy": float(recalls.mean()),
-    }
-
-
-def predicted_shares(sums: Sums) -> dict[str, float]:
-    """`Sums` → `predicted_nv` and so on: the share of the images that is predicted as each class.
-
-    Empty where no image was seen.
-    """
-    if sums[3] == 0:
-        return {}
-    predicted = sums[4:].reshape(len(CODES), len(CODES)).sum(axis=0) / sums[3]
-    return {f"predicted_{code}": float(predicted[label]) for label, code in enumerate(CODES)}
-
-
-def model_bytes(weights: list[NDArray], network: ModelConfig, dropout: float) -> bytes:
+def model_bytes(weights: list[NDArray], job: TrainingJob) -> bytes:
     """model.keras as bytes: a plain float32 network that knows no strategy."""
-    plain = build_network(network, dropout)
+    image, classes = job.dataset.image, len(job.dataset.taxonomy)
+    plain = build_network(job.model, image, classes, dropout=job.config.dropout)
     plain.set_weights(weights)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"

@@ -6,12 +6,13 @@ import pytest
 
 from skinclf.archives.metadata import Malformed, check_metadata_file, read_rows
 from skinclf.errors import MetadataError
+from skinclf.spec.taxonomy import HAM10000
 
 KAGGLE = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 
 
 def read(tmp_path: Path, text: str | bytes) -> list[Any]:
-    return list(read_rows(written(tmp_path, text)))
+    return list(read_rows(written(tmp_path, text), HAM10000))
 
 
 def written(tmp_path: Path, text: str | bytes) -> str:
@@ -129,12 +130,12 @@ def test_bytes_that_are_not_utf_8_are_encoded_as_in_names_of_files(tmp_path: Pat
 @pytest.mark.parametrize("text", ["", "\n\n", "isic_id,dx\nISIC_1,nv\n", "a;b\n1;2\n"])
 def test_a_file_of_no_known_format_is_told_the_known_ones(tmp_path: Path, text: str) -> None:
     with pytest.raises(MetadataError) as error:
-        check_metadata_file(written(tmp_path, text))
+        check_metadata_file(written(tmp_path, text), HAM10000)
     told = str(error.value)
     if not text.strip():
         assert "the file is empty" in told
         return
-    for name in ("HAM10000 (lesion_id, image_id, dx)", "ISIC archive export", "ISIC 2018"):
+    for name in ("HAM10000 (image_id, lesion_id, dx)", "ISIC archive export", "ISIC 2018"):
         assert name in told
 
 
@@ -193,7 +194,9 @@ def test_the_isic_archive_and_ham10000_agree(ham10000: Path) -> None:
 
 
 def test_dataverse_s_form_of_ham10000(ham10000: Path) -> None:
-    rows: list[Any] = list(read_rows(str(ham10000 / "HAM10000_metadata_dataverse.tab.csv")))
+    rows: list[Any] = list(
+        read_rows(str(ham10000 / "HAM10000_metadata_dataverse.tab.csv"), HAM10000)
+    )
     assert len(rows) == 10_015
     assert sum(row["age"] is None for row in rows) == 57
     assert all(row["dataset"] for row in rows)
@@ -203,11 +206,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.csv")  # reading it would wait for ever
     for path in ("nowhere.csv", str(tmp_path), str(tmp_path / "fifo.csv")):
         with pytest.raises(MetadataError, match=f"{path}: can't be read"):
-            check_metadata_file(path)
+            check_metadata_file(path, HAM10000)
     with pytest.raises(MetadataError, match=r"archive\.metadata is empty"):
-        check_metadata_file("")
+        check_metadata_file("", HAM10000)
 
 
 def by_id(file: Path) -> dict[str, tuple[str, str]]:
-    rows: list[Any] = list(read_rows(str(file)))
+    rows: list[Any] = list(read_rows(str(file), HAM10000))
     return {row["image_id"]: (row["dx"], row["dx_type"]) for row in rows}

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from bench.shards import dataset_of
-from skinclf.config.schema import Config, SuperviseConfig, TrainConfig
+from skinclf.config.schema import ModelConfig, SuperviseConfig, TrainConfig
 from skinclf.distributed import supervisor as launch
-from skinclf.distributed.supervisor import Supervisor, last_checkpoint, lost_by
+from skinclf.distributed.launcher import SparkLauncher, lost_by
+from skinclf.distributed.supervisor import Supervisor, last_checkpoint
 from skinclf.errors import RunError, StorageUnavailable, TrainingError, WorkersLost
 from skinclf.storage.attempt import WorkerError, current_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder
 from skinclf.training.checkpoints import Position, take_checkpoint
+from skinclf.training.job import TrainingJob
 
 FAILED = "Job aborted due to stage failure: Could not recover from a failed barrier ResultStage."
 KEEP_ALL = TrainConfig(keep_checkpoints=100)
@@ -71,27 +73,30 @@ def write_epoch(run: str, epochs: int) -> None:
     CheckpointFolder(run, current_attempt(run)).write(checkpoint(epochs), history, 0, KEEP_ALL)
 
 
-class Rehearsal(Supervisor):
-    """A supervisor whose attempts are `play`: what happens in each, by its number from 0."""
+class Rehearsal:
+    """A launcher whose attempts are `play`: what happens in each, by its number from 0."""
 
-    def __init__(
-        self,
-        run: Path,
-        play: Callable[[int], None],
-        train: TrainConfig | None = None,
-        **limits: Any,
-    ) -> None:
-        config = Config(train=train or TrainConfig(), supervise=SuperviseConfig(**limits))
-        self.cancelled = threading.Event()
-        context = SimpleNamespace(cancelJobGroup=lambda _group: self.cancelled.set())
-        spark: Any = SimpleNamespace(sparkContext=context)
-        super().__init__(spark, dataset_of([], ""), str(run), config)
+    def __init__(self, play: Callable[[int], None]) -> None:
         self.play = play
-        self.attempts: list[launch.Attempt] = []
+        self.attempts: list[TrainingJob] = []
+        self.cancelled = threading.Event()
 
-    def _launch(self, attempt: launch.Attempt) -> None:
-        self.attempts.append(attempt)
+    def wait_for_slots(self, config: TrainConfig, wait: Callable[[float], object]) -> None:
+        pass
+
+    def launch(self, job: TrainingJob) -> None:
+        self.attempts.append(job)
         self.play(len(self.attempts) - 1)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+def supervisor_of(
+    launcher: Rehearsal, run: Path, train: TrainConfig | None = None, **limits: Any
+) -> Supervisor:
+    job = TrainingJob(dataset_of([], ""), str(run), ModelConfig(), train or TrainConfig())
+    return Supervisor(launcher, job, SuperviseConfig(**limits))
 
 
 def nothing(_attempt: int) -> None:
@@ -106,9 +111,9 @@ def test_restarts_count_anew_after_a_newer_checkpoint(tmp_path: Path) -> None:
             write_epoch(str(tmp_path), attempt + 1)
             raise WorkersLost("preempted")
 
-    supervisor = Rehearsal(tmp_path, preempted, max_restarts=1)
-    supervisor.train()
-    assert [attempt.resume[:10] for attempt in supervisor.attempts] == [
+    launcher = Rehearsal(preempted)
+    supervisor_of(launcher, tmp_path, max_restarts=1).train()
+    assert [attempt.resume[:10] for attempt in launcher.attempts] == [
         "",
         *(f"epoch-000{epoch}" for epoch in range(1, 6)),
     ]
@@ -118,10 +123,10 @@ def test_restarts_from_one_checkpoint_are_bounded(tmp_path: Path) -> None:
     def lost(_attempt: int) -> None:
         raise WorkersLost("machine is gone")
 
-    supervisor = Rehearsal(tmp_path, lost, max_restarts=2)
+    launcher = Rehearsal(lost)
     with pytest.raises(TrainingError, match=r"interrupted 3 times.*machine is gone"):
-        supervisor.train()
-    names = [attempt.name for attempt in supervisor.attempts]
+        supervisor_of(launcher, tmp_path, max_restarts=2).train()
+    names = [attempt.attempt for attempt in launcher.attempts]
     assert len(set(names)) == 3
     assert all(len(name) == 32 for name in names)  # a uuid: containers share hosts' and pids' names
 
@@ -145,7 +150,7 @@ def test_a_checkpoint_of_another_version_is_refused_before_anything_starts(
     with monkeypatch.context() as patch:
         patch.setattr("skinclf.training.checkpoints.FORMAT", 2)
         write_epoch(str(tmp_path), 1)
-    supervisor = Rehearsal(tmp_path, nothing)
+    supervisor = supervisor_of(Rehearsal(nothing), tmp_path)
     with pytest.raises(RunError, match=r"epoch-0001\.npz is a checkpoint of format 2.*Train anew"):
         supervisor.train()
 
@@ -157,7 +162,7 @@ def test_what_a_killed_writer_left_is_cleared_by_the_next_attempt(tmp_path: Path
     for path in (*left, *kept):
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    Rehearsal(tmp_path, nothing).train()
+    supervisor_of(Rehearsal(nothing), tmp_path).train()
     assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]
 
 
@@ -166,10 +171,11 @@ def test_a_cancelled_training_is_not_started_again(tmp_path: Path) -> None:
         supervisor.cancel()
         raise WorkersLost("the job group was cancelled")
 
-    supervisor = Rehearsal(tmp_path, cancelled)
+    launcher = Rehearsal(cancelled)
+    supervisor = supervisor_of(launcher, tmp_path)
     with pytest.raises(TrainingError, match="cancelled"):
         supervisor.train()
-    assert len(supervisor.attempts) == 1
+    assert len(launcher.attempts) == 1
 
 
 def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
@@ -178,22 +184,22 @@ def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
     def stale(*_: object) -> None:
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr(launch, "read_beat", stale)
-    monkeypatch.setattr(launch, "wait_for_slots", lambda *_: None)
+    monkeypatch.setattr(launch, "read_heartbeat", stale)
     monkeypatch.setattr(launch, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(launch, "LONG_PAUSES", ())
 
     def unwatched(_attempt: int) -> None:
-        supervisor.cancelled.wait()
+        launcher.cancelled.wait()
         raise WorkersLost("the job group was cancelled")
 
     two = TrainConfig(slots=2, local_mode=False, global_batch=32)
-    supervisor = Rehearsal(tmp_path, unwatched, two)
+    launcher = Rehearsal(unwatched)
     with pytest.raises(StorageUnavailable, match="Stale file handle"):
-        supervisor.train()
-    assert len(supervisor.attempts) == 1
+        supervisor_of(launcher, tmp_path, two).train()
+    assert len(launcher.attempts) == 1
 
 
-def test_two_trainings_have_job_groups_of_their_own(tmp_path: Path) -> None:
-    one, other = (Rehearsal(tmp_path, nothing) for _ in range(2))
-    assert one._group != other._group
+def test_two_trainings_have_job_groups_of_their_own() -> None:
+    spark: Any = None
+    one, other = (SparkLauncher(spark, SuperviseConfig()) for _ in range(2))
+    assert one.group != other.group

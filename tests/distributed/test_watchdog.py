@@ -1,14 +1,15 @@
+from dataclasses import replace
 from typing import Any
 
 from skinclf.config.schema import SuperviseConfig
 from skinclf.distributed.watchdog import Watchdog
+from skinclf.storage.attempt import Heartbeat
 
 LIMITS = SuperviseConfig(start_seconds=100, silence_seconds=10, stall_seconds=30)
 
 
-def beat(worker: int, count: int, **state: object) -> dict[str, Any]:
-    about = {"worker": worker, "host": "node", "pid": 70 + worker, "count": count}
-    return about | {"doing": "training"} | state
+def beat(worker: int, count: int, doing: str = "training", **state: Any) -> Heartbeat:
+    return Heartbeat(worker, "node", 70 + worker, count, doing, **state)
 
 
 def test_a_worker_that_sends_no_heartbeat_is_named() -> None:
@@ -31,17 +32,19 @@ def test_workers_that_all_send_heartbeats_but_take_no_step_hang() -> None:
 def test_steps_of_validation_are_steps_of_whichever_worker() -> None:
     """The first worker has fewer validation images, and waits for the second."""
     watchdog = Watchdog(LIMITS, now=0)
-    place = {"epoch": 1, "step": 125, "doing": "validating"}
+    place: dict[str, Any] = {"epoch": 1, "step": 125, "doing": "validating"}
     for second in range(0, 200, 5):
         first = beat(0, second, **place, validation_step=min(second, 40))
         second_worker = beat(1, second, **place, validation_step=second)
         assert watchdog.cause([first, second_worker], second) == ""
     still = [beat(n, 300, **place, validation_step=195) for n in (0, 1)]
     assert watchdog.cause(still, 200) == ""
-    assert watchdog.cause([b | {"count": 301} for b in still], 231).startswith("no step for 30 s")
+    assert watchdog.cause([replace(b, count=301) for b in still], 231).startswith(
+        "no step for 30 s"
+    )
 
 
 def test_workers_that_never_start_are_given_up_after_the_longer_limit() -> None:
     watchdog = Watchdog(LIMITS, now=0)
-    assert watchdog.cause([{}, {}], 99) == ""
-    assert watchdog.cause([{}, {}], 101) == "no step for 100 s (no worker has started)"
+    assert watchdog.cause([None, None], 99) == ""
+    assert watchdog.cause([None, None], 101) == "no step for 100 s (no worker has started)"

@@ -4,16 +4,20 @@ import pytest
 from rich.console import Console
 
 from skinclf.reporting.training_progress import Forecast, Lines, describe, in_words
+from skinclf.storage.attempt import Heartbeat
 
-CHIEF = {
-    "worker": 0,
-    "doing": "training",
-    "epoch": 2,
-    "step": 10,
-    "steps": 100,
-    "loss": 0.51234,
-    "images_per_second": 321.4,
-}
+CHIEF = Heartbeat(
+    worker=0,
+    host="node",
+    pid=70,
+    count=9,
+    doing="training",
+    epoch=2,
+    step=10,
+    steps=100,
+    loss=0.51234,
+    images_per_second=321.4,
+)
 
 
 def test_what_is_left_follows_from_the_steps_seen_so_far() -> None:
@@ -37,7 +41,7 @@ def test_a_training_is_described_by_epoch_step_loss_speed_and_time() -> None:
     assert what == "epoch 2/5"
     assert note.startswith("step 10/100  loss 0.5123  321 images/s  ")
     assert note.endswith("left")
-    what, note = describe({"worker": 0, "doing": "importing TensorFlow"}, 5, forecast)
+    what, note = describe(Heartbeat(0, "node", 70, 1, "importing TensorFlow"), 5, forecast)
     assert (what, note) == ("workers: importing TensorFlow", "")
 
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_structs_and_tensors_are_images_too(
 def test_bfloat16_gives_all_but_the_same_probabilities(
     predictor: Predictor, expected: np.ndarray
 ) -> None:
-    rough = Predictor(predictor.run, predictor.digest, "bfloat16").load(threads=0)
+    rough = replace(predictor, precision="bfloat16").load(threads=0)
     pixels = np.stack([decode_rgb(file, max_pixels=10**6) for file in FILES])
     found = rough(pixels)
     assert found.dtype == np.float32

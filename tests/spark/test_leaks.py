@@ -15,6 +15,7 @@ from skinclf.spark.leaks import (
     shared_keys,
 )
 from skinclf.spec.image import decode_rgb
+from skinclf.spec.image_spec import BENBRAHIM_2020
 
 RANDOM = np.random.default_rng(3)
 
@@ -64,7 +65,7 @@ def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSe
         ("mirrored", tensor(pictures[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
     ]
     tested = spark.createDataFrame([(name, bytearray(pixels)) for name, pixels in copies], columns)
-    rows = near_duplicates(tested, training).collect()
+    rows = near_duplicates(tested, training, BENBRAHIM_2020).collect()
     assert {(row.image_id, row.training_image_id) for row in rows} == {
         ("worse", "T3"),
         ("smaller", "T5"),
@@ -74,8 +75,8 @@ def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSe
 
 def test_a_hash_says_where_a_picture_grows_brighter() -> None:
     ramp = np.broadcast_to(np.linspace(0, 255, 100).astype(np.uint8)[None, :, None], (75, 100, 3))
-    assert perceptual_hash(ramp.tobytes()) == -1  # all 64 bits
-    assert perceptual_hash(ramp[:, ::-1].tobytes()) == 0
+    assert perceptual_hash(ramp) == -1  # all 64 bits
+    assert perceptual_hash(ramp[:, ::-1]) == 0
 
 
 def test_hashes_that_differ_in_four_bits_agree_in_one_of_the_masks() -> None:

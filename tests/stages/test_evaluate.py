@@ -39,7 +39,7 @@ def test_every_image_of_the_test_split_is_predicted_once(trained: Path, evaluate
 def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evaluated: Path) -> None:
     dataset = Dataset.read(str(trained / "dataset"))
     shard = pq.read_table(f"{dataset.path}/{dataset.files_of('test')[0].path}")
-    pixels = pixel_array(shard["pixels"].combine_chunks())
+    pixels = pixel_array(shard["pixels"].combine_chunks(), dataset.image)
     expected = Predictor.of_run(str(trained / "run")).load(threads=0)(pixels)
     predicted = {r["image_id"]: r for r in pq.read_table(evaluated / "predictions").to_pylist()}
     found = [

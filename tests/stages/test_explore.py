@@ -4,23 +4,24 @@ import numpy as np
 from pyspark.sql import SparkSession
 
 from skinclf.spark.exploration import explore_tensors
-from skinclf.spec.tables import PIXEL_BYTES
+from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.explore import exploration_figures
 
 
 def test_images_are_counted_by_category(spark: SparkSession) -> None:
     rows = [
-        ("I1", "L1", "nv", "histo", 45.0, "male", "back", bytes([1]) * PIXEL_BYTES),
-        ("I2", "L1", "nv", "histo", 49.0, "male", "back", bytes([2]) * PIXEL_BYTES),
-        ("I3", None, "mel", None, None, "female", None, bytes([3]) * PIXEL_BYTES),
-        ("I4", None, "nv", "histo", 45.0, "male", "back", bytes([4]) * PIXEL_BYTES),
+        ("I1", "L1", "nv", "histo", 45.0, "male", "back", bytes([1]) * BENBRAHIM_2020.size_bytes),
+        ("I2", "L1", "nv", "histo", 49.0, "male", "back", bytes([2]) * BENBRAHIM_2020.size_bytes),
+        ("I3", None, "mel", None, None, "female", None, bytes([3]) * BENBRAHIM_2020.size_bytes),
+        ("I4", None, "nv", "histo", 45.0, "male", "back", bytes([4]) * BENBRAHIM_2020.size_bytes),
     ]
     tensors = spark.createDataFrame(
         rows,
         "image_id string, lesion_id string, dx string, dx_type string, age float, sex string, "
         "localization string, pixels binary",
     )
-    exploration = explore_tensors(tensors)
+    exploration = explore_tensors(tensors, HAM10000, BENBRAHIM_2020)
     assert (exploration.images, exploration.lesions) == (4, 3)
     assert exploration.classes == {"mel": 1, "nv": 3}
     assert exploration.dx_types == {"histo": 3, "unknown": 1}

@@ -11,7 +11,7 @@ from skinclf.errors import ConfigError, RunError, TrainingError
 from skinclf.stages.train import train
 from skinclf.storage.checkpoint_folder import checkpoint_names
 from skinclf.storage.run_folder import read_history
-from skinclf.training.models import PARAMETERS
+from skinclf.training.networks.paper import PARAMETERS
 from tests.conftest import road_config, weights
 
 QUIET = Console(quiet=True)

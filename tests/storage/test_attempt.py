@@ -1,20 +1,22 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from skinclf.errors import DatasetError, TrainingError
 from skinclf.storage.attempt import (
+    Heartbeat,
     WorkerError,
     begin_attempt,
     check_attempt,
     current_attempt,
-    read_beat,
     read_errors,
-    write_beat,
+    read_heartbeat,
     write_error,
+    write_heartbeat,
 )
 
-BEAT = {"worker": 0, "host": "node", "pid": 70, "count": 1, "doing": "training"}
+HEARTBEAT = Heartbeat(worker=0, host="node", pid=70, count=1, doing="training", epoch=2, step=7)
 
 
 @pytest.fixture
@@ -35,14 +37,14 @@ def test_the_last_attempt_to_begin_may_write(run: str) -> None:
 def test_heartbeats_of_an_earlier_attempt_are_not_those_of_the_next(run: str) -> None:
     """A worker that was frozen and comes back must not keep the watchdog quiet."""
     begin_attempt(run, "old")
-    write_beat(run, "old", BEAT)
-    assert read_beat(run, "old", 0) == BEAT
+    write_heartbeat(run, "old", HEARTBEAT)
+    assert read_heartbeat(run, "old", 0) == HEARTBEAT
     begin_attempt(run, "new")
-    write_beat(run, "old", BEAT | {"count": 2})
-    assert read_beat(run, "new", 0) == {}
-    write_beat(run, "new", BEAT | {"pid": 80})
-    write_beat(run, "old", BEAT | {"count": 3})
-    assert read_beat(run, "new", 0)["pid"] == 80
+    write_heartbeat(run, "old", replace(HEARTBEAT, count=2))
+    assert read_heartbeat(run, "new", 0) is None
+    write_heartbeat(run, "new", replace(HEARTBEAT, pid=80))
+    write_heartbeat(run, "old", replace(HEARTBEAT, count=3))
+    assert read_heartbeat(run, "new", 0) == replace(HEARTBEAT, pid=80)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rich.console import Console
 from bench.shards import dataset_of
 from skinclf.config.schema import Config, DatasetConfig, RunConfig, TrainConfig
 from skinclf.errors import ConfigError
-from skinclf.spec.taxonomy import CODES
+from skinclf.spec.taxonomy import CODES, HAM10000
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import TensorFile
 from skinclf.storage.files import write_text
@@ -89,6 +89,6 @@ def test_drift_is_measured_against_what_the_model_predicts_for_validation_images
     rows = [row | {f"val_predicted_{code}": 1 / 7 for code in CODES} for row in history(1, 2)]
     rows[0]["val_predicted_nv"] = 0.6
     best = TrainConfig(final_weights="best")
-    assert validation_shares(rows, best)["nv"] == 0.6
-    assert validation_shares(rows, TrainConfig())["nv"] == 1 / 7
-    assert validation_shares(history(1, 2), best) == {}
+    assert validation_shares(rows, best, HAM10000)["nv"] == 0.6
+    assert validation_shares(rows, TrainConfig(), HAM10000)["nv"] == 1 / 7
+    assert validation_shares(history(1, 2), best, HAM10000) == {}

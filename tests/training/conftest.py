@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.shards import dataset_of
-from skinclf.spec.tables import PIXEL_BYTES
+from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset, TensorFile
 
 MakeDataset = Callable[..., Dataset]
@@ -24,7 +24,7 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
         files = []
         for shard in range(shards):
             numbers = np.arange(rows) + rows * shard
-            pixels = [bytes([n % 256]) + bytes(PIXEL_BYTES - 1) for n in numbers]
+            pixels = [bytes([n % 256]) + bytes(BENBRAHIM_2020.size_bytes - 1) for n in numbers]
             table = pa.table({"label": numbers.astype(np.int32), "pixels": pixels})
             file = tmp_path / f"shard-{shard}.parquet"
             pq.write_table(table, file, row_group_size=group_rows)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from skinclf.errors import ConfigError
+from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.batches import (
     Order,
@@ -76,7 +77,7 @@ def test_the_order_of_a_shard_is_a_function_of_seed_epoch_shard_and_window(
 
 
 def test_windows_hold_whole_row_groups_up_to_their_size() -> None:
-    groups = [RowGroup("", n, 0, n, rows) for n, rows in enumerate([4, 4, 4, 9, 1])]
+    groups = [RowGroup("", n, 0, n, rows, BENBRAHIM_2020) for n, rows in enumerate([4, 4, 4, 9, 1])]
     packed = windows(groups, 8, np.random.default_rng(1))
     assert sorted(group.number for window in packed for group in window) == [0, 1, 2, 3, 4]
     assert all(len(window) == 1 or sum(g.rows for g in window) <= 8 for window in packed)

@@ -14,17 +14,15 @@ import pytest
 from bench.train import free_ports
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.errors import TrainingError
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.attempt import begin_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.storage.run_folder import read_history
-from skinclf.training.loop import Job, save, start_of_epoch, train, write_curves
-from skinclf.training.strategy import Place
-from skinclf.training.trainer import (
-    SUMS,
-    make_optimizer,
-    make_trainer,
-    predicted_shares,
-)
+from skinclf.training.job import TrainingJob, WorkerContext
+from skinclf.training.loop import Worker, save, start_of_epoch, train, write_curves
+from skinclf.training.optimizers import make_optimizer
+from skinclf.training.sums import Sums, no_sums
+from skinclf.training.trainer import make_trainer
 from tests.training.conftest import MakeDataset
 
 WORKER = """
@@ -33,8 +31,8 @@ from skinclf.training import import_tensorflow
 import_tensorflow()
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.training.strategy import Place
-from skinclf.training.loop import Job, train
+from skinclf.training.job import TrainingJob, WorkerContext
+from skinclf.training.loop import train
 dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
 config = TrainConfig(
     precision="float64", dropout=0.5, epochs=2, global_batch=32, shuffle_window=16,
@@ -44,8 +42,9 @@ config = TrainConfig(
 def report(doing, epoch=0, step=0, **_):
     if f"{epoch}-{step}" == killed_at:
         os.kill(os.getpid(), signal.SIGKILL)
-place = Place(int(index), tuple(filter(None, addresses.split(","))), threads=1)
-train(Job(Dataset.read(dataset), run, ModelConfig(), config, place, "test", report), resume)
+context = WorkerContext(int(index), tuple(filter(None, addresses.split(","))), threads=1)
+job = TrainingJob(Dataset.read(dataset), run, ModelConfig(), config, "test", resume)
+train(job, context, report)
 """
 
 
@@ -156,8 +155,12 @@ def test_adamw_leaves_biases_and_normalisation_alone() -> None:
     assert decayed == [True, False, False, False]
 
 
+def silent(_doing: str, **_state: object) -> None:
+    pass
+
+
 @pytest.fixture
-def job(make_dataset: MakeDataset, tmp_path: Path) -> Job:
+def job(make_dataset: MakeDataset, tmp_path: Path) -> TrainingJob:
     """An epoch of two steps, for this process alone."""
     dataset = make_dataset(shards=1, rows=8, group_rows=8)
     labels = np.arange(8) % 7
@@ -166,32 +169,33 @@ def job(make_dataset: MakeDataset, tmp_path: Path) -> Job:
     config = TrainConfig(epochs=1, global_batch=4)
     run = str(tmp_path / "run")
     begin_attempt(run, "test")
-    return Job(dataset, run, ModelConfig(name="compact"), config, Place(), "test")
+    return TrainingJob(dataset, run, ModelConfig(name="tiny"), config, "test")
 
 
 def test_a_training_leaves_nothing_in_the_temporary_folder(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    train(job, "")
+    train(job, WorkerContext(), silent)
     assert (Path(job.run) / "model.keras").exists()
     assert list(temporary.iterdir()) == []
 
 
 def test_the_shares_predicted_on_validation_stand_in_the_history() -> None:
-    sums = np.zeros(SUMS.shape[0])
-    sums[3] = 4
-    confusion = sums[4:].reshape(7, 7)  # rows the truth, columns the prediction
-    confusion[5, 5], confusion[5, 4] = 1, 3
-    shares = predicted_shares(sums)
-    assert (shares["predicted_mel"], shares["predicted_nv"]) == (0.75, 0.25)
-    assert sum(shares.values()) == 1
-    assert predicted_shares(np.zeros(SUMS.shape[0])) == {}
+    taxonomy = Taxonomy(codes=("a", "b", "c"), majority="a", screened="")
+    confusion = [0, 0, 0, 0, 1, 3, 0, 0, 0]  # rows the truth, columns the prediction
+    sums = Sums(np.array([1.0, 1, 3, 4, *confusion]))
+    shares = sums.predicted_shares(taxonomy)
+    assert shares == {"predicted_a": 0, "predicted_b": 0.25, "predicted_c": 0.75}
+    assert sums.metrics()["balanced_accuracy"] == 0.25
+    assert no_sums(3).predicted_shares(taxonomy) == {}
 
 
-def test_an_attempt_that_is_no_longer_the_current_one_leaves_the_history_alone(job: Job) -> None:
+def test_an_attempt_that_is_no_longer_the_current_one_leaves_the_history_alone(
+    job: TrainingJob,
+) -> None:
     history = [{"epoch": float(n), "loss": 1.0} for n in range(1, 7)]
     write_curves(job, history)
     begin_attempt(job.run, "other")
@@ -200,12 +204,13 @@ def test_an_attempt_that_is_no_longer_the_current_one_leaves_the_history_alone(j
     assert len(read_history(job.run)) == 6
 
 
-def test_weights_that_are_no_numbers_reach_no_checkpoint(job: Job) -> None:
+def test_weights_that_are_no_numbers_reach_no_checkpoint(job: TrainingJob) -> None:
     """After an epoch's last update no loss of another step would tell."""
-    trainer = make_trainer(job.model, job.config, job.place, job.dataset)
+    worker = Worker(job, WorkerContext(), silent)
+    trainer = make_trainer(job, worker.context)
     folder = CheckpointFolder(job.run, job.attempt)
     weights = trainer.model.get_weights()
     trainer.model.set_weights([weights[0] * np.nan, *weights[1:]])
     with pytest.raises(TrainingError, match="epoch 1, step 0: a weight is no longer a finite"):
-        save(trainer, job, folder, start_of_epoch([{"epoch": 1.0}]))
+        save(trainer, worker, folder, start_of_epoch(job, [{"epoch": 1.0}]))
     assert checkpoint_names(job.run) == []

@@ -3,13 +3,15 @@ import numpy as np
 import pytest
 
 from skinclf.config.schema import ModelConfig
-from skinclf.reporting.model_card import NETWORKS
-from skinclf.training.models import PARAMETERS, build_network
+from skinclf.errors import ConfigError
+from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.training.networks import NETWORKS, build_network
+from skinclf.training.networks.paper import PARAMETERS
 
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
-    return build_network(ModelConfig(), dropout=0.5)
+    return build_network(ModelConfig(), BENBRAHIM_2020, 7, dropout=0.5)
 
 
 def test_the_summary_shows_the_paper_s_788_551_parameters(network: keras.Model) -> None:
@@ -40,7 +42,7 @@ def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Model) -
 
 @pytest.mark.parametrize(("centred", "black"), [(False, 0.0), (True, -1.0)])
 def test_pixels_are_scaled_inside(*, centred: bool, black: float) -> None:
-    network = build_network(ModelConfig(centred=centred), dropout=0.5)
+    network = build_network(ModelConfig(centred=centred), BENBRAHIM_2020, 7, dropout=0.5)
     pixels = np.full((2, 75, 100, 3), 255, np.uint8)
     pixels[0] = 0
     scaled = network.get_layer("scaling")(pixels).numpy()
@@ -48,10 +50,21 @@ def test_pixels_are_scaled_inside(*, centred: bool, black: float) -> None:
     assert network(pixels).numpy().sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
 
 
-def test_the_compact_network_has_the_size_that_its_card_says() -> None:
-    network = build_network(ModelConfig(name="compact"), dropout=0.5)
-    assert f"{network.count_params():,} parameters" in NETWORKS["compact"]
+def test_the_compact_network_computes_each_image_alone() -> None:
+    network = build_network(ModelConfig(name="compact"), BENBRAHIM_2020, 7, dropout=0.5)
+    assert network.count_params() == 484_359
     pixels = np.random.default_rng(1).integers(0, 256, (3, 75, 100, 3), np.uint8)
     together = network(pixels).numpy()
     alone = np.concatenate([network(pixels[n : n + 1]).numpy() for n in range(3)])
     assert together == pytest.approx(alone, abs=1e-5)  # nothing depends on who else is there
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_reads_other_sizes_and_answers_in_other_classes(name: str) -> None:
+    network = build_network(ModelConfig(name=name), ImageSpec(height=48, width=64), 4, dropout=0.5)
+    assert network(np.zeros((2, 48, 64, 3), np.uint8)).shape == (2, 4)
+
+
+def test_images_that_are_too_small_for_a_network_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"paper can't read images of 40x30 pixels"):
+        build_network(ModelConfig(), ImageSpec(height=30, width=40), 7, dropout=0.5)

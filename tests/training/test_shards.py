@@ -6,15 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from skinclf.errors import DatasetError
-from skinclf.spec.tables import PIXEL_BYTES
+from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.shards import ShardReader, pixel_array, read_row_group
 from tests.training.conftest import MakeDataset
 
 
 def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
-    column = pa.array([bytes([n]) * PIXEL_BYTES for n in range(4)], pa.binary())
-    pixels = pixel_array(column.slice(1, 2))
+    column = pa.array([bytes([n]) * BENBRAHIM_2020.size_bytes for n in range(4)], pa.binary())
+    pixels = pixel_array(column.slice(1, 2), BENBRAHIM_2020)
     assert pixels.shape == (2, 75, 100, 3)
     assert [int(image.max()) for image in pixels] == [1, 2]
     assert not pixels.flags.owndata
@@ -22,9 +22,9 @@ def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
 
 @pytest.mark.parametrize("row", [b"short", None])
 def test_pixels_of_another_length_are_refused(row: bytes | None) -> None:
-    column = pa.array([bytes(PIXEL_BYTES), row], pa.binary())
+    column = pa.array([bytes(BENBRAHIM_2020.size_bytes), row], pa.binary())
     with pytest.raises(DatasetError, match="expected 22500 bytes"):
-        pixel_array(column)
+        pixel_array(column, BENBRAHIM_2020)
 
 
 def test_shards_hold_what_prepare_wrote(road: Path) -> None:
@@ -40,7 +40,10 @@ def test_shards_hold_what_prepare_wrote(road: Path) -> None:
 
 def test_row_groups_are_kept_only_where_all_of_them_fit(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(shards=2, rows=10, group_rows=4)
-    for memory_bytes, kept in ((20 * PIXEL_BYTES, True), (20 * PIXEL_BYTES - 1, False)):
+    for memory_bytes, kept in (
+        (20 * BENBRAHIM_2020.size_bytes, True),
+        (20 * BENBRAHIM_2020.size_bytes - 1, False),
+    ):
         reader = ShardReader(dataset, "train", [0, 1], memory_bytes=memory_bytes)
         assert reader.in_memory is kept
         assert [group.rows for group in reader.groups[1]] == [4, 4, 2]

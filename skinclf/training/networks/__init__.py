@@ -1,0 +1,71 @@
+"""The networks by name. Imports Keras only to build one: settings are checked without it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from skinclf.config.schema import ModelConfig
+from skinclf.errors import ConfigError
+from skinclf.spec.image_spec import ImageSpec
+from skinclf.training.networks.compact import compact
+from skinclf.training.networks.paper import paper
+from skinclf.training.networks.tiny import tiny
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Network(NamedTuple):
+    """A network without its input scaling and its softmax."""
+
+    description: str  # for the model card
+    features: Callable[[Any, dict[str, Any], Any], Any]
+    """Scaled images, arguments for layers with weights (`kernel_initializer`, `dtype`), and the
+    layer of dropout → features (n, f). The layer of dropout is called once; what follows it is one
+    layer after another."""
+
+
+NETWORKS = {
+    "paper": Network("The convolutional network of Benbrahim, Hachimi and Amine (2020)", paper),
+    "compact": Network("A residual network with group normalisation", compact),
+    "tiny": Network("A network for tests, too small to learn much", tiny),
+}
+"""The registry: another network is a file beside this one and one more entry."""
+
+
+def build_network(
+    config: ModelConfig,
+    image: ImageSpec,
+    classes: int,
+    *,
+    dropout: float,
+    precision: str = "float32",
+) -> "keras.Model":
+    """The network that `config` names, with fresh weights.
+
+    Reads (n, height, width, 3) pixels, 0–255, any numeric dtype: scaling is inside, so that nobody
+    can forget it. Returns (n, classes) float32 probabilities in the order of the taxonomy.
+
+    `precision` "bfloat16" computes in it, with float32 weights, input scaling and softmax;
+    "float64" is for checks. The weights fit the network of every precision. Raises ConfigError
+    where the images are too small for the network.
+    """
+    import keras
+    from keras import layers
+
+    inner = "mixed_bfloat16" if precision == "bfloat16" else precision
+    outer = "float64" if precision == "float64" else "float32"
+    scaling = {"scale": 1 / 127.5, "offset": -1.0} if config.centred else {"scale": 1 / 255}
+    common = {"kernel_initializer": config.initializer, "dtype": inner}
+    pixels = keras.Input(image.shape, dtype="float32")
+    scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(pixels)
+    try:
+        features = NETWORKS[config.name].features(
+            scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
+            f"{error}. Prepare a dataset with a larger image.width and image.height"
+        ) from None
+    probabilities = layers.Dense(classes, activation="softmax", dtype=outer)(features)
+    return keras.Model(pixels, probabilities, name=config.name)
