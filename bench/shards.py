@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skinclf.config.schema import SplitConfig
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset, TensorFile
+from tests.support.datasets import dataset_of
 
 SHARDS = 16
 GROUP_ROWS = 740
@@ -31,21 +31,3 @@ def write_shards(folder: str, images: int) -> Dataset:
                 writer.write_table(pa.table([labels, column], schema=schema))
         files.append(TensorFile(path=name, split="train", shard=shard, rows=rows))
     return dataset_of(files, folder)
-
-
-def dataset_of(files: list[TensorFile], folder: str) -> Dataset:
-    """A dataset of these files, without whatever else prepare knows."""
-    return Dataset(
-        skinclf="",
-        created="",
-        sources=[],
-        metadata="",
-        split=SplitConfig(),
-        inputs=0,
-        tensors=0,
-        rejects={},
-        counts={"train": {}},
-        shards=len({file.shard for file in files}),
-        files=files,
-        path=folder,
-    )

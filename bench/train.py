@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,10 @@ from bench.measure import print_table
 from bench.shards import write_shards
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
-from skinclf.system.ports import listening_socket
 from skinclf.training import import_tensorflow
 from skinclf.training.batches import Order, training_batches
 from skinclf.training.shards import ShardReader
+from tests.support.ports import free_ports
 
 KERAS = ("fit float32", "fit bfloat16")
 OURS = ("1 slot float32", "2 slots float32", "1 slot bfloat16", "2 slots bfloat16")
@@ -128,12 +127,6 @@ def contend(name: str, folder: str, arguments: argparse.Namespace) -> Result:
         raise SystemExit(f"{name} failed")
     parts = [json.loads(text.splitlines()[-1]) for text in printed]
     return {"rate": parts[0]["rate"], "cpu_ms": sum(part["cpu_ms"] for part in parts)}
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:  # all at once, or they might be one
-        probes = [held.enter_context(closing(listening_socket(""))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def pipeline_ms(dataset: Dataset, arguments: argparse.Namespace, *, memory_bytes: int) -> float:

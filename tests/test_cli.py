@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 JOBS = ("prepare", "explore", "doctor", "train", "evaluate", "replicate", "score")
 

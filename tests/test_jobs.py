@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from skinclf.testing.archive import make_archive
-from tests.conftest import REPOSITORY, road_assignments
 from tests.support.cluster import Cluster
+from tests.support.pipeline import pipeline_assignments
+from tests.support.repository import REPOSITORY
 
 JOBS = {
     "prepare": "dataset/dataset.json",
@@ -49,7 +50,7 @@ def test_the_jobs_run_on_a_cluster_that_has_only_the_packed_environment(tmp_path
 def run_jobs(options: list[str], tmp_path: Path, jobs: tuple[str, ...]) -> None:
     make_archive(tmp_path / "archive", 160)
     # Relative paths: an executor, which runs in another folder, has to mean the same by them.
-    settings = [*road_assignments(Path()), "train.slots=2", "train.local_mode=false"]
+    settings = [*pipeline_assignments(Path()), "train.slots=2", "train.local_mode=false"]
     for job in jobs:
         done = subprocess.run(
             [

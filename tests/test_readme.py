@@ -8,7 +8,7 @@ import pytest
 
 from skinclf.config.loader import load_config
 from skinclf.spec.rejects import REASONS
-from tests.conftest import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
 

@@ -12,7 +12,7 @@ import pytest
 from skinclf.archives import ArchiveReader, Selection, iter_images, list_images
 from skinclf.errors import ArchiveError
 from skinclf.spec.rejects import RejectedImage
-from tests.conftest import jpeg, write_zip
+from tests.support.images import jpeg, write_zip
 
 MIB = 2**20
 

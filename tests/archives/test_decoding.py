@@ -24,9 +24,9 @@ from skinclf.errors import StorageUnavailable
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.rejects import RejectedImage
 from skinclf.system.time_limit import TimeUp, time_limit
-from tests.conftest import encoded, jpeg
 from tests.support.decoders import MARKED
 from tests.support.decoders import decode as decode_or_end
+from tests.support.images import encoded, jpeg
 
 LIMITS = ArchiveConfig()
 

@@ -22,7 +22,7 @@ from skinclf.archives.lists import file_system_of
 from skinclf.errors import ArchiveError, StorageUnavailable
 from skinclf.spec.rejects import RejectedImage
 from skinclf.system.retrying import PAUSES
-from tests.conftest import write_zip
+from tests.support.images import write_zip
 
 MIB = 2**20
 

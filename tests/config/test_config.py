@@ -6,7 +6,7 @@ import pytest
 from skinclf.config.loader import Option, load_config, to_toml
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
-from tests.conftest import REPOSITORY
+from tests.support.repository import REPOSITORY
 
 CONF = REPOSITORY / "conf"
 

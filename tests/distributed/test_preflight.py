@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 from pyspark.sql import SparkSession
 
-from bench.shards import dataset_of
 from skinclf.config.schema import SuperviseConfig, TrainConfig
 from skinclf.distributed import preflight as module
 from skinclf.distributed.preflight import Check, check_fit, preflight
 from skinclf.errors import PreflightError
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.system.machine import versions
+from tests.support.datasets import dataset_of
 
 TWO = TrainConfig(slots=2, local_mode=False, global_batch=32)
 HURRY = SuperviseConfig(slots_seconds=1)
@@ -22,10 +22,10 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 
 
 def test_a_healthy_cluster_passes_and_nothing_is_left_behind(
-    spark: SparkSession, road: Path, tmp_path: Path
+    spark: SparkSession, prepared: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    checks = preflight(spark, Dataset.read(str(road / "dataset")), str(run), TWO, HURRY)
+    checks = preflight(spark, Dataset.read(str(prepared / "dataset")), str(run), TWO, HURRY)
     check_fit(checks)
     found = by_name(checks)
     assert found.keys() == {
@@ -73,9 +73,9 @@ def begin_then(check: Callable[..., list[Check]], begin: Callable[..., None]) ->
 
 
 def test_too_few_slots_are_told_with_their_numbers(
-    spark: SparkSession, road: Path, tmp_path: Path
+    spark: SparkSession, prepared: Path, tmp_path: Path
 ) -> None:
-    dataset = Dataset.read(str(road / "dataset"))
+    dataset = Dataset.read(str(prepared / "dataset"))
     config = TWO.model_copy(update={"slots": 4})
     checks = preflight(spark, dataset, str(tmp_path), config, HURRY)
     with pytest.raises(PreflightError, match="4 slots are needed at once and the cluster has 2"):
@@ -83,11 +83,11 @@ def test_too_few_slots_are_told_with_their_numbers(
 
 
 def test_another_environment_on_the_executors_is_told_by_package(
-    spark: SparkSession, road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = versions()
     monkeypatch.setattr(module, "versions", lambda: ours | {"keras": "9.9"})
-    checks = preflight(spark, Dataset.read(str(road / "dataset")), str(tmp_path), TWO, HURRY)
+    checks = preflight(spark, Dataset.read(str(prepared / "dataset")), str(tmp_path), TWO, HURRY)
     told = by_name(checks)["versions"]
     assert not told.passed
     assert f"keras {ours['keras']} on " in told.found
@@ -95,11 +95,11 @@ def test_another_environment_on_the_executors_is_told_by_package(
 
 
 def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
-    spark: SparkSession, road: Path, tmp_path: Path
+    spark: SparkSession, prepared: Path, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    dataset = Dataset.read(str(road / "dataset"))
+    dataset = Dataset.read(str(prepared / "dataset"))
     report = module._report(str(blocked / "run"), str(tmp_path / "elsewhere"), 0, [])
     checks = by_name(module._of_reports([report], dataset, str(blocked / "run"), TWO))
     assert "Not a directory" in checks["run folder"].found
@@ -109,10 +109,10 @@ def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
 
 
 def test_ports_that_are_closed_and_memory_that_is_short_are_told(
-    road: Path, tmp_path: Path
+    prepared: Path, tmp_path: Path
 ) -> None:
     """Port 1 of this machine: nobody listens there."""
-    dataset = Dataset.read(str(road / "dataset"))
+    dataset = Dataset.read(str(prepared / "dataset"))
     report = module._report(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"]) | {"free_mb": 2000}
     checks = by_name(module._of_reports([report, report], dataset, str(tmp_path), TWO))
     assert "can't connect to 127.0.0.1:1" in checks["worker ports"].found
@@ -130,9 +130,9 @@ def test_ports_that_are_closed_and_memory_that_is_short_are_told(
     ],
 )
 def test_what_the_processors_compute_faster_is_hinted_at(
-    road: Path, tmp_path: Path, precision: str, able: bool, hint: str
+    prepared: Path, tmp_path: Path, precision: str, able: bool, hint: str
 ) -> None:
-    dataset = Dataset.read(str(road / "dataset"))
+    dataset = Dataset.read(str(prepared / "dataset"))
     report = module._report(str(tmp_path), dataset.path, 0, []) | {"bfloat16": able}
     config = TWO.model_copy(update={"precision": precision})
     told = by_name(module._of_reports([report], dataset, "", config))["processors"]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.shards import dataset_of
 from skinclf.config.schema import ModelConfig, SuperviseConfig, TrainConfig
 from skinclf.distributed import supervisor as launch
 from skinclf.distributed.launcher import SparkLauncher, lost_by
@@ -18,6 +17,7 @@ from skinclf.storage.attempt import WorkerError, current_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder
 from skinclf.training.checkpoints import Position, take_checkpoint
 from skinclf.training.job import TrainingJob
+from tests.support.datasets import dataset_of
 
 FAILED = "Job aborted due to stage failure: Could not recover from a failed barrier ResultStage."
 KEEP_ALL = TrainConfig(keep_checkpoints=100)

@@ -3,7 +3,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.seeds import mean
 from skinclf.evaluation.bootstrap import fewest_lesions, lesion_intervals, with_width
 
 
@@ -57,17 +56,3 @@ def test_figures_of_fewer_than_five_lesions_have_no_interval() -> None:
 def test_the_rarest_class_s_lesions_are_counted() -> None:
     labels = np.array([4, 4, 5, 5, 5], np.int32)
     assert fewest_lesions(np.array([0, 0, 1, 2, 3]), labels) == 1
-
-
-@pytest.mark.parametrize("runs", [3, 5])
-def test_95_of_100_intervals_over_seeds_hold_the_true_mean(runs: int) -> None:
-    """Of 3 runs, the plain bootstrap's 75 of 100 would."""
-    random = np.random.default_rng(0)
-    held = 0
-    for _ in range(300):
-        found = random.normal(size=runs)
-        of_runs = [lambda _, value=value: np.array([value]) for value in found]
-        drawn = [mean(of_runs, np.ones(1), random)[0] for _ in range(400)]
-        low, high = np.percentile(drawn, (2.5, 97.5))
-        held += low <= 0 <= high
-    assert held / 300 == pytest.approx(0.95, abs=0.03)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import jpeg, road_assignments
+from tests.support.images import jpeg
+from tests.support.pipeline import pipeline_assignments
 
 pytestmark = pytest.mark.faults
 
@@ -38,7 +39,7 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
     for n in range(3000):
         (tmp_path / "images" / f"ISIC_{n:04}.jpg").write_bytes(jpeg((n % 256, 9, 9), (600, 450)))
     settings = [
-        *road_assignments(trained),
+        *pipeline_assignments(trained),
         *more,
         *(f'{key}="{tmp_path / "images"}"' for key in ("archive.paths", "score.paths")),
         f"score.path={tmp_path / 'scores'}",

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from skinclf.storage.run_folder import read_history
-from tests.conftest import road_assignments, weights
-from tests.faults.test_training import EPOCHS, Training, until
 from tests.support.cluster import Cluster
 from tests.support.namespaces import Namespaces, why_not
+from tests.support.pipeline import pipeline_assignments, weights
+from tests.support.training import EPOCHS, Training, until
 
 pytestmark = pytest.mark.faults
 
@@ -42,13 +42,13 @@ def apart(tmp_path_factory: pytest.TempPathFactory, network: Namespaces) -> Iter
 
 
 def test_a_worker_that_is_cut_off_in_training_and_comes_back(
-    road: Path, network: Namespaces, apart: Cluster
+    prepared: Path, network: Namespaces, apart: Cluster
 ) -> None:
     """The run ends with the weights of one that nothing happened to."""
-    whole = Training(road, road / "run-apart", apart, *SETTINGS)
+    whole = Training(prepared, prepared / "run-apart", apart, *SETTINGS)
     assert whole.finish() == 0, whole.told()
 
-    training = Training(road, road / "run-cut", apart, *SETTINGS)
+    training = Training(prepared, prepared / "run-cut", apart, *SETTINGS)
     training.wait_for_epochs(3)
     network.cut(1)
     try:
@@ -62,11 +62,11 @@ def test_a_worker_that_is_cut_off_in_training_and_comes_back(
 
 
 def test_a_worker_that_is_cut_off_in_scoring(
-    road: Path, trained: Path, network: Namespaces, apart: Cluster, tmp_path: Path
+    prepared: Path, trained: Path, network: Namespaces, apart: Cluster, tmp_path: Path
 ) -> None:
     """It does not come back: the other does its work, and each image stands once."""
     settings = [
-        *road_assignments(road),
+        *pipeline_assignments(prepared),
         *SETTINGS,
         f"spark.master={apart.master}",
         f"score.path={tmp_path / 'scores'}",

@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import jpeg, road_assignments, write_zip
 from tests.support.cluster import below, parent_of
+from tests.support.images import jpeg, write_zip
+from tests.support.pipeline import pipeline_assignments
 
 pytestmark = pytest.mark.faults
 
@@ -50,7 +51,7 @@ def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
     for name in names[IMAGES // 2 :]:
         (archive / name).write_bytes(images[name])
     settings = [
-        *road_assignments(trained),
+        *pipeline_assignments(trained),
         *(f"score.paths={archive}", f"score.path={tmp_path / 'scores'}"),
         "score.micro_batch_images=25",
     ]

@@ -1,12 +1,10 @@
 """Training on a real standalone cluster of two one-core workers, some of which are killed."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,61 +13,11 @@ import pytest
 
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import read_history
-from tests.conftest import road_assignments, weights
 from tests.support.cluster import Cluster, below
+from tests.support.pipeline import weights
+from tests.support.training import EPOCHS, Training, until
 
 pytestmark = pytest.mark.faults
-
-EPOCHS = 16
-"""Enough for two restarts, with an epoch of half a second between them."""
-
-PATIENCE = 240
-
-
-class Training:
-    """A `skinclf train` of its own process on the cluster."""
-
-    def __init__(self, road: Path, run: Path, cluster: Cluster, *more: str) -> None:
-        self.run, self.cluster = run, cluster
-        self.log = road / f"{run.parent.name}-{run.name}.log"
-        self.settings = [
-            *road_assignments(road),
-            *(f"run.path={run}", f"spark.master={cluster.master}", f"train.epochs={EPOCHS}"),
-            *("train.slots=2", "train.local_mode=false", "train.dropout=0.5"),
-            *more,
-        ]
-        self.start()
-
-    def start(self) -> None:
-        words = (word for setting in self.settings for word in ("--set", setting))
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(["skinclf", "train", *words], stdout=log, stderr=log)
-
-    def wait_for_epochs(self, count: int) -> None:
-        self.wait_until(lambda: len(read_history(str(self.run))) >= count)
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        until(lambda: condition() or self.process.poll() is not None, self.told)
-        assert condition(), f"the job ended; it said:\n{self.told()}"
-
-    def finish(self) -> int:
-        until(lambda: self.process.poll() is not None, self.told)
-        return self.process.returncode
-
-    def told(self) -> str:
-        return self.log.read_text()[-5000:]
-
-    def restarts(self) -> list[dict[str, object]]:
-        file = self.run / "restarts.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def until(condition: Callable[[], bool], told: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE} s; the job said:\n{told()}")
-        time.sleep(0.1)
 
 
 def assert_whole(training: Training, uninterrupted: Path) -> None:
@@ -81,17 +29,17 @@ def assert_whole(training: Training, uninterrupted: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(road: Path, cluster: Cluster) -> Path:
-    training = Training(road, road / "run-uninterrupted", cluster)
+def uninterrupted(prepared: Path, cluster: Cluster) -> Path:
+    training = Training(prepared, prepared / "run-uninterrupted", cluster)
     assert training.finish() == 0, training.told()
     assert training.restarts() == []
     return training.run
 
 
 def test_a_killed_training_process_and_then_a_killed_executor(
-    road: Path, cluster: Cluster, uninterrupted: Path
+    prepared: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
-    training = Training(road, road / "run-killed", cluster)
+    training = Training(prepared, prepared / "run-killed", cluster)
     training.wait_for_epochs(3)
     os.kill(training.cluster.python_workers()[-1], signal.SIGKILL)
     training.wait_until(lambda: len(training.restarts()) == 1)
@@ -105,9 +53,9 @@ def test_a_killed_training_process_and_then_a_killed_executor(
 
 
 def test_a_training_process_that_stands_still(
-    road: Path, cluster: Cluster, uninterrupted: Path
+    prepared: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
-    training = Training(road, road / "run-stopped", cluster, "supervise.silence_seconds=8")
+    training = Training(prepared, prepared / "run-stopped", cluster, "supervise.silence_seconds=8")
     training.wait_for_epochs(3)
     stopped = training.cluster.python_workers()[0]
     os.kill(stopped, signal.SIGSTOP)
@@ -117,15 +65,15 @@ def test_a_training_process_that_stands_still(
 
 
 def test_an_executor_that_stands_still_with_all_its_processes(
-    road: Path, cluster: Cluster, uninterrupted: Path
+    prepared: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
     """As when a machine freezes: Spark gives it up after spark.network.timeout.
 
     The other limits are far from what a loaded machine needs to import TensorFlow.
     """
     training = Training(
-        road,
-        road / "run-frozen",
+        prepared,
+        prepared / "run-frozen",
         cluster,
         "supervise.silence_seconds=60",
         *("spark.conf.spark.network.timeout=20s", "spark.conf.spark.network.timeoutInterval=5s"),
@@ -147,9 +95,9 @@ def test_an_executor_that_stands_still_with_all_its_processes(
 
 
 def test_a_killed_spark_worker_that_its_service_manager_starts_again(
-    road: Path, cluster: Cluster, uninterrupted: Path
+    prepared: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
-    training = Training(road, road / "run-worker", cluster)
+    training = Training(prepared, prepared / "run-worker", cluster)
     training.wait_for_epochs(3)
     cluster.workers[-1].kill()
     waiting = "waiting for 2 slots; the cluster has 1 now"
@@ -161,9 +109,9 @@ def test_a_killed_spark_worker_that_its_service_manager_starts_again(
 
 
 def test_a_killed_driver_and_the_same_command_again(
-    road: Path, cluster: Cluster, uninterrupted: Path
+    prepared: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
-    training = Training(road, road / "run-driver", cluster)
+    training = Training(prepared, prepared / "run-driver", cluster)
     training.wait_for_epochs(3)
     for pid in [*below(training.process.pid, "java"), training.process.pid]:
         os.kill(pid, signal.SIGKILL)
@@ -178,13 +126,13 @@ def test_a_killed_driver_and_the_same_command_again(
 
 
 def test_a_damaged_shard_fails_at_once_with_its_name(
-    road: Path, cluster: Cluster, tmp_path: Path
+    prepared: Path, cluster: Cluster, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "dataset"
-    shutil.copytree(road / "dataset", damaged)
+    shutil.copytree(prepared / "dataset", damaged)
     file = damaged / Dataset.read(str(damaged)).files_of("train")[-1].path
     file.write_bytes(file.read_bytes()[:-1000])
-    training = Training(road, tmp_path / "run", cluster, f"dataset.path={damaged}")
+    training = Training(prepared, tmp_path / "run", cluster, f"dataset.path={damaged}")
     assert training.finish() == 1
     assert "can't be read" in training.told()
     assert file.name in training.told()
@@ -211,9 +159,9 @@ def remount(disk: Path, options: str) -> None:
 
 
 def test_a_disk_that_is_full_and_then_has_room(
-    road: Path, cluster: Cluster, uninterrupted: Path, small_disk: Path
+    prepared: Path, cluster: Cluster, uninterrupted: Path, small_disk: Path
 ) -> None:
-    training = Training(road, small_disk / "run", cluster)
+    training = Training(prepared, small_disk / "run", cluster)
     assert training.finish() == 1
     assert "can't be written" in training.told()
     assert "No space left on device" in training.told()
@@ -225,9 +173,9 @@ def test_a_disk_that_is_full_and_then_has_room(
 
 
 def test_a_run_folder_that_may_not_be_written(
-    road: Path, cluster: Cluster, small_disk: Path
+    prepared: Path, cluster: Cluster, small_disk: Path
 ) -> None:
     remount(small_disk, "ro")
-    training = Training(road, small_disk / "run", cluster)
+    training = Training(prepared, small_disk / "run", cluster)
     assert training.finish() == 1
     assert "Read-only file system" in training.told()

@@ -15,7 +15,7 @@ from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.train import train
 from skinclf.storage.run_folder import write_history
-from tests.conftest import road_config
+from tests.support.pipeline import pipeline_config
 
 QUIET = Console(quiet=True)
 
@@ -26,7 +26,7 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     """A folder as tracking store: the client's own, which needs no server."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri, run = (tmp_path / "mlruns").as_uri(), tmp_path / "run"
-    config = road_config(trained, f"run.path={run}", f"mlflow.tracking_uri={uri}")
+    config = pipeline_config(trained, f"run.path={run}", f"mlflow.tracking_uri={uri}")
     train(config, QUIET)
     evaluate(config, QUIET)
 
@@ -53,12 +53,12 @@ def test_a_tracked_run_that_goes_on_tells_each_epoch_once(
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri, run = (tmp_path / "mlruns").as_uri(), tmp_path / "run"
     settings = (f"run.path={run}", f"mlflow.tracking_uri={uri}", "train.epochs=3")
-    train(road_config(trained, *settings), QUIET)
+    train(pipeline_config(trained, *settings), QUIET)
     (run / "model.keras").unlink()
     for checkpoint in (run / "checkpoints").glob("epoch-0003-*"):
         checkpoint.unlink()
     shutil.rmtree(run / "figures")
-    train(road_config(trained, *settings), QUIET)
+    train(pipeline_config(trained, *settings), QUIET)
     client = MlflowClient(uri)
     place = client.get_experiment_by_name("skinclf")
     assert place is not None
@@ -70,7 +70,7 @@ def test_a_tracked_run_that_goes_on_tells_each_epoch_once(
 def test_a_store_that_can_t_be_used_is_refused_before_training(
     trained: Path, tmp_path: Path
 ) -> None:
-    config = road_config(
+    config = pipeline_config(
         trained, f"run.path={tmp_path / 'run'}", "mlflow.tracking_uri=nosuch://place"
     )
     with pytest.raises(ConfigError, match=r"mlflow\.tracking_uri: MLflow says"):
@@ -157,7 +157,7 @@ def test_a_finished_run_that_is_trained_again_is_sent(
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri, run = (tmp_path / "mlruns").as_uri(), tmp_path / "run"
     shutil.copytree(trained / "run", run)
-    train(road_config(trained, f"run.path={run}", f"mlflow.tracking_uri={uri}"), QUIET)
+    train(pipeline_config(trained, f"run.path={run}", f"mlflow.tracking_uri={uri}"), QUIET)
     run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
     tracked = MlflowClient(uri).get_run(run_id)
     assert tracked.info.status == "FINISHED"

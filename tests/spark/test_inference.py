@@ -11,7 +11,8 @@ from skinclf.spark.inference import with_scores
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.taxonomy import HAM10000, probability_column
 from skinclf.training.predictor import Predictor
-from tests.conftest import REPOSITORY, jpeg
+from tests.support.images import jpeg
+from tests.support.repository import REPOSITORY
 
 FILES = [jpeg((n * 40, 90, 100)) for n in range(5)]
 

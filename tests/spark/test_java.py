@@ -7,7 +7,8 @@ import pytest
 
 from skinclf.errors import JavaError
 from skinclf.spark import java
-from tests.conftest import REPOSITORY, jpeg, write_zip
+from tests.support.images import jpeg, write_zip
+from tests.support.repository import REPOSITORY
 
 PROBE = """
 import sys

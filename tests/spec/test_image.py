@@ -7,7 +7,7 @@ from PIL import Image
 
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.rejects import RejectedImage
-from tests.conftest import encoded, jpeg
+from tests.support.images import encoded, jpeg
 
 LIMIT = 10_000_000
 RED_LEFT = np.zeros((150, 200, 3), np.uint8)

@@ -5,16 +5,16 @@ import pytest
 
 from skinclf.stages import doctor as module
 from skinclf.stages.doctor import REGISTRATION_SECONDS, doctor
-from tests.conftest import road_config
+from tests.support.pipeline import pipeline_config
 
 
 def test_missing_slots_are_reported_and_not_waited_for(
-    road: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training waits ten minutes for them, by default."""
     asked: list[Any] = []
     monkeypatch.setattr(module, "preflight", lambda *arguments: asked.append(arguments[-1]))
-    config = road_config(road)
+    config = pipeline_config(prepared)
     assert config.supervise.slots_seconds == 600
     doctor(config)
     assert asked[0].slots_seconds == REGISTRATION_SECONDS <= 15

@@ -16,14 +16,15 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.testing.archive import METADATA, ZIPS
 from skinclf.training.predictor import Predictor
 from skinclf.training.shards import pixel_array
-from tests.conftest import encoded, road_config, write_zip
+from tests.support.images import encoded, write_zip
+from tests.support.pipeline import pipeline_config
 
 QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def evaluated(trained: Path) -> Path:
-    evaluate(road_config(trained), QUIET)
+    evaluate(pipeline_config(trained), QUIET)
     return trained / "run" / "evaluation" / "test"
 
 
@@ -70,7 +71,7 @@ def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) 
 
 def test_a_run_without_a_model_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no finished model here"):
-        evaluate(road_config(trained, f"run.path={tmp_path}"), QUIET)
+        evaluate(pipeline_config(trained, f"run.path={tmp_path}"), QUIET)
 
 
 def test_thresholds_are_chosen_on_validation(evaluated: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_run_of_another_dataset_is_refused(trained: Path, tmp_path: Path) -> N
         manifest.read_text().replace('"seed":2020', '"seed":1').replace("2020", "1")
     )
     with pytest.raises(RunError, match="was not trained on"):
-        evaluate(road_config(trained, f"dataset.path={other}"), QUIET)
+        evaluate(pipeline_config(trained, f"dataset.path={other}"), QUIET)
 
 
 def outside(folder: Path, *, first: int) -> tuple[Path, Path]:
@@ -123,7 +124,7 @@ def outside(folder: Path, *, first: int) -> tuple[Path, Path]:
 
 def test_an_archive_from_elsewhere_gives_the_same_report(trained: Path, tmp_path: Path) -> None:
     archive, metadata = outside(tmp_path, first=7_000_000)
-    config = road_config(
+    config = pipeline_config(
         trained,
         f'evaluate.archive=["{archive}"]',
         f"evaluate.metadata={metadata}",
@@ -146,8 +147,10 @@ def test_images_that_were_trained_on_are_refused(trained: Path, tmp_path: Path) 
         f"evaluate.metadata={archive / METADATA}",
     ]
     with pytest.raises(LeakError, match=r"images share a lesion, an id or a file .* by image_id"):
-        evaluate(road_config(trained, *settings), QUIET)
-    allowed = road_config(trained, *settings, "evaluate.allow_leaks=true", "evaluate.name=leaky")
+        evaluate(pipeline_config(trained, *settings), QUIET)
+    allowed = pipeline_config(
+        trained, *settings, "evaluate.allow_leaks=true", "evaluate.name=leaky"
+    )
     metrics, report = evaluate(allowed, QUIET)
     assert metrics["leaks"]["images"] > 0.5 * metrics["images"]
     assert "These figures flatter" in Path(report).read_text()

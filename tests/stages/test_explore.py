@@ -38,13 +38,13 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
     assert np.array_equal(shown, exploration.samples["mel"])
 
 
-def test_the_page_holds_its_six_figures(road: Path) -> None:
+def test_the_page_holds_its_six_figures(prepared: Path) -> None:
     """Written by the job, which the tests of jobs/ run too; here its content is read."""
     from rich.console import Console
 
     from skinclf.stages.explore import explore
-    from tests.conftest import road_config
+    from tests.support.pipeline import pipeline_config
 
-    page = Path(explore(road_config(road), Console(quiet=True)))
+    page = Path(explore(pipeline_config(prepared), Console(quiet=True)))
     assert page.read_text().count("data:image/png;base64,") == 6
     assert len(list(page.parent.glob("*.png"))) == 6

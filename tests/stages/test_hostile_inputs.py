@@ -25,9 +25,10 @@ from skinclf.stages.prepare import prepare
 from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset, list_tensor_files
-from tests.conftest import jpeg, road_config, write_zip
 from tests.support import decoders
 from tests.support.decoders import MARKED
+from tests.support.images import jpeg, write_zip
+from tests.support.pipeline import pipeline_config
 from tests.support.scoring import Scoring
 
 QUIET = Console(quiet=True)
@@ -45,7 +46,7 @@ def rejected(path: str) -> dict[str, str]:
     return {row["source"].rpartition("/")[2]: row["reason"] for row in rows}
 
 
-def prepared(folder: Path, *settings: str, ids: int = 12) -> Dataset:
+def prepare_folder(folder: Path, *settings: str, ids: int = 12) -> Dataset:
     """The dataset of folder/archive, decoded by the decoder of these tests."""
     rows = [f"L{n},I{n:02},nv,histo,45,male,back\n" for n in range(ids)]
     if not (folder / "metadata.csv").exists():
@@ -87,7 +88,7 @@ def test_files_that_end_a_preparation_are_rejects_and_the_rest_is_prepared(
     for n in range(12):
         (tmp_path / "archive" / f"I{n:02}.jpg").write_bytes(jpeg((n, n, n)))
     (tmp_path / "archive" / "I05.jpg").write_bytes(MARKED["segfault"])
-    dataset = prepared(tmp_path)
+    dataset = prepare_folder(tmp_path)
     assert (dataset.inputs, dataset.tensors, dataset.rejects) == (12, 11, {"crashed": 1})
 
 
@@ -144,9 +145,9 @@ def test_an_archive_that_is_rewritten_meanwhile_makes_no_dataset(
 
     monkeypatch.setattr("skinclf.stages.prepare.list_directly", then_rewritten)
     with pytest.raises(StorageUnavailable, match="rewritten while it was read"):
-        prepared(tmp_path)
+        prepare_folder(tmp_path)
     monkeypatch.undo()
-    assert prepared(tmp_path).tensors == 12
+    assert prepare_folder(tmp_path).tensors == 12
 
 
 def test_rejects_are_tried_again_where_it_is_asked_for(scores: Scoring) -> None:
@@ -203,7 +204,9 @@ def test_members_of_any_names_are_each_one_row(scores: Scoring) -> None:
 
 def test_scoring_the_folder_that_holds_the_scores_settles(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    config = road_config(trained, f"score.paths={tmp_path}", f"score.path={tmp_path / 'scores'}")
+    config = pipeline_config(
+        trained, f"score.paths={tmp_path}", f"score.path={tmp_path / 'scores'}"
+    )
     assert [score(config, QUIET).inputs for _ in range(2)] == [1, 1]
 
 
@@ -212,7 +215,7 @@ def test_a_damaged_model_is_told_before_anything_starts(trained: Path, tmp_path:
     model = tmp_path / "run" / "model.keras"
     model.write_bytes(model.read_bytes()[:5000])
     with pytest.raises(RunError, match=r"model\.keras is damaged: File is not a zip file"):
-        score(road_config(trained, f"run.path={tmp_path / 'run'}"), QUIET)
+        score(pipeline_config(trained, f"run.path={tmp_path / 'run'}"), QUIET)
 
 
 @pytest.mark.parametrize("path", ["https://host/x.zip", "foo://bar/x"])
@@ -278,7 +281,7 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     codes = ("nv", "mel", "bkl", "df")
     rows = [f'L{n},"{ids[n]}",{codes[n % 4]},histo,45,male,back\n' for n in range(40)]
     (folder / "metadata.csv").write_text(HEADER + "".join(rows))
-    dataset = prepared(folder)
+    dataset = prepare_folder(folder)
     assert (dataset.tensors, dataset.rejects) == (40, {})
     settings = [
         *(f"{key}={json.dumps(str(folder / name))}" for key, name in PLACES.items()),
@@ -331,7 +334,7 @@ def test_rows_of_the_metadata_that_can_t_be_read_are_rejects(tmp_path: Path) -> 
     rows[5] = "L5,I05,nv,histo\n"
     rows += ["L6,I06,NV ,histo,45,male,back\n", "L7,,nv,histo,45,male,back\n"]
     (tmp_path / "metadata.csv").write_text("\ufeff" + HEADER + "".join(rows))
-    dataset = prepared(tmp_path)
+    dataset = prepare_folder(tmp_path)
     assert dataset.rejects == {"duplicate_id": 1, "malformed_row": 2, "no_metadata": 1}
     assert (dataset.inputs, dataset.tensors) == (15, 11)
     told = {
@@ -358,7 +361,7 @@ def test_metadata_rows_that_get_lost_are_noticed(
 
     monkeypatch.setattr("skinclf.spark.labelled_archive.stage_metadata", losing)
     with pytest.raises(CheckError, match="12 inputs but 1 tensors"):
-        prepared(tmp_path)
+        prepare_folder(tmp_path)
 
 
 def test_a_file_of_somebody_else_s_among_the_tensors_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.storage.ownership import owned
 from skinclf.training.predictor import Predictor
-from tests.conftest import road_config
+from tests.support.pipeline import pipeline_config
 
 STAGES: dict[str, Callable[[Config, Console], object]] = {
     "prepare": prepare,
@@ -40,6 +40,6 @@ def test_a_second_job_is_refused_with_the_first_one_s_name(
         owned(str(folder), "first", lambda: None),
         pytest.raises(UsageError, match=r"a job \(first\) on host .* has owned this folder since"),
     ):
-        STAGES[stage](road_config(trained, *settings), Console(quiet=True))
+        STAGES[stage](pipeline_config(trained, *settings), Console(quiet=True))
     assert not (folder / "owner.json").exists()
     assert [path for path in set(tmp_path.rglob("*")) - before if path.is_file()] == []

@@ -16,7 +16,8 @@ from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, TENSORS
 from skinclf.stages.prepare import prepare
 from skinclf.storage.dataset_folder import Dataset
-from tests.conftest import encoded, jpeg, shared_session, write_zip
+from tests.support.images import encoded, jpeg, write_zip
+from tests.support.sessions import shared_session
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 QUIET = Console(quiet=True)

@@ -7,14 +7,14 @@ from rich.console import Console
 from skinclf.errors import DatasetError
 from skinclf.stages.replicate import COLUMNS, protocol_config, replicate
 from skinclf.testing.archive import make_archive
-from tests.conftest import road_config
+from tests.support.pipeline import pipeline_config
 
 QUIET = Console(quiet=True)
 
 
 def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 160)
-    config = road_config(tmp_path, "train.loss=binary_crossentropy", "train.epochs=1")
+    config = pipeline_config(tmp_path, "train.loss=binary_crossentropy", "train.epochs=1")
     rows, page = replicate(config, QUIET)
     assert [len(row) for row in rows] == [len(COLUMNS)] * 10
     assert rows[0][:3] == ("the paper, val", "0.9406", "0.1452")
@@ -46,7 +46,7 @@ def test_both_protocols_stand_beside_the_paper(tmp_path: Path) -> None:
 
 
 def test_each_protocol_has_folders_of_its_own() -> None:
-    config = road_config(Path("/x"))
+    config = pipeline_config(Path("/x"))
     by_image, by_lesion = (protocol_config(config, by) for by in ("image", "lesion"))
     assert (by_image.split.by, by_lesion.split.by) == ("image", "lesion")
     assert by_image.dataset.path == "/x/dataset-by-image"

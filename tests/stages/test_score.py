@@ -15,7 +15,8 @@ from skinclf.spec.tables import REJECTS, SCORES
 from skinclf.stages.score import Summary, _tell, score
 from skinclf.stages.train import train
 from skinclf.training.predictor import Predictor
-from tests.conftest import jpeg, road_config, write_zip
+from tests.support.images import jpeg, write_zip
+from tests.support.pipeline import pipeline_config
 from tests.support.scoring import Scoring
 
 QUIET = Console(quiet=True)
@@ -38,7 +39,7 @@ def scored(trained: Path) -> Path:
         members.writestr("IMG_148.jpg", sound["IMG_149.jpg"])
     (archive / "no.zip").write_bytes(b"not a zip")
     paths = json.dumps([str(archive), str(archive / "IMG_000.jpg")])
-    summary = score(road_config(trained, f"score.paths={paths}"), QUIET)
+    summary = score(pipeline_config(trained, f"score.paths={paths}"), QUIET)
     return Path(summary.path)
 
 
@@ -148,7 +149,7 @@ def test_another_model_s_scores_stand_beside_the_first_one_s(
     archive.write(1, 2)
     first = archive.score()
     other = tmp_path / "run"
-    train(road_config(trained, f"run.path={other}", "train.epochs=1", "train.seed=7"), QUIET)
+    train(pipeline_config(trained, f"run.path={other}", "train.epochs=1", "train.seed=7"), QUIET)
     second = archive.score(f"run.path={other}")
     assert Path(first.path).parent == Path(second.path).parent
     assert rows_of(first.path) != rows_of(second.path)
@@ -181,7 +182,7 @@ def test_storage_that_only_hadoop_reaches_is_read_by_spark(
     archive.write(*range(5))
     (archive.folder / "no.jpg").write_bytes(b"no")
     link = "spark.conf.spark.hadoop.fs.viewfs.mounttable.clinic.link./images"
-    config = road_config(
+    config = pipeline_config(
         trained,
         "score.paths=viewfs://clinic/images",
         *(f"score.path={tmp_path / 'by spark'}", f"{link}={archive.folder.as_uri()}"),

@@ -12,7 +12,7 @@ from skinclf.stages.train import train
 from skinclf.storage.checkpoint_folder import checkpoint_names
 from skinclf.storage.run_folder import read_history
 from skinclf.training.networks.paper import PARAMETERS
-from tests.conftest import road_config, weights
+from tests.support.pipeline import pipeline_config, weights
 
 QUIET = Console(quiet=True)
 
@@ -55,7 +55,7 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> N
     """
     run = trained / "run-2"
     printed = io.StringIO()
-    config = road_config(trained, f"run.path={run}", "train.slots=2", "train.local_mode=false")
+    config = pipeline_config(trained, f"run.path={run}", "train.slots=2", "train.local_mode=false")
     history = train(config, Console(file=printed, soft_wrap=True))
     alone = read_history(str(trained / "run"))
     for ours, theirs in zip(history, alone, strict=True):
@@ -72,24 +72,24 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path) -> N
 
 def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
     before = (trained / "run" / "model.keras").stat().st_mtime_ns
-    assert len(train(road_config(trained), QUIET)) == 2
+    assert len(train(pipeline_config(trained), QUIET)) == 2
     assert (trained / "run" / "model.keras").stat().st_mtime_ns == before
 
 
 def test_another_config_than_the_run_s_own_is_refused_by_its_keys(trained: Path) -> None:
     with pytest.raises(RunError, match=r"train\.epochs = 3 but 2 in the run"):
-        train(road_config(trained, "train.epochs=3"), QUIET)
+        train(pipeline_config(trained, "train.epochs=3"), QUIET)
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(trained: Path) -> None:
     """With dropout, too: its masks are a function of (seed, epoch, worker)."""
     settings = ("train.dropout=0.5", "train.epochs=3", "train.keep_checkpoints=3")
     whole, broken = trained / "run-whole", trained / "run-broken"
-    train(road_config(trained, f"run.path={whole}", *settings), QUIET)
+    train(pipeline_config(trained, f"run.path={whole}", *settings), QUIET)
     shutil.copytree(whole, broken)
     (broken / "model.keras").unlink()
     checkpoint(broken, 3).unlink()
-    history = train(road_config(trained, f"run.path={broken}", *settings), QUIET)
+    history = train(pipeline_config(trained, f"run.path={broken}", *settings), QUIET)
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert np.array_equal(weights(broken), weights(whole))
     assert [name.place for name in checkpoint_names(str(trained / "run"))] == [(1, 0), (2, 0)]
@@ -105,12 +105,12 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(
         *("train.augment.flip=true", "train.augment.rotate=true", "train.augment.contrast=0.2"),
     )
     whole, broken = trained / "run-steps", trained / "run-steps-broken"
-    train(road_config(trained, f"run.path={whole}", *settings), QUIET)
+    train(pipeline_config(trained, f"run.path={whole}", *settings), QUIET)
 
     def break_off(*_: object) -> None:
         raise KeyboardInterrupt
 
-    config = road_config(trained, f"run.path={broken}", *settings)
+    config = pipeline_config(trained, f"run.path={broken}", *settings)
     with monkeypatch.context() as patch:
         patch.setattr("skinclf.training.loop.epoch_row", break_off)  # all steps, no epoch
         with pytest.raises(KeyboardInterrupt):
@@ -130,7 +130,7 @@ def test_the_best_epoch_s_weights_are_taken_and_a_hopeless_training_stops(traine
         *("train.epochs=9", "train.early_stopping=2", "train.final_weights=best"),
         *("train.learning_rate=1e-9", "train.best_metric=val_balanced_accuracy"),
     )
-    history = train(road_config(trained, f"run.path={run}", *settings), QUIET)
+    history = train(pipeline_config(trained, f"run.path={run}", *settings), QUIET)
     assert len(history) == 3
 
     def kept(epoch: int) -> np.ndarray:
@@ -154,7 +154,7 @@ def test_tensorboard_reads_what_the_history_says(trained: Path) -> None:
 
 def test_bfloat16_learns_what_float32_learns(trained: Path) -> None:
     run = trained / "run-bfloat16"
-    history = train(road_config(trained, f"run.path={run}", "train.precision=bfloat16"), QUIET)
+    history = train(pipeline_config(trained, f"run.path={run}", "train.precision=bfloat16"), QUIET)
     for ours, theirs in zip(history, read_history(str(trained / "run")), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.05)
     assert weights(run).dtype == np.float32
@@ -163,15 +163,19 @@ def test_bfloat16_learns_what_float32_learns(trained: Path) -> None:
 def test_a_balanced_training_differs(trained: Path) -> None:
     run = trained / "run-balanced"
     history = train(
-        road_config(trained, f"run.path={run}", "train.class_weighting=balanced"), QUIET
+        pipeline_config(trained, f"run.path={run}", "train.class_weighting=balanced"), QUIET
     )
     assert history[0]["loss"] != read_history(str(trained / "run"))[0]["loss"]
 
 
-def test_slots_that_do_not_divide_are_refused_before_anything_is_written(road: Path) -> None:
-    run = road / "run-3"
-    config = road_config(
-        road, f"run.path={run}", "train.slots=3", "train.local_mode=false", "train.global_batch=36"
+def test_slots_that_do_not_divide_are_refused_before_anything_is_written(prepared: Path) -> None:
+    run = prepared / "run-3"
+    config = pipeline_config(
+        prepared,
+        f"run.path={run}",
+        "train.slots=3",
+        "train.local_mode=false",
+        "train.global_batch=36",
     )
     with pytest.raises(ConfigError, match="expected one of 1, 2, 4"):
         train(config, QUIET)
@@ -179,10 +183,10 @@ def test_slots_that_do_not_divide_are_refused_before_anything_is_written(road: P
 
 
 @pytest.mark.usefixtures("own_session")
-def test_a_loss_that_is_no_number_ends_training_with_its_cause(road: Path) -> None:
-    run = road / "run-nan"
-    config = road_config(
-        road,
+def test_a_loss_that_is_no_number_ends_training_with_its_cause(prepared: Path) -> None:
+    run = prepared / "run-nan"
+    config = pipeline_config(
+        prepared,
         f"run.path={run}",
         "train.learning_rate=1e30",
         "train.slots=2",

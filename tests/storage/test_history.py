@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.shards import dataset_of
 from skinclf.config.schema import Config, DatasetConfig, RunConfig, TrainConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.taxonomy import CODES, HAM10000
@@ -20,6 +19,7 @@ from skinclf.storage.history import (
     is_over,
     validation_shares,
 )
+from tests.support.datasets import dataset_of
 
 
 def history(*val_losses: float) -> list[Epoch]:

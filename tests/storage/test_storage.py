@@ -29,7 +29,7 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.ownership import RECORD, Owner, check_free
-from tests.conftest import road_config, weights
+from tests.support.pipeline import pipeline_config, weights
 
 BUCKET = "s3://photographs"
 
@@ -135,7 +135,7 @@ def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
     s3, _ = locate(bucket)
     fs.copy_files(str(trained / "dataset"), "photographs/dataset", destination_filesystem=s3)
     settings = [f"dataset.path={bucket}/dataset", f"run.path={bucket}/runs/first"]
-    train(road_config(trained, *settings), Console(quiet=True))
+    train(pipeline_config(trained, *settings), Console(quiet=True))
     assert Dataset.read(f"{bucket}/runs/first").same_as(Dataset.read(f"{trained}/dataset"))
     fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=s3)
     assert np.array_equal(weights(tmp_path / "run"), weights(trained / "run"))

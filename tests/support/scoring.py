@@ -6,7 +6,8 @@ from rich.console import Console
 
 from skinclf.archives.decoding import Decode
 from skinclf.stages.score import Summary, score
-from tests.conftest import jpeg, road_config
+from tests.support.images import jpeg
+from tests.support.pipeline import pipeline_config
 
 
 class Scoring:
@@ -22,7 +23,7 @@ class Scoring:
             (self.folder / f"IMG_{number:03}.jpg").write_bytes(jpeg((number, shade, 80)))
 
     def score(self, *settings: str) -> Summary:
-        config = road_config(
+        config = pipeline_config(
             self._trained, f"score.paths={self.folder}", f"score.path={self._out}", *settings
         )
         return score(config, Console(quiet=True), self._decode)

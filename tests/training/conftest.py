@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.shards import dataset_of
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset, TensorFile
-
-MakeDataset = Callable[..., Dataset]
+from tests.support.datasets import MakeDataset, dataset_of
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from skinclf.training.batches import (
     windows,
 )
 from skinclf.training.shards import Images, RowGroup, ShardReader, read_row_group
-from tests.training.conftest import MakeDataset
+from tests.support.datasets import MakeDataset
 
 SHARDS, ROWS = 4, 10
 ALL = 10**9

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bench.train import free_ports
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.errors import TrainingError
 from skinclf.spec.taxonomy import Taxonomy
@@ -23,7 +22,8 @@ from skinclf.training.loop import Worker, save, start_of_epoch, train, write_cur
 from skinclf.training.optimizers import make_optimizer
 from skinclf.training.sums import Sums, no_sums
 from skinclf.training.trainer import make_trainer
-from tests.training.conftest import MakeDataset
+from tests.support.datasets import MakeDataset
+from tests.support.ports import free_ports
 
 WORKER = """
 import json, os, signal, sys
@@ -73,11 +73,11 @@ def learned(run: Path) -> tuple[list[float], np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def one_worker(road: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_worker(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one worker that nothing happened to."""
     run = tmp_path_factory.mktemp("one")
     begin_attempt(str(run), "test")
-    assert run_workers(1, road / "dataset", run) == [0]
+    assert run_workers(1, prepared / "dataset", run) == [0]
     return run
 
 
@@ -94,26 +94,26 @@ def assert_same_but_for_the_order_of_adding(run: Path, alone: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("workers", [2, 4])
 def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
-    road: Path, one_worker: Path, tmp_path: Path, workers: int
+    prepared: Path, one_worker: Path, tmp_path: Path, workers: int
 ) -> None:
     """In float64, with augmentation and with dropout."""
     begin_attempt(str(tmp_path), "test")
-    assert run_workers(workers, road / "dataset", tmp_path) == [0] * workers
+    assert run_workers(workers, prepared / "dataset", tmp_path) == [0] * workers
     assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
 
 
 @pytest.mark.faults
 def test_a_killed_training_of_two_workers_goes_on_with_one(
-    road: Path, one_worker: Path, tmp_path: Path
+    prepared: Path, one_worker: Path, tmp_path: Path
 ) -> None:
     """The cluster has lost a machine for good, in the middle of the second epoch."""
     begin_attempt(str(tmp_path), "test")
-    statuses = run_workers(2, road / "dataset", tmp_path, killed_at="2-3")
+    statuses = run_workers(2, prepared / "dataset", tmp_path, killed_at="2-3")
     assert statuses[0] == -signal.SIGKILL
     assert statuses[1] != 0  # killed, or told by TensorFlow that its peer is
     reached = checkpoint_names(str(tmp_path))[-1]
     assert reached.place == (1, 2)
-    assert run_workers(1, road / "dataset", tmp_path, resume=str(reached)) == [0]
+    assert run_workers(1, prepared / "dataset", tmp_path, resume=str(reached)) == [0]
     assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
 
 

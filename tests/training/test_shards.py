@@ -9,7 +9,7 @@ from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.shards import ShardReader, pixel_array, read_row_group
-from tests.training.conftest import MakeDataset
+from tests.support.datasets import MakeDataset
 
 
 def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
@@ -27,8 +27,8 @@ def test_pixels_of_another_length_are_refused(row: bytes | None) -> None:
         pixel_array(column, BENBRAHIM_2020)
 
 
-def test_shards_hold_what_prepare_wrote(road: Path) -> None:
-    dataset = Dataset.read(str(road / "dataset"))
+def test_shards_hold_what_prepare_wrote(prepared: Path) -> None:
+    dataset = Dataset.read(str(prepared / "dataset"))
     reader = ShardReader(dataset, "train", range(dataset.shards), memory_bytes=0)
     labels = {n: [reader.read(g).labels for g in groups] for n, groups in reader.groups.items()}
     rows = [sum(map(len, labels[n])) for n in range(dataset.shards)]
