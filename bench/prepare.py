@@ -25,7 +25,7 @@ from skinclf.archives.decoding import Decoding, decoded_row
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.decoding import IMAGES, IMAGES_PER_TASK
 from skinclf.spec.image import decode_rgb
-from skinclf.testing.archive import jpeg_of
+from skinclf.testing.archive import LOOKS, jpeg_of
 
 LIMITS = ArchiveConfig()
 CONTENDERS = ("floor", "pool", "skinclf")
@@ -79,7 +79,7 @@ def compare(folder: Path, arguments: argparse.Namespace) -> None:
 
 def source_jpegs(source: str | None) -> list[bytes]:
     if source is None:
-        return [jpeg_of("nv", f"DEMO_{n:07}", n) for n in range(50)]
+        return [jpeg_of(LOOKS["nv"], f"DEMO_{n:07}", n) for n in range(50)]
     with zipfile.ZipFile(source) as archive:
         return [archive.read(name) for name in archive.namelist()]
 

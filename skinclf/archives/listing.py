@@ -5,12 +5,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 
-from skinclf.archives import lists, parquets, tars, zips
+from skinclf.archives import lists
 from skinclf.archives.folders import Found, Walk
+from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.names import Selection, image_id_of
 from skinclf.errors import ArchiveError
 from skinclf.spec.rejects import RejectedImage
@@ -40,8 +40,6 @@ one name in an archive is archive.zip!/member.jpg#2 (REPEATED). A member that is
 
 REPEATED = "{}#{}"
 LIKE_REPEATED = r"#\d+$"
-
-Row = dict[str, Any]
 
 UNSUPPORTED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".cab", ".iso")
 """Endings of archives and packed files that are not read; a packed tar is, and has its own."""
@@ -145,11 +143,11 @@ def _rows(found: Found) -> Iterator[tuple[Row, str | None]]:
         "detail": found.detail,
     }
     name = found.name.lower()
-    members = members_by(name)
+    form = format_of_file(name)
     if found.reason is not None:
         yield plain, None
-    elif members is not None:
-        yield from _inside(plain, members)
+    elif form is not None:
+        yield from _inside(plain, form.members)
     elif name.endswith(UNSUPPORTED):
         detail = (
             f"{name.rpartition('.')[2]} files are not read: unpack it, or pack it as zip or tar"
@@ -157,15 +155,6 @@ def _rows(found: Found) -> Iterator[tuple[Row, str | None]]:
         yield plain | {"reason": "unsupported", "detail": detail}, None
     else:
         yield plain, None
-
-
-def members_by(name: str) -> Callable[[str], Iterator[Row]] | None:
-    """What lists the images inside a file, by its name in lower case; None for a plain file."""
-    if name.endswith(".zip"):
-        return zips.members
-    if name.endswith(".parquet"):
-        return parquets.rows
-    return tars.members if tars.kind_of(name) else None
 
 
 def _inside(

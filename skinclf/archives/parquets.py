@@ -1,6 +1,6 @@
 """Parquet files with image files in a column, as Hugging Face and Spark write them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,8 @@ FORMS = {
     "Hugging Face's image": ("image.bytes", "image.path"),
     "Spark's binaryFile": ("content", "path"),
 }
+ENDINGS = {".parquet": "parquet"}
+
 PARQUET_ERRORS = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError),
     pa.ArrowException,
@@ -66,6 +68,12 @@ def _last_part(name: str | bytes | None) -> str:
     text = text_of(name) if isinstance(name, bytes) else str(name or "")
     last = text.rpartition("/")[2]
     return last if len(last) <= LONGEST_NAME else ""
+
+
+def reader(file: StorageFile, _kind: str, max_bytes: int) -> Callable[[Mapping[str, Any]], bytes]:
+    """What reads the image in one row of an open Parquet file."""
+    images = RowReader(file, max_bytes)
+    return lambda entry: images.read(entry["offset"])
 
 
 class RowReader:

@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from skinclf.archives import parquets, tars, zips
 from skinclf.archives.files import StorageFile
+from skinclf.archives.formats import ReadMember, format_of_file, format_of_kind
+from skinclf.errors import SkinclfError
 from skinclf.spec.rejects import RejectedImage
 
-ARCHIVES = (*tars.ENDINGS, ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-"""Endings of archives, which are not opened inside another."""
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of packed files and of archives that are in no registry."""
+
+PLAIN = ("file", "spark")
+"""Kinds of files that are no member of an archive."""
 
 
 class ArchiveReader:
@@ -22,7 +26,7 @@ class ArchiveReader:
         self._open_file = open_file
         self._file: StorageFile | None = None
         self._is_new = False
-        self._inside: Any = None  # what reads inside the open file: Unpacked or RowReader
+        self._read_member: ReadMember | None = None  # of the open file
 
     def __enter__(self) -> Self:
         return self
@@ -43,17 +47,20 @@ class ArchiveReader:
         """
         if entry["reason"] is not None:
             raise RejectedImage(entry["reason"], entry["detail"])
-        if entry["kind"] not in ("file", "spark") and entry["source"].lower().endswith(ARCHIVES):
+        nested = format_of_file(entry["source"]) or entry["source"].lower().endswith(PACKED)
+        if entry["kind"] not in PLAIN and nested:
             raise RejectedImage("nested_archive", "an archive in an archive is not opened")
         self._check_size(entry["size"])
         try:
             data = self._read(entry)
-        except (*tars.TAR_ERRORS, *parquets.PARQUET_ERRORS) as error:
+        except RejectedImage:
+            self._read_member = None
+            raise
+        except SkinclfError:  # the storage's
+            raise
+        except Exception as error:  # any: what a damaged archive makes its reader raise is its own
             self._forget()
             raise RejectedImage("unreadable", f"{type(error).__name__}: {error}") from None
-        except RejectedImage:
-            self._inside = None
-            raise
         self._check_size(len(data))
         return data
 
@@ -61,7 +68,7 @@ class ArchiveReader:
         """Raise RejectedImage `changed` if an entry's archive is another than the one listed: what
         was at a place in it may be somewhere else.
         """
-        if entry["kind"] in ("file", "spark") or self._file is None:
+        if entry["kind"] in PLAIN or self._file is None:
             return
         if self._file.version() != entry["file_version"]:
             self._forget()
@@ -83,17 +90,14 @@ class ArchiveReader:
         return self._member(file, entry)
 
     def _member(self, file: StorageFile, entry: Mapping[str, Any]) -> bytes:
-        match entry["kind"]:
-            case "zip":
-                return zips.read_member(file, entry)
-            case "tar":
-                return _whole(file.read_at(entry["size"], entry["offset"]), entry["size"])
-            case "parquet":
-                self._inside = self._inside or parquets.RowReader(file, self._max_file_bytes)
-                return self._inside.read(entry["offset"])
-            case packed:
-                self._inside = self._inside or tars.Unpacked(file, packed)
-                return _whole(self._inside.read_at(entry["size"], entry["offset"]), entry["size"])
+        if self._read_member is None:
+            kind = entry["kind"]
+            self._read_member = format_of_kind(kind).reader(file, kind, self._max_file_bytes)
+        data, size = self._read_member(entry), entry["size"]
+        if size is not None and len(data) < size:
+            detail = f"{len(data)} of {size} bytes; the archive ends there"
+            raise RejectedImage("truncated", detail)
+        return data
 
     def _check_size(self, size: int | None) -> None:
         if size is not None and size > self._max_file_bytes:
@@ -109,10 +113,4 @@ class ArchiveReader:
         """Close what is open; after an error its state is not to be trusted."""
         if self._file is not None:
             self._file.close()
-        self._file, self._inside = None, None
-
-
-def _whole(data: bytes, size: int) -> bytes:
-    if len(data) < size:
-        raise RejectedImage("truncated", f"{len(data)} of {size} bytes; the archive ends there")
-    return data
+        self._file, self._read_member = None, None

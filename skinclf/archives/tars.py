@@ -6,7 +6,7 @@ import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -162,6 +162,12 @@ def _text(member: tarfile.TarInfo, name: str, field: str) -> str:
     """A name as text. A PAX header has it in UTF-8; a plain one has bytes, read as Latin-1."""
     in_pax = field in member.pax_headers and member.pax_headers.get("hdrcharset") != "BINARY"
     return name.replace("\0", "%00") if in_pax else text_of(name.encode("latin-1", "replace"))
+
+
+def reader(file: StorageFile, kind: str, _max_bytes: int) -> Callable[[Mapping[str, Any]], bytes]:
+    """What reads one member of an open tar, packed or not."""
+    content: RangeFile = file if kind == "tar" else Unpacked(file, kind)
+    return lambda entry: content.read_at(entry["size"], entry["offset"])
 
 
 class Unpacked(RangeFile):

@@ -7,7 +7,7 @@ that a network can learn them, and they repeat by lesion as HAM10000's do.
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from skinclf.spec.taxonomy import CODES
-
 ZIPS = ("DEMO_images_part_1.zip", "DEMO_images_part_2.zip")
 METADATA = "DEMO_metadata.csv"
 PHOTOGRAPH = (600, 450)  # width x height, HAM10000's own
 HEIGHT, WIDTH = 225, 300  # drawn at half of it, which is four times as fast
 SEED = 7
-
-SHARES = {
-    "akiec": 0.06,
-    "bcc": 0.08,
-    "bkl": 0.12,
-    "df": 0.05,
-    "mel": 0.12,
-    "nv": 0.52,
-    "vasc": 0.05,
-}
-"""As skewed as HAM10000 (0.67 nv, 0.01 df) would leave too few of the rare classes in 900."""
 
 LOCALIZATIONS = (
     "back",
@@ -50,8 +37,9 @@ COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization
 
 @dataclass(frozen=True)
 class Look:
-    """How a class looks: RGB colour of the lesion, its outline and texture."""
+    """How frequent a class is, and how it looks: RGB colour of the lesion, outline, texture."""
 
+    share: float  # of all images
     colour: tuple[int, int, int]
     size: float  # radius as a share of the picture's height
     ragged: float  # how far the outline strays from a circle, 0 … 0.4
@@ -59,26 +47,30 @@ class Look:
 
 
 LOOKS = {
-    "akiec": Look((196, 120, 104), 0.30, 0.20, "scaly"),
-    "bcc": Look((206, 132, 140), 0.22, 0.12, "dots"),
-    "bkl": Look((150, 112, 76), 0.34, 0.10, "scaly"),
-    "df": Look((172, 122, 102), 0.20, 0.05, "centre"),
-    "mel": Look((70, 48, 46), 0.38, 0.32, "dots"),
-    "nv": Look((122, 78, 54), 0.24, 0.06, "network"),
-    "vasc": Look((168, 40, 62), 0.18, 0.10, "lagoons"),
+    "akiec": Look(0.06, (196, 120, 104), 0.30, 0.20, "scaly"),
+    "bcc": Look(0.08, (206, 132, 140), 0.22, 0.12, "dots"),
+    "bkl": Look(0.12, (150, 112, 76), 0.34, 0.10, "scaly"),
+    "df": Look(0.05, (172, 122, 102), 0.20, 0.05, "centre"),
+    "mel": Look(0.12, (70, 48, 46), 0.38, 0.32, "dots"),
+    "nv": Look(0.52, (122, 78, 54), 0.24, 0.06, "network"),
+    "vasc": Look(0.05, (168, 40, 62), 0.18, 0.10, "lagoons"),
 }
+"""HAM10000's classes. As skewed as there (0.67 nv, 0.01 df), 900 images would have too few of the
+rare ones."""
 
 
-def make_archive(folder: Path, images: int, seed: int = SEED) -> None:
+def make_archive(
+    folder: Path, images: int, seed: int = SEED, looks: Mapping[str, Look] = LOOKS
+) -> None:
     """Write two zips of 600x450 JPEGs and the metadata CSV, some 2 % of it broken on purpose.
 
-    The same `images` and `seed` give the same archive.
+    `looks`: code → look of each class. The same arguments give the same archive.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = list(metadata_rows(images, seed))
+    rows = list(metadata_rows(images, seed, looks))
     with ProcessPoolExecutor() as pool:
-        codes, lesions = [row["dx"] for row in rows], [row["lesion_id"] for row in rows]
-        files = list(pool.map(jpeg_of, codes, lesions, range(len(rows)), chunksize=32))
+        drawn, lesions = [looks[row["dx"]] for row in rows], [row["lesion_id"] for row in rows]
+        files = list(pool.map(jpeg_of, drawn, lesions, range(len(rows)), chunksize=32))
     members = {f"{row['image_id']}.jpg": file for row, file in zip(rows, files, strict=True)}
     _break_some(rows, members)
     names = list(members)
@@ -92,10 +84,13 @@ def make_archive(folder: Path, images: int, seed: int = SEED) -> None:
         writer.writerows(rows)
 
 
-def metadata_rows(images: int, seed: int) -> Iterator[dict[str, str]]:
+def metadata_rows(
+    images: int, seed: int, looks: Mapping[str, Look] = LOOKS
+) -> Iterator[dict[str, str]]:
     """One row an image; a third of the lesions have two photographs, some ages are unknown."""
     random = np.random.default_rng(seed)
-    codes = np.repeat(CODES, [max(round(SHARES[code] * images), 3) for code in CODES])
+    counts = [max(round(look.share * images), 3) for look in looks.values()]
+    codes = np.repeat(list(looks), counts)
     number = lesion = 0
     while number < len(codes):
         code, lesion = str(codes[number]), lesion + 1
@@ -113,11 +108,11 @@ def metadata_rows(images: int, seed: int) -> Iterator[dict[str, str]]:
                 number += 1
 
 
-def jpeg_of(code: str, lesion_id: str, number: int) -> bytes:
+def jpeg_of(look: Look, lesion_id: str, number: int) -> bytes:
     """A 600x450 photograph: the lesion by its id, light and place by the image's number."""
     lesion = np.random.default_rng([SEED, int(lesion_id[-7:])])
     photograph = np.random.default_rng([SEED, number, 1])
-    pixels = draw_lesion(LOOKS[code], lesion, photograph)
+    pixels = draw_lesion(look, lesion, photograph)
     buffer = io.BytesIO()
     Image.fromarray(pixels).resize(PHOTOGRAPH).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

@@ -1,0 +1,110 @@
+"""Four classes of one's own at 48x64, beside HAM10000's seven at 75x100 in the same process."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from skinclf.config.schema import Config
+from skinclf.errors import DatasetError
+from skinclf.stages.evaluate import evaluate
+from skinclf.stages.explore import explore
+from skinclf.stages.prepare import prepare
+from skinclf.stages.score import score
+from skinclf.stages.train import train
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.testing.archive import LOOKS, make_archive
+from tests.support.pipeline import pipeline_config
+
+QUIET = Console(quiet=True)
+CODES = ("Mole", "cancer", "keratosis", "scar")
+OWN = {
+    "Mole": LOOKS["nv"],
+    "cancer": LOOKS["mel"],
+    "keratosis": LOOKS["akiec"],
+    "scar": LOOKS["df"],
+}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    make_archive(folder / "archive", 200, looks=OWN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(own: Path) -> Config:
+    return pipeline_config(
+        own,
+        *("image.height=48", "image.width=64", "image.filter=bilinear"),
+        'classes.codes=["Mole", "cancer", "keratosis", "scar"]',
+        'classes.names=["A mole", "Any cancer", "A keratosis", "A scar"]',
+        *("classes.majority=Mole", "classes.screened=cancer"),
+        *("model.name=tiny", "train.epochs=3", "train.learning_rate=0.01"),
+    )
+
+
+@pytest.mark.usefixtures("spark")
+def test_all_stages_take_classes_and_size_from_the_settings_and_from_the_data(
+    own: Path, config: Config, prepared: Path
+) -> None:
+    dataset = prepare(config, QUIET)
+    assert (dataset.shape, dataset.classes) == ([48, 64, 3], list(CODES))
+    assert set(dataset.counts["train"]) == set(CODES)
+    tensors = pq.read_table(own / "dataset" / "tensors")
+    assert {len(pixels) for pixels in tensors["pixels"].to_pylist()} == {48 * 64 * 3}
+    labels = {row["dx"]: row["label"] for row in tensors.select(["dx", "label"]).to_pylist()}
+    assert labels == {code: label for label, code in enumerate(CODES)}
+
+    assert "keratosis" in Path(explore(config, QUIET)).read_text()
+
+    # From here on the dataset and the model say what they are, whatever the settings do.
+    plain = pipeline_config(own, "model.name=tiny", "train.epochs=3", "train.learning_rate=0.01")
+    history = train(plain, QUIET)
+    assert sum(history[-1][f"val_predicted_{code}"] for code in CODES) == pytest.approx(1)
+    stored = json.loads((own / "run" / "labels.json").read_text())
+    assert (stored["classes"], stored["input"]["shape"]) == (list(CODES), [48, 64, 3])
+    assert stored["names"]["cancer"] == "Any cancer"
+
+    result, report = evaluate(plain, QUIET)
+    metrics = json.loads((own / "run" / "evaluation" / "test" / "metrics.json").read_text())
+    assert list(metrics["classes"]) == list(CODES)
+    assert len(metrics["confusion"]) == 4
+    assert "Any cancer" in Path(report).read_text()
+    assert "Melanoma" not in Path(report).read_text()
+    assert "A scar" in (own / "run" / "model_card.md").read_text()
+
+    summary = score(plain, QUIET)
+    assert set(summary.predicted) <= set(CODES)
+    (scores,) = Path(summary.path).glob("scores/*/*.parquet")
+    assert [n for n in pq.read_schema(scores).names if n.startswith("probability_")] == [
+        f"probability_{code}" for code in CODES
+    ]
+
+    assert Dataset.read(str(prepared / "dataset")).shape == [75, 100, 3]
+
+
+def test_codes_in_the_metadata_are_matched_whatever_their_case(own: Path) -> None:
+    text = (own / "archive" / "DEMO_metadata.csv").read_text()
+    assert ",Mole," in text
+    dataset = Dataset.read(str(own / "dataset"))
+    assert dataset.rejects["unknown_dx"] == 1  # the one that is broken on purpose
+
+
+def test_a_dataset_that_says_two_things_of_itself_is_refused(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """Such as one of another size, from before a dataset carried its size."""
+    stored = json.loads((prepared / "dataset" / "dataset.json").read_text())
+    del stored["image"], stored["taxonomy"]
+    (tmp_path / "dataset.json").write_text(json.dumps(stored))
+    assert Dataset.read(str(tmp_path)).shape == [75, 100, 3]
+    (tmp_path / "dataset.json").write_text(json.dumps(stored | {"shape": [224, 224, 3]}))
+    with pytest.raises(DatasetError, match=r"shape is \[224, 224, 3\], expected \[75, 100, 3\]"):
+        Dataset.read(str(tmp_path))
+    (tmp_path / "dataset.json").write_text(json.dumps(stored | {"dtype": "float16"}))
+    with pytest.raises(DatasetError, match="dtype is float16, expected uint8"):
+        Dataset.read(str(tmp_path))
