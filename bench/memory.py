@@ -61,8 +61,8 @@ def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     reader = ShardReader(dataset, "train", shards, memory_bytes=memory_bytes)
     trainer = make_trainer(TrainingJob(dataset, "", ModelConfig(), config), WorkerContext())
     order = Order(config.seed, epoch=1, window=config.shuffle_window)
-    steps = range(sum(dataset.rows_of("train")) // config.global_batch)
-    rows = config.global_batch // dataset.shards
+    steps = range(sum(dataset.rows_of("train")) // config.global_batch_size)
+    rows = config.global_batch_size // dataset.shards
     for step, batch in enumerate(training_batches(reader, order, rows_a_shard=rows, steps=steps)):
         if step < 3:
             trainer.train_step(batch)

@@ -89,7 +89,7 @@ def command(name: str, folder: str, arguments: argparse.Namespace) -> list[str]:
         return [sys.executable, "-m", "bench.score", *own]
     run = arguments.run
     shutil.rmtree(f"{folder}-scores", ignore_errors=True)
-    settings = [f"score.paths={folder}", f"score.path={folder}-scores", f"run.path={run}"]
+    settings = [f"score.archive={folder}", f"score.output={folder}-scores", f"run.path={run}"]
     return [SKINCLF, "score", *(word for s in settings for word in ("--set", s))]
 
 

@@ -32,7 +32,7 @@ def main() -> None:
                 for n in range(size)
             )
             (root / "list.txt").write_text("\n".join(lines))
-            settings = [f"score.paths={root}/list.txt", f"score.path={root}/scores"]
+            settings = [f"score.archive={root}/list.txt", f"score.output={root}/scores"]
             settings += [f"run.path={arguments.run}", "spark.driver_memory=1g"]
             words = [word for setting in settings for word in ("--set", setting)]
             cost, peaks = watched([SKINCLF, "score", *words])

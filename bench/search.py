@@ -25,14 +25,14 @@ from skinclf.training.shards import pixel_array
 LOG = Path(__file__).with_name("search.jsonl")
 FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
 
-PLAIN_START: dict[str, Any] = {"model.centred": False, "model.initializer": "glorot_uniform"}
+PLAIN_START: dict[str, Any] = {"model.zero_centered": False, "model.initializer": "glorot_uniform"}
 """As the paper and Keras have it."""
 
 TRIALS: dict[str, dict[str, Any]] = {
     # conf/best.toml is the base; what a trial names is changed.
     "first": {
         **PLAIN_START,
-        "train.global_batch": 64,
+        "train.global_batch_size": 64,
         "train.dropout": 0.5,
         "train.logit_adjustment": 0.5,
     },

@@ -165,7 +165,7 @@ def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     from skinclf.training.loop import Worker, start_of_epoch, train_epoch
     from skinclf.training.trainer import make_trainer
 
-    config = TrainConfig(global_batch=arguments.batch, precision=arguments.run.split()[-1])
+    config = TrainConfig(global_batch_size=arguments.batch, precision=arguments.run.split()[-1])
     addresses = tuple(filter(None, arguments.addresses.split(",")))
     threads = arguments.threads // max(len(addresses), 1)
     job = TrainingJob(dataset, "", ModelConfig(), config)

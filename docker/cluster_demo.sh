@@ -11,6 +11,6 @@ for job in prepare explore doctor train evaluate score; do
         --set archive.metadata="$folder/archive/DEMO_metadata.csv" \
         --set dataset.path="$folder/dataset" \
         --set run.path="$folder/run" \
-        --set score.path="$folder/scores" \
+        --set score.output="$folder/scores" \
         --set train.local_mode=false --set train.slots=2 --set train.epochs=2
 done

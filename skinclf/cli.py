@@ -231,15 +231,15 @@ def score(
 ) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
-    **Inputs:** `--archive` or `score.paths` (as `archive.paths`, which is taken where both are
+    **Inputs:** `--archive` or `score.archive` (as `archive.paths`, which is taken where both are
     empty), and `run.path`.
 
-    **Output:** `score.path` with scores, rejects (Parquet) and, last of all, summary.json.
+    **Output:** `score.output` with scores, rejects (Parquet) and, last of all, summary.json.
 
     **Example:** `skinclf score --archive new.zip --set run.path=runs/first --format isic`
     """
     options = (
-        Option("--archive", "score.paths", archive),
+        Option("--archive", "score.archive", archive),
         Option("--format", "score.format", table),
         Option("--limit", "score.limit", limit),
         Option("--retry-rejects", "score.retry_rejects", retry_rejects),

@@ -34,7 +34,7 @@ def test_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return dropout(layers.Flatten()(images))
 
     choice = load_config(None, ["model.name=linear"])
-    with pytest.raises(ConfigError, match="model.name: there is no 'linear'; known are "):
+    with pytest.raises(ConfigError, match=r"model\.name: there is no 'linear'; known are "):
         check_choices(choice)
     monkeypatch.setitem(NETWORKS, "linear", Network("A linear classifier", linear))
     check_choices(choice)

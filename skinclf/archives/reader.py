@@ -47,9 +47,10 @@ class ArchiveReader:
         """
         if entry["reason"] is not None:
             raise RejectedImage(entry["reason"], entry["detail"])
-        nested = format_of_file(entry["source"]) or entry["source"].lower().endswith(PACKED)
-        if entry["kind"] not in PLAIN and nested:
-            raise RejectedImage("nested_archive", "an archive in an archive is not opened")
+        if entry["kind"] not in PLAIN:
+            name = entry["source"].lower()
+            if format_of_file(name) or name.endswith(PACKED):
+                raise RejectedImage("nested_archive", "an archive in an archive is not opened")
         self._check_size(entry["size"])
         try:
             data = self._read(entry)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from skinclf.config.renames import renamed, with_new_names
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 
@@ -36,11 +37,12 @@ def load_config(
     Raises ConfigError with one line for each setting that is wrong, naming its key and where it
     was given.
     """
-    tree = _parse(_read(file), file) if file else {}
+    tree = with_new_names(_parse(_read(file), file), warn=True) if file else {}
     origins = {}
     for assignment in assignments:
         key = _assign(tree, assignment)
-        origins[key] = f"--set {key}"
+        origins[renamed(key)] = f"--set {key}"
+    tree = with_new_names(tree, warn=True)
     for option in options:
         _put(tree, option.key, option.value, option.name)
         origins[option.key] = option.name
@@ -49,7 +51,7 @@ def load_config(
 
 def parse_config(text: str, where: str) -> Config:
     """The settings in a TOML text that came from `where`. Raises ConfigError."""
-    return _validate(_parse(text, where), where)
+    return _validate(with_new_names(_parse(text, where), warn=False), where)
 
 
 def shipped_config(name: str) -> str:

@@ -48,7 +48,7 @@ class ArchiveConfig(Section):
     licence: str = ""
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")
-    reader: Literal["auto", "direct", "spark"] = "auto"
+    reader: Literal["auto", "pyarrow", "spark"] = "auto"
     formats: Annotated[tuple[ImageFormat, ...], Field(min_length=1)] = FORMATS
     max_file_bytes: PositiveInt = 64 * 2**20
     max_pixels: Annotated[int, Field(gt=0, le=MOST_PIXELS)] = MOST_PIXELS // 2
@@ -93,9 +93,9 @@ class RunConfig(Section):
 class ModelConfig(Section):
     """Which network is trained, and from where it starts."""
 
-    name: Text = "paper"  # of training.networks.NETWORKS
+    name: Text = "benbrahim2020"  # of training.networks.NETWORKS
     initializer: Literal["glorot_uniform", "he_uniform"] = "glorot_uniform"
-    centred: bool = False
+    zero_centered: bool = False
 
 
 class AugmentConfig(Section):
@@ -121,7 +121,7 @@ class AugmentConfig(Section):
 
 WHERE_AND_HOW = {
     *("slots", "local_mode", "threads_per_slot"),
-    *("memory_mb", "keep_checkpoints", "checkpoint_minutes"),
+    *("image_cache_mb", "keep_checkpoints", "checkpoint_minutes"),
 }
 """Settings of [train] that change nothing in what is learned."""
 
@@ -134,11 +134,11 @@ class TrainConfig(Section):
     threads_per_slot: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     epochs: PositiveInt = 25
-    global_batch: PositiveInt = 64
+    global_batch_size: PositiveInt = 64
     optimizer: Text = "adam"  # of training.optimizers.OPTIMIZERS
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.004
-    schedule: Text = "constant"  # of training.optimizers.SCHEDULES
+    lr_schedule: Text = "constant"  # of training.optimizers.SCHEDULES
     warmup_epochs: NonNegativeInt = 0
     loss: Text = "categorical_crossentropy"  # of training.losses.LOSSES
     class_weighting: Literal["none", "balanced"] = "none"
@@ -146,11 +146,11 @@ class TrainConfig(Section):
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
     seed: NonNegativeInt = 2020
-    best_metric: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
-    early_stopping: NonNegativeInt = 0
+    monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
+    early_stopping_patience: NonNegativeInt = 0
     final_weights: Literal["last", "best"] = "last"
     shuffle_window: PositiveInt = 1024
-    memory_mb: NonNegativeInt = 2048
+    image_cache_mb: NonNegativeInt = 2048
     keep_checkpoints: PositiveInt = 2
     checkpoint_minutes: NonNegativeFloat = 0.0
     augment: AugmentConfig = AugmentConfig()
@@ -172,8 +172,8 @@ class TrainConfig(Section):
             raise ValueError(
                 f"warmup_epochs below epochs is expected, got {self.warmup_epochs} of {self.epochs}"
             )
-        if self.warmup_epochs and self.schedule != "cosine":
-            raise ValueError('warmup_epochs is part of schedule = "cosine"')
+        if self.warmup_epochs and self.lr_schedule != "cosine":
+            raise ValueError('warmup_epochs is part of lr_schedule = "cosine"')
         return self
 
     @model_validator(mode="after")
@@ -186,15 +186,15 @@ class TrainConfig(Section):
         return self
 
 
-class SuperviseConfig(Section):
+class FaultToleranceConfig(Section):
     """How the driver watches over a training in Spark tasks."""
 
     max_restarts: NonNegativeInt = 3
     ports: Annotated[str, Field(pattern=r"^(\d+-\d+)?$")] = ""
-    slots_seconds: NonNegativeInt = 600
-    start_seconds: PositiveInt = 600
-    silence_seconds: PositiveInt = 60
-    stall_seconds: PositiveInt = 300
+    slot_wait_timeout_seconds: NonNegativeInt = 600
+    startup_timeout_seconds: PositiveInt = 600
+    heartbeat_timeout_seconds: PositiveInt = 60
+    step_timeout_seconds: PositiveInt = 300
 
     @model_validator(mode="after")
     def _ports_are_a_range(self) -> Self:
@@ -222,11 +222,11 @@ class EvaluateConfig(Section):
     archive: Paths = ()
     metadata: str = ""
     name: Annotated[str, Field(pattern=r"^([\w-][\w.-]*)?$")] = ""
-    flips: bool = False
+    tta_flips: bool = False
     allow_leaks: bool = False
-    bootstrap: PositiveInt = 1000
-    melanoma_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
-    batch_images: PositiveInt = 64
+    bootstrap_samples: PositiveInt = 1000
+    screening_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
+    batch_size: PositiveInt = 64
 
     @model_validator(mode="after")
     def _archive_has_metadata(self) -> Self:
@@ -238,17 +238,17 @@ class EvaluateConfig(Section):
 class ScoreConfig(Section):
     """What is scored, and where the scores go."""
 
-    paths: Paths = ()
-    path: Text = "scores"
+    archive: Paths = ()
+    output: Text = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
     precision: Literal["float32", "bfloat16"] = "float32"
-    flips: bool = False
+    tta_flips: bool = False
     limit: Annotated[int, Field(ge=0, lt=2**31)] = 0
     compare_content: bool = False
     retry_rejects: tuple[Text, ...] = ()
-    max_rejects: Annotated[float, Field(ge=0, le=1)] = 1.0
+    max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
     micro_batch_images: PositiveInt = 8192
-    batch_images: PositiveInt = 64
+    batch_size: PositiveInt = 64
 
 
 class SparkConfig(Section):
@@ -280,7 +280,7 @@ class Config(Section):
     run: RunConfig = RunConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
-    supervise: SuperviseConfig = SuperviseConfig()
+    fault_tolerance: FaultToleranceConfig = FaultToleranceConfig()
     mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig = ScoreConfig()

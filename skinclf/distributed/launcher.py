@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from spark_tensorflow_distributor import MirroredStrategyRunner
 
-from skinclf.config.schema import SuperviseConfig, TrainConfig
+from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.distributed.worker import train_here, train_in_task
 from skinclf.errors import TrainingError, WorkersLost
 from skinclf.spark.failures import root_cause
@@ -47,16 +47,16 @@ class Launcher(Protocol):
 class SparkLauncher:
     """Attempts in the driver's process (`local_mode`), or in one barrier task a worker."""
 
-    def __init__(self, spark: SparkSession, supervise: SuperviseConfig) -> None:
-        self._spark, self._supervise = spark, supervise
+    def __init__(self, spark: SparkSession, limits: FaultToleranceConfig) -> None:
+        self._spark, self._limits = spark, limits
         # Of this training alone: an application may hold two, and cancel one of them.
         self.group = f"skinclf train {uuid4().hex}"
         self._cancelled = threading.Event()
 
     def wait_for_slots(self, config: TrainConfig, wait: Callable[[float], object]) -> None:
-        """Raises TrainingError where they are not there in `supervise.slots_seconds`."""
+        """Raises TrainingError after `fault_tolerance.slot_wait_timeout_seconds`."""
         if not config.local_mode:
-            wait_for_slots(self._spark, config.slots, self._supervise.slots_seconds, wait)
+            wait_for_slots(self._spark, config.slots, self._limits.slot_wait_timeout_seconds, wait)
 
     def launch(self, job: TrainingJob) -> None:
         """Raises WorkersLost where Spark ended it, and no worker reports an error of its own that
@@ -76,7 +76,7 @@ class SparkLauncher:
         context = self._spark.sparkContext
         context.setJobGroup(self.group, f"train {job.run}", interruptOnCancel=True)
         try:
-            runner.run(train_in_task, job=job, ports=self._supervise.ports)
+            runner.run(train_in_task, job=job, ports=self._limits.ports)
         except (Py4JError, PySparkException) as error:
             reported = read_errors(job.run, job.attempt, config.slots)
             raise lost_by(reported, str(error)) from error

@@ -11,7 +11,7 @@ from uuid import uuid4
 from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
-from skinclf.config.schema import SuperviseConfig, TrainConfig
+from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.errors import PreflightError, StorageError, TrainingError
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
@@ -48,7 +48,7 @@ def preflight(
     dataset: Dataset,
     run: str,
     config: TrainConfig,
-    supervise: SuperviseConfig,
+    limits: FaultToleranceConfig,
 ) -> list[Check]:
     """All checks for a training of `config`, which trains nothing and leaves nothing behind.
 
@@ -58,7 +58,7 @@ def preflight(
     checks = _of_settings(spark)
     if not config.local_mode:
         try:
-            wait_for_slots(spark, config.slots, supervise.slots_seconds)
+            wait_for_slots(spark, config.slots, limits.slot_wait_timeout_seconds)
         except TrainingError as error:
             return [*checks, Check("slots", False, f"too few for {config.slots}", str(error))]
         checks.append(Check("slots", True, f"{config.slots} at once"))
@@ -68,7 +68,7 @@ def preflight(
         if config.local_mode:
             reports = [_report(probe, dataset.path, 0, [])]
         else:
-            reports = _reports(spark, probe, dataset.path, config.slots, supervise.ports)
+            reports = _reports(spark, probe, dataset.path, config.slots, limits.ports)
         return [*checks, *_of_reports(reports, dataset, probe, config)]
     finally:
         delete(probe)
@@ -178,14 +178,14 @@ def _ports(reports: list[Report]) -> Check:
         "worker ports",
         not closed,
         "; ".join(closed) or f"{len(reports)} workers reach each other",
-        "Workers talk over TCP ports of the system's choice, or of supervise.ports: open these "
-        "between executors",
+        "Workers talk over TCP ports of the system's choice, or of fault_tolerance.ports: open "
+        "these between executors",
     )
 
 
 def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Check:
     images = (sum(dataset.rows_of("train")) + sum(dataset.rows_of("val"))) // config.slots
-    needed = TENSORFLOW_MB + min(images * dataset.image.size_bytes // 2**20, config.memory_mb)
+    needed = TENSORFLOW_MB + min(images * dataset.image.size_bytes // 2**20, config.image_cache_mb)
     hosts = [report["host"] for report in reports]
     free = {
         report["host"]: report["free_mb"] // hosts.count(report["host"])
@@ -198,8 +198,8 @@ def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Che
         "memory",
         not tight,
         f"{'; '.join(tight) or least}, {needed:,} MB needed",
-        "Fewer slots a host (spark.task.cpus), a lower train.memory_mb, or more memory outside "
-        "the JVM (spark.executor.memoryOverhead)",
+        "Fewer slots a host (spark.task.cpus), a lower train.image_cache_mb, or more memory "
+        "outside the JVM (spark.executor.memoryOverhead)",
     )
 
 

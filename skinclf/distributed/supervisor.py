@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
-from skinclf.config.schema import SuperviseConfig
+from skinclf.config.schema import FaultToleranceConfig
 from skinclf.distributed.launcher import Launcher
 from skinclf.distributed.watchdog import Watchdog
 from skinclf.errors import DamagedCheckpoint, RunError, TrainingError, WorkersLost
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """Trains `job`, and starts again from the last checkpoint where workers were lost or hung."""
 
-    def __init__(self, launcher: Launcher, job: TrainingJob, limits: SuperviseConfig) -> None:
+    def __init__(self, launcher: Launcher, job: TrainingJob, limits: FaultToleranceConfig) -> None:
         self._launcher, self._job, self._limits = launcher, job, limits
         self._cancelled = threading.Event()
 
@@ -112,8 +112,8 @@ class Supervisor:
         if restarts > allowed:
             raise TrainingError(
                 f"training was interrupted {restarts} times without a new checkpoint "
-                f"(supervise.max_restarts = {allowed}), the last time by: {cause}. Rerun the same "
-                f"command to resume from {reached or 'the start'} of {run}"
+                f"(fault_tolerance.max_restarts = {allowed}), the last time by: {cause}. Rerun the "
+                f"same command to resume from {reached or 'the start'} of {run}"
             )
         run_folder.add_restart(run, cause, str(reached or ""))
         log.warning("workers lost (%s); restart %s of %s", cause, restarts, allowed)

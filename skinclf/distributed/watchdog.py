@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skinclf.config.schema import SuperviseConfig
+from skinclf.config.schema import FaultToleranceConfig
 from skinclf.storage.attempt import Heartbeat
 
 Progress = tuple[int, int, int]
@@ -15,7 +15,7 @@ class Watchdog:
     `now`: seconds of any clock that only goes forward.
     """
 
-    def __init__(self, limits: SuperviseConfig, now: float) -> None:
+    def __init__(self, limits: FaultToleranceConfig, now: float) -> None:
         self._limits = limits
         self._heard: dict[int, tuple[int, float]] = {}
         self._progress: dict[int, Progress] = {}
@@ -32,7 +32,7 @@ class Watchdog:
             if self._heard.get(last.worker, (-1, now))[0] != last.count:
                 self._heard[last.worker] = (last.count, now)
             silence = now - self._heard[last.worker][1]
-            if silence > self._limits.silence_seconds:
+            if silence > self._limits.heartbeat_timeout_seconds:
                 return f"{_who(last)} sent no heartbeat for {silence:.0f} s, last: {last.doing}"
         progress = {
             last.worker: (last.epoch, last.step, last.validation_step)
@@ -41,7 +41,9 @@ class Watchdog:
         }
         if progress != self._progress:
             self._progress, self._moved = progress, now
-        limit = self._limits.stall_seconds if progress else self._limits.start_seconds
+        limit = (
+            self._limits.step_timeout_seconds if progress else self._limits.startup_timeout_seconds
+        )
         if now - self._moved > limit:
             doing = "; ".join(f"{_who(last)}: {last.doing}" for last in known)
             return f"no step for {limit} s ({doing or 'no worker has started'})"

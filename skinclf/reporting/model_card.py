@@ -12,7 +12,7 @@ from skinclf.storage.files import exists, join, list_names, read_text, write_tex
 from skinclf.storage.history import final_epoch
 
 NETWORKS = {
-    "paper": "The convolutional network of Benbrahim, Hachimi and Amine (2020), 788,551 parameters",
+    "benbrahim2020": "The network of Benbrahim, Hachimi and Amine (2020), 788,551 parameters",
     "compact": "A residual network with group normalisation, 484,359 parameters",
 }
 

@@ -48,7 +48,7 @@ class ModelLoader(Protocol):
 
 
 def scored_files(
-    listing: DataFrame, model: ModelLoader, decoding: Decoding, batch_images: int
+    listing: DataFrame, model: ModelLoader, decoding: Decoding, batch_size: int
 ) -> DataFrame:
     """Read, decode and score every listed file in one pass → outcomes, one row a file.
 
@@ -60,8 +60,8 @@ def scored_files(
         predict = model.load(_task_threads())
         with start_decoder() as decoder:
             for batch in batches:
-                for start in range(0, batch.num_rows, batch_images):
-                    rows = list(decoder(batch.slice(start, batch_images).to_pylist()))
+                for start in range(0, batch.num_rows, batch_size):
+                    rows = list(decoder(batch.slice(start, batch_size).to_pylist()))
                     yield _outcomes(rows, predict, model)
 
     return listing.mapInArrow(score, from_arrow_schema(outcomes_schema(model.taxonomy)))
@@ -71,7 +71,7 @@ def with_scores(
     images: DataFrame,
     model: ModelLoader,
     column: str = "content",
-    batch_images: int = 64,
+    batch_size: int = 64,
     limits: ArchiveConfig | None = None,
 ) -> DataFrame:
     """Add the model's answers to any DataFrame that has images: for jobs of one's own.
@@ -97,8 +97,8 @@ def with_scores(
         predict = model.load(_task_threads())
         with start_decoder() as decoder:
             for batch in batches:
-                for start in range(0, batch.num_rows, batch_images):
-                    rows = batch.slice(start, batch_images)
+                for start in range(0, batch.num_rows, batch_size):
+                    rows = batch.slice(start, batch_size)
                     files = rows[column].field("bytes") if inside else rows[column]
                     decoded = (
                         [_checked_tensor(file, model.image) for file in files.to_pylist()]
@@ -115,7 +115,7 @@ def with_scores(
     return images.mapInArrow(score, types)
 
 
-def predicted_tensors(tensors: DataFrame, model: ModelLoader, batch_images: int) -> DataFrame:
+def predicted_tensors(tensors: DataFrame, model: ModelLoader, batch_size: int) -> DataFrame:
     """Predict TENSORS → predictions, the truth beside each of them."""
     schema = predictions_schema(model.taxonomy)
     columns = ["source", "image_id", *TENSOR_METADATA, "pixels"]
@@ -123,8 +123,8 @@ def predicted_tensors(tensors: DataFrame, model: ModelLoader, batch_images: int)
     def predict_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = model.load(_task_threads())
         for batch in batches:
-            for start in range(0, batch.num_rows, batch_images):
-                rows = batch.slice(start, batch_images)
+            for start in range(0, batch.num_rows, batch_size):
+                rows = batch.slice(start, batch_size)
                 found = answers(rows["pixels"].to_pylist(), predict, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
                 yield _batch(known | found, schema)

@@ -62,7 +62,7 @@ class ScoreFolder:
         if exists(join(self.path, "checkpoint")):
             raise UsageError(
                 f"{self.path}: was written by an earlier version of skinclf, which kept its "
-                f"account in another form. Name another folder (score.path), or remove this one"
+                f"account in another form. Name another folder (score.output), or remove this one"
             )
 
     @property

@@ -43,9 +43,9 @@ def wait_for_slots(
         if now - start >= seconds:
             raise TrainingError(
                 f"train.slots: {slots} slots are needed at once and the cluster has {found} "
-                f"(after {seconds:.0f} s, supervise.slots_seconds). A slot is spark.task.cpus free "
-                f"cores of an executor: add executors or cores, end other applications, or train "
-                f"with fewer slots"
+                f"(after {seconds:.0f} s, fault_tolerance.slot_wait_timeout_seconds). A slot is "
+                f"spark.task.cpus free cores of an executor: add executors or cores, end other "
+                f"applications, or train with fewer slots"
             )
         if now - start > 2 and now - told >= TELL_SECONDS:  # executors take a moment to register
             told = now

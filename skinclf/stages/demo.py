@@ -79,7 +79,7 @@ def demo_config(root: Path) -> Config:
             f"archive.metadata={archive / METADATA}",
             f"dataset.path={root / 'dataset'}",
             f"run.path={root / 'run'}",
-            f"score.path={root / 'scores'}",
+            f"score.output={root / 'scores'}",
         ],
     )
 

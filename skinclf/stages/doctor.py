@@ -18,10 +18,10 @@ def doctor(config: Config) -> list[Check]:
     Raises ConfigError or DatasetError where the settings alone are wrong.
     """
     dataset = Dataset.read(config.dataset.path)
-    check_divides(dataset.shards, config.train.slots, config.train.global_batch)
+    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     required = {} if config.train.local_mode else REQUIRED_CONF
     with spark_session("doctor", config.spark, required) as spark:
         run = absolute(config.run.path)
-        seconds = min(REGISTRATION_SECONDS, config.supervise.slots_seconds)
-        supervise = config.supervise.model_copy(update={"slots_seconds": seconds})
-        return preflight(spark, dataset, run, config.train, supervise)
+        seconds = min(REGISTRATION_SECONDS, config.fault_tolerance.slot_wait_timeout_seconds)
+        limits = config.fault_tolerance.model_copy(update={"slot_wait_timeout_seconds": seconds})
+        return preflight(spark, dataset, run, config.train, limits)

@@ -64,7 +64,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
     """
     settings = config.evaluate
     run = absolute(config.run.path)
-    predictor = Predictor.of_run(run, flips=settings.flips)
+    predictor = Predictor.of_run(run, flips=settings.tta_flips)
     dataset = _trained_on(run, config.dataset.path)
     name = set_name(settings)
     folder = join(run, run_folder.EVALUATION, name)
@@ -96,7 +96,7 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
         metrics = {
             "set": name,
             "digest": predictor.digest,
-            "flips": settings.flips,
+            "flips": settings.tta_flips,
             "split_by": "" if outside else dataset.split.by,
             "chosen_on": name if validation is predictions else "val",
             "rejects": tested.rejects,
@@ -104,8 +104,8 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
             **assess(
                 predictions,
                 validation,
-                sensitivities=settings.melanoma_sensitivities,
-                rounds=settings.bootstrap,
+                sensitivities=settings.screening_sensitivities,
+                rounds=settings.bootstrap_samples,
             ),
         }
         _warn_of_thresholds(metrics)
@@ -121,7 +121,7 @@ def _predicted(
     tested: Tested, predictor: Predictor, settings: EvaluateConfig, path: str
 ) -> Predictions:
     """Predict the tested images, write that and read it back."""
-    predicted_tensors(tested.tensors, predictor, settings.batch_images).write.parquet(
+    predicted_tensors(tested.tensors, predictor, settings.batch_size).write.parquet(
         hadoop_path(path), mode="overwrite"
     )
     return _read_predictions(path, tested.count)
@@ -239,7 +239,7 @@ def _validation(
     if tested or not any(dataset.rows_of("val")):
         return None
     split = tensors.where("split = 'val'")
-    return predictions_of(predicted_tensors(split, predictor, settings.batch_images).toArrow())
+    return predictions_of(predicted_tensors(split, predictor, settings.batch_size).toArrow())
 
 
 def _warn_of_thresholds(metrics: dict[str, Any]) -> None:

@@ -75,27 +75,27 @@ class Summary:
 
 
 def score(config: Config, console: Console, decode: Decode | None = None) -> Summary:
-    """Score what is new or changed in `score.paths` since this model's last job.
+    """Score what is new or changed in `score.archive` since this model's last job.
 
-    Writes below `score.path`/MODEL, one folder a model: what was listed, scores, rejects and,
+    Writes below `score.output`/MODEL, one folder a model: what was listed, scores, rejects and,
     last, summary.json. Killed at any moment and started again, at most one micro-batch is
     computed again, and each input ends exactly once in scores or rejects. `decode` replaces the
     decoder. Raises UsageError children for what is missing, CheckError where an input got lost or
     too many were rejected, StorageUnavailable where the storage fails.
     """
-    precision, flips = config.score.precision, config.score.flips
+    precision, flips = config.score.precision, config.score.tta_flips
     predictor = Predictor.of_run(config.run.path, precision, flips=flips)
-    paths = config.score.paths or config.archive.paths
+    paths = config.score.archive or config.archive.paths
     check_retried(config.score.retry_rejects)
     if not paths:
-        raise ConfigError("score.paths: is empty; name the folders or archives to score")
+        raise ConfigError("score.archive: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
         check_paths(paths)  # what is not there is told before Spark starts
     name = predictor.digest[:DIGEST_CHARACTERS]
     # The same model's scores are others where it answers in another way.
     name += "" if precision == "float32" else f"-{precision}"
     name += "-flips" if flips else ""
-    folder = ScoreFolder(join(absolute(config.score.path), name), predictor.taxonomy)
+    folder = ScoreFolder(join(absolute(config.score.output), name), predictor.taxonomy)
     folder.check()
     check_free(folder.path)
     with (
@@ -151,7 +151,7 @@ def _list(
     if needs_spark(archive, paths):
         rows = spark_images(spark, paths, selection)
     else:
-        rows = iter_images(paths, [archive.metadata, config.score.path], selection)
+        rows = iter_images(paths, [archive.metadata, config.score.output], selection)
     new, known = list_new(
         spark,
         rows,
@@ -200,8 +200,8 @@ class Scoring:
         """Score one micro-batch → its rejects, and how many of them moved."""
         delete(join(self.folder.path, SUMMARY))  # what it says is no longer so
         frame = listing_frame(self.spark, listing)
-        batch_images = self.config.score.batch_images
-        outcomes = scored_files(frame, self.predictor, self.decoding, batch_images).persist()
+        batch_size = self.config.score.batch_size
+        outcomes = scored_files(frame, self.predictor, self.decoding, batch_size).persist()
         try:
             reasons = dict(map(tuple, outcomes.groupBy("reason").count().collect()))
             count = sum(reasons.values())
@@ -279,8 +279,9 @@ def _tell(summary: Summary, config: Config) -> None:
                 100 * (share - difference),
             )
     share = rejected / summary.inputs if summary.inputs else 0.0
-    if share > config.score.max_rejects:
+    if share > config.score.max_reject_fraction:
         raise CheckError(
             f"{summary.path}: {rejected:,} of {summary.inputs:,} inputs were rejected, more than "
-            f"score.max_rejects = {config.score.max_rejects:g}; all that could be scored was"
+            f"score.max_reject_fraction = {config.score.max_reject_fraction:g}; all that could be "
+            f"scored was"
         )

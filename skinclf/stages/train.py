@@ -42,9 +42,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
     # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
     own = {"classes": dataset.taxonomy, "image": dataset.image}
     config = config.model_copy(update=own)
-    check_divides(dataset.shards, config.train.slots, config.train.global_batch)
+    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, sum(dataset.rows_of("val")))
-    steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch)
+    steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
     run = absolute(config.run.path)
     check_free(run)
     if run_folder.open_run(run, config, dataset):
@@ -58,7 +58,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
     with spark_session("train", config.spark, required) as spark:
         _look_first(spark, dataset, run, config)
         job = TrainingJob(dataset, run, config.model, config.train)
-        supervisor = Supervisor(SparkLauncher(spark, config.supervise), job, config.supervise)
+        supervisor = Supervisor(
+            SparkLauncher(spark, config.fault_tolerance), job, config.fault_tolerance
+        )
         with (
             owned(run, "train", supervisor.cancel),
             training_display(run, config.train.epochs, console, supervisor.cancel),
@@ -81,13 +83,13 @@ def train(config: Config, console: Console) -> list[Epoch]:
 
 def _tell(config: Config, images: int, steps: int) -> None:
     """Say what is about to be trained, and where its gradients go."""
-    train, ports = config.train, config.supervise.ports
+    train, ports = config.train, config.fault_tolerance.ports
     log.info(
         "training on %s images: %s epochs of %s steps, global batch %s, %s, %s",
         f"{images:,}",
         train.epochs,
         steps,
-        train.global_batch,
+        train.global_batch_size,
         "in the driver" if train.local_mode else f"{train.slots} slots",
         train.precision,
     )
@@ -102,7 +104,7 @@ def _tell(config: Config, images: int, steps: int) -> None:
 def _look_first(spark: SparkSession, dataset: Dataset, run: str, config: Config) -> None:
     """Raise PreflightError where the cluster can't train; hint at what would be faster."""
     start = time.monotonic()
-    checks = preflight(spark, dataset, run, config.train, config.supervise)
+    checks = preflight(spark, dataset, run, config.train, config.fault_tolerance)
     check_fit(checks)
     log.info("preflight: %s checks passed in %.1f s", len(checks), time.monotonic() - start)
     for check in checks:

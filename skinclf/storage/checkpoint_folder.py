@@ -68,7 +68,7 @@ class CheckpointFolder:
         check_attempt(self._run, self._attempt)  # it may have begun while this one wrote
         self._known.add(written)
         kept = {int(row["epoch"]) for row in history[-config.keep_checkpoints :]}
-        kept.add(best_epoch(history, config.best_metric) or len(history))
+        kept.add(best_epoch(history, config.monitor) or len(history))
         for name in [name for name in self._known if name.place < written.place]:
             if name.step or name.epoch not in kept:
                 delete(join(self._run, CHECKPOINTS, str(name)))

@@ -26,13 +26,13 @@ def best_epoch(history: Sequence[Epoch], metric: str) -> int | None:
 def check_best_is_known(config: TrainConfig, validation_images: int) -> None:
     """Raise ConfigError where the best epoch is asked for and no validation split tells it."""
     asked = {
-        "train.early_stopping": config.early_stopping > 0,
+        "train.early_stopping_patience": config.early_stopping_patience > 0,
         'train.final_weights = "best"': config.final_weights == "best",
     }
     names = " and ".join(name for name, is_asked in asked.items() if is_asked)
     if names and not validation_images:
         raise ConfigError(
-            f"{names}: the best epoch is chosen by {config.best_metric}, and the dataset has no "
+            f"{names}: the best epoch is chosen by {config.monitor}, and the dataset has no "
             f"validation images. Prepare one with split.val above 0, or train without"
         )
 
@@ -41,14 +41,16 @@ def is_over(history: Sequence[Epoch], config: TrainConfig) -> bool:
     """Whether no epoch is to follow: all are there, or too many have passed since the best."""
     if len(history) >= config.epochs:
         return True
-    if not (config.early_stopping and history):
+    if not (config.early_stopping_patience and history):
         return False
-    return len(history) - (best_epoch(history, config.best_metric) or 0) >= config.early_stopping
+    return (
+        len(history) - (best_epoch(history, config.monitor) or 0) >= config.early_stopping_patience
+    )
 
 
 def final_epoch(history: Sequence[Epoch], config: TrainConfig) -> int:
     """The epoch whose weights the model gets: the last, too, where no epoch is the best."""
-    best = best_epoch(history, config.best_metric) if config.final_weights == "best" else None
+    best = best_epoch(history, config.monitor) if config.final_weights == "best" else None
     return best or len(history)
 
 

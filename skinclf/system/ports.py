@@ -22,8 +22,8 @@ def listening_socket(ports: str) -> socket.socket:
         except OSError:
             continue
     raise ConfigError(
-        f"supervise.ports: none of {ports} is free on {socket.gethostname()}; each training slot "
-        f"of a host takes one, and a port is not free again at once: name a wider range"
+        f"fault_tolerance.ports: none of {ports} is free on {socket.gethostname()}; each training "
+        f"slot of a host takes one, and a port is not free again at once: name a wider range"
     )
 
 

@@ -63,7 +63,7 @@ class Part:
         return self.images.pixels[row], self.images.labels[row], self.draws[row], self.seeds[row]
 
 
-def check_divides(shards: int, slots: int, global_batch: int) -> None:
+def check_divides(shards: int, slots: int, global_batch_size: int) -> None:
     """Raise ConfigError, with the numbers that would do, unless slots and batch fit the shards."""
     if shards % slots:
         fitting = [str(n) for n in range(1, shards + 1) if shards % n == 0]
@@ -71,26 +71,26 @@ def check_divides(shards: int, slots: int, global_batch: int) -> None:
             f"train.slots: {slots} slots can't share {shards} shards evenly; "
             f"expected one of {', '.join(fitting)}, or prepare with another dataset.shards"
         )
-    if global_batch % shards:
-        below = max(global_batch // shards, 1) * shards
+    if global_batch_size % shards:
+        below = max(global_batch_size // shards, 1) * shards
         raise ConfigError(
-            f"train.global_batch: a batch of {global_batch} can't take the same number of images "
-            f"from each of {shards} shards; expected a multiple of {shards}, "
+            f"train.global_batch_size: a batch of {global_batch_size} can't take the same number "
+            f"of images from each of {shards} shards; expected a multiple of {shards}, "
             f"such as {below} or {below + shards}"
         )
 
 
-def steps_an_epoch(rows: Sequence[int], global_batch: int) -> int:
+def steps_an_epoch(rows: Sequence[int], global_batch_size: int) -> int:
     """How many whole global batches an epoch has: `rows` counts the images of each shard.
 
     What is left over, less than one batch, is other images in every epoch's order. Raises
     ConfigError where there is not even one batch.
     """
-    steps = min(rows) * len(rows) // global_batch
+    steps = min(rows) * len(rows) // global_batch_size
     if steps == 0:
         raise ConfigError(
-            f"train.global_batch: {global_batch} is more than the {sum(rows)} training images "
-            f"give; expected at most {min(rows) * len(rows)}"
+            f"train.global_batch_size: {global_batch_size} is more than the {sum(rows)} training "
+            f"images give; expected at most {min(rows) * len(rows)}"
         )
     return steps
 

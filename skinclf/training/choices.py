@@ -16,7 +16,7 @@ def check_choices(config: Config) -> None:
     choices: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("model.name", config.model.name, NETWORKS),
         ("train.optimizer", config.train.optimizer, OPTIMIZERS),
-        ("train.schedule", config.train.schedule, SCHEDULES),
+        ("train.lr_schedule", config.train.lr_schedule, SCHEDULES),
         ("train.loss", config.train.loss, LOSSES),
     )
     for key, name, registry in choices:

@@ -57,7 +57,7 @@ def train(job: TrainingJob, context: WorkerContext, report: Report) -> None:
     Raises TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
     """
     worker = Worker(job, context, report)
-    memory = job.config.memory_mb * 2**20
+    memory = job.config.image_cache_mb * 2**20
     train_reader = worker.reader("train", memory * 8 // 10)
     val_reader = worker.reader("val", memory // 5)
     report("waiting for the other workers")
@@ -159,11 +159,11 @@ def train_epoch(
     """
     job, config = worker.job, worker.job.config
     epoch = len(position.history) + 1
-    steps = steps_an_epoch(job.dataset.rows_of("train"), config.global_batch)
+    steps = steps_an_epoch(job.dataset.rows_of("train"), config.global_batch_size)
     batches = training_batches(
         reader,
         Order(config.seed, epoch, config.shuffle_window),
-        rows_a_shard=config.global_batch // job.dataset.shards,
+        rows_a_shard=config.global_batch_size // job.dataset.shards,
         steps=range(position.step, steps),
     )
     sums, before = Sums(np.array(position.sums)), position.seconds
@@ -210,7 +210,7 @@ def validate(trainer: Trainer, reader: ShardReader, worker: Worker) -> Sums:
     """
     total = no_sums(len(worker.job.dataset.taxonomy))
     worker.report("validating")
-    batches = plain_batches(reader, worker.job.config.global_batch)
+    batches = plain_batches(reader, worker.job.config.global_batch_size)
     for step, images in enumerate(batches, start=1):
         worker.report("validating", validation_step=step)
         total = Sums(total.vector + trainer.test_step(images).numpy())

@@ -53,4 +53,4 @@ OPTIMIZERS: dict[str, Callable[[Any, TrainConfig], "keras.optimizers.Optimizer"]
 
 def make_optimizer(config: TrainConfig, steps: int) -> "keras.optimizers.Optimizer":
     """The optimizer that `config` names, for epochs of so many steps."""
-    return OPTIMIZERS[config.optimizer](SCHEDULES[config.schedule](config, steps), config)
+    return OPTIMIZERS[config.optimizer](SCHEDULES[config.lr_schedule](config, steps), config)

@@ -46,7 +46,7 @@ def make_trainer(job: TrainingJob, context: WorkerContext) -> Trainer:
     config, dataset = job.config, job.dataset
     strategy = make_strategy(context)
     keras.utils.set_random_seed(config.seed)
-    steps = steps_an_epoch(dataset.rows_of("train"), config.global_batch)
+    steps = steps_an_epoch(dataset.rows_of("train"), config.global_batch_size)
     with strategy.scope():
         model = build_network(
             job.model,
@@ -86,7 +86,7 @@ def trainer_of(
         with tf.GradientTape() as tape:
             found = logits.training(images, seeds, config.dropout)
             # The sum over the global count: gradients then add up to the global batch's mean.
-            mean = tf.reduce_sum(objective(labels, found)) / config.global_batch
+            mean = tf.reduce_sum(objective(labels, found)) / config.global_batch_size
         gradients = tape.gradient(mean, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
         return add_up(sums(found, labels))

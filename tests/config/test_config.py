@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from skinclf.config.loader import Option, load_config, to_toml
+from skinclf.config.loader import Option, load_config, parse_config, to_toml
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from tests.support.repository import REPOSITORY
@@ -91,9 +91,9 @@ def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: lis
 
 def test_an_option_that_is_wrong_is_blamed_itself() -> None:
     with pytest.raises(ConfigError, match=r"^--limit: input should be a valid integer"):
-        load_config(None, ["score.flips=true"], [Option("--limit", "score.limit", "many")])
-    with pytest.raises(ConfigError, match=r"^--set score\.flips: input should be a valid bool"):
-        load_config(None, ["score.flips=perhaps"], [Option("--limit", "score.limit", 3)])
+        load_config(None, ["score.tta_flips=true"], [Option("--limit", "score.limit", "many")])
+    with pytest.raises(ConfigError, match=r"^--set score\.tta_flips: input should be a valid bool"):
+        load_config(None, ["score.tta_flips=perhaps"], [Option("--limit", "score.limit", 3)])
 
 
 def test_a_value_where_a_section_is_due_is_named(tmp_path: Path) -> None:
@@ -108,3 +108,40 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "broken.toml"
     file.write_text("[train\n")
     assert "broken.toml: not valid TOML" in message_of(str(file))
+
+
+def test_settings_are_accepted_under_the_names_that_they_had_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "old.toml"
+    file.write_text(
+        '[supervise]\nstall_seconds = 7\n[score]\npath = "s"\n[model]\nname = "paper"\n'
+    )
+    config = load_config(str(file), ["train.global_batch=32", "supervise.max_restarts=1"])
+    assert config.fault_tolerance.step_timeout_seconds == 7
+    assert config.fault_tolerance.max_restarts == 1
+    assert (config.score.output, config.model.name) == ("s", "benbrahim2020")
+    assert config.train.global_batch_size == 32
+    for told in (
+        "supervise.stall_seconds is now called fault_tolerance.step_timeout_seconds",
+        "score.path is now called score.output",
+        "train.global_batch is now called train.global_batch_size",
+        "model.name: 'paper' is now called 'benbrahim2020'",
+    ):
+        assert told in caplog.text
+    caplog.clear()
+    stored = parse_config(file.read_text(), "an old run")  # nobody can change what is stored
+    assert (stored.score.output, caplog.text) == ("s", "")
+
+
+def test_a_wrong_value_under_an_old_name_is_blamed_on_what_was_given() -> None:
+    with pytest.raises(ConfigError, match=r"--set supervise\.stall_seconds: .*greater than 0"):
+        load_config(None, ["supervise.stall_seconds=0"])
+    with pytest.raises(ConfigError, match=r"score\.paths.*did you mean|score\.pathes"):
+        load_config(None, ["score.pathes=a"])
+
+
+def test_of_both_names_in_one_file_the_new_one_counts(tmp_path: Path) -> None:
+    file = tmp_path / "both.toml"
+    file.write_text("[train]\nglobal_batch = 32\nglobal_batch_size = 48\n")
+    assert load_config(str(file)).train.global_batch_size == 48

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from pyspark.sql import SparkSession
 
-from skinclf.config.schema import SuperviseConfig, TrainConfig
+from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.distributed import preflight as module
 from skinclf.distributed.preflight import Check, check_fit, preflight
 from skinclf.errors import PreflightError
@@ -13,8 +13,8 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.system.machine import versions
 from tests.support.datasets import dataset_of
 
-TWO = TrainConfig(slots=2, local_mode=False, global_batch=32)
-HURRY = SuperviseConfig(slots_seconds=1)
+TWO = TrainConfig(slots=2, local_mode=False, global_batch_size=32)
+HURRY = FaultToleranceConfig(slot_wait_timeout_seconds=1)
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -56,7 +56,7 @@ def test_a_training_that_begins_during_the_probe_keeps_its_folder(
         history.write_text("epoch 1")
 
     monkeypatch.setattr(module, "_of_reports", begin_then(module._of_reports, begin))
-    config, limits = TrainConfig(), SuperviseConfig()
+    config, limits = TrainConfig(), FaultToleranceConfig()
     dataset = dataset_of([], str(tmp_path))
     checks = preflight(NoSpark(), dataset, str(run), config, limits)  # type: ignore[arg-type]
     assert by_name(checks)["run folder"].passed

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skinclf.config.schema import ModelConfig, SuperviseConfig, TrainConfig
+from skinclf.config.schema import FaultToleranceConfig, ModelConfig, TrainConfig
 from skinclf.distributed import supervisor as launch
 from skinclf.distributed.launcher import SparkLauncher, lost_by
 from skinclf.distributed.supervisor import Supervisor, last_checkpoint
@@ -96,7 +96,7 @@ def supervisor_of(
     launcher: Rehearsal, run: Path, train: TrainConfig | None = None, **limits: Any
 ) -> Supervisor:
     job = TrainingJob(dataset_of([], ""), str(run), ModelConfig(), train or TrainConfig())
-    return Supervisor(launcher, job, SuperviseConfig(**limits))
+    return Supervisor(launcher, job, FaultToleranceConfig(**limits))
 
 
 def nothing(_attempt: int) -> None:
@@ -192,7 +192,7 @@ def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
         launcher.cancelled.wait()
         raise WorkersLost("the job group was cancelled")
 
-    two = TrainConfig(slots=2, local_mode=False, global_batch=32)
+    two = TrainConfig(slots=2, local_mode=False, global_batch_size=32)
     launcher = Rehearsal(unwatched)
     with pytest.raises(StorageUnavailable, match="Stale file handle"):
         supervisor_of(launcher, tmp_path, two).train()
@@ -201,5 +201,5 @@ def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
 
 def test_two_trainings_have_job_groups_of_their_own() -> None:
     spark: Any = None
-    one, other = (SparkLauncher(spark, SuperviseConfig()) for _ in range(2))
+    one, other = (SparkLauncher(spark, FaultToleranceConfig()) for _ in range(2))
     assert one.group != other.group

@@ -1,11 +1,13 @@
 from dataclasses import replace
 from typing import Any
 
-from skinclf.config.schema import SuperviseConfig
+from skinclf.config.schema import FaultToleranceConfig
 from skinclf.distributed.watchdog import Watchdog
 from skinclf.storage.attempt import Heartbeat
 
-LIMITS = SuperviseConfig(start_seconds=100, silence_seconds=10, stall_seconds=30)
+LIMITS = FaultToleranceConfig(
+    startup_timeout_seconds=100, heartbeat_timeout_seconds=10, step_timeout_seconds=30
+)
 
 
 def beat(worker: int, count: int, doing: str = "training", **state: Any) -> Heartbeat:

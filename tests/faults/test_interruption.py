@@ -25,7 +25,7 @@ CASES = {
         "epoch   2",
         ("train.slots=2", "train.local_mode=false", "train.epochs=500"),
     ),
-    "evaluate": (signal.SIGINT, os.killpg, "Spark 4", ("evaluate.bootstrap=100000",)),
+    "evaluate": (signal.SIGINT, os.killpg, "Spark 4", ("evaluate.bootstrap_samples=100000",)),
     "score": (signal.SIGINT, os.killpg, "inputs are new", ()),
 }
 
@@ -41,8 +41,8 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
     settings = [
         *pipeline_assignments(trained),
         *more,
-        *(f'{key}="{tmp_path / "images"}"' for key in ("archive.paths", "score.paths")),
-        f"score.path={tmp_path / 'scores'}",
+        *(f'{key}="{tmp_path / "images"}"' for key in ("archive.paths", "score.archive")),
+        f"score.output={tmp_path / 'scores'}",
     ]
     if job in ("prepare", "train"):
         name = "dataset" if job == "prepare" else "run"

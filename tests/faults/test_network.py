@@ -22,7 +22,7 @@ SETTINGS = (
     "spark.conf.spark.network.timeout=20s",  # else a silent machine is given up after two minutes
     "spark.conf.spark.network.timeoutInterval=5s",
     "spark.conf.spark.executor.heartbeatInterval=4s",
-    "supervise.ports=41000-41099",
+    "fault_tolerance.ports=41000-41099",
 )
 
 
@@ -69,7 +69,7 @@ def test_a_worker_that_is_cut_off_in_scoring(
         *pipeline_assignments(prepared),
         *SETTINGS,
         f"spark.master={apart.master}",
-        f"score.path={tmp_path / 'scores'}",
+        f"score.output={tmp_path / 'scores'}",
         "score.micro_batch_images=20",
     ]
     words = (word for setting in settings for word in ("--set", setting))

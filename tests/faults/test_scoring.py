@@ -52,7 +52,7 @@ def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
         (archive / name).write_bytes(images[name])
     settings = [
         *pipeline_assignments(trained),
-        *(f"score.paths={archive}", f"score.path={tmp_path / 'scores'}"),
+        *(f"score.archive={archive}", f"score.output={tmp_path / 'scores'}"),
         "score.micro_batch_images=25",
     ]
     command = ["skinclf", "score", *(word for s in settings for word in ("--set", s))]

@@ -55,7 +55,9 @@ def test_a_killed_training_process_and_then_a_killed_executor(
 def test_a_training_process_that_stands_still(
     prepared: Path, cluster: Cluster, uninterrupted: Path
 ) -> None:
-    training = Training(prepared, prepared / "run-stopped", cluster, "supervise.silence_seconds=8")
+    training = Training(
+        prepared, prepared / "run-stopped", cluster, "fault_tolerance.heartbeat_timeout_seconds=8"
+    )
     training.wait_for_epochs(3)
     stopped = training.cluster.python_workers()[0]
     os.kill(stopped, signal.SIGSTOP)
@@ -75,7 +77,7 @@ def test_an_executor_that_stands_still_with_all_its_processes(
         prepared,
         prepared / "run-frozen",
         cluster,
-        "supervise.silence_seconds=60",
+        "fault_tolerance.heartbeat_timeout_seconds=60",
         *("spark.conf.spark.network.timeout=20s", "spark.conf.spark.network.timeoutInterval=5s"),
         "spark.conf.spark.executor.heartbeatInterval=4s",
     )

@@ -70,7 +70,7 @@ def test_structs_and_tensors_are_images_too(
 ) -> None:
     structs = [(n, {"bytes": file, "path": f"{n}.jpg"}) for n, file in enumerate(FILES)]
     frame = spark.createDataFrame(structs, "id int, image struct<bytes: binary, path: string>")
-    scored = with_scores(frame, predictor, "image", batch_images=2)
+    scored = with_scores(frame, predictor, "image", batch_size=2)
     tensors = [(n, decode_rgb(file, max_pixels=10**6).tobytes()) for n, file in enumerate(FILES)]
     frame = spark.createDataFrame([*tensors, (5, b"short")], "id int, pixels binary")
     by_pixels = probabilities(with_scores(frame, predictor, "pixels"))

@@ -15,6 +15,6 @@ def test_missing_slots_are_reported_and_not_waited_for(
     asked: list[Any] = []
     monkeypatch.setattr(module, "preflight", lambda *arguments: asked.append(arguments[-1]))
     config = pipeline_config(prepared)
-    assert config.supervise.slots_seconds == 600
+    assert config.fault_tolerance.slot_wait_timeout_seconds == 600
     doctor(config)
-    assert asked[0].slots_seconds == REGISTRATION_SECONDS <= 15
+    assert asked[0].slot_wait_timeout_seconds == REGISTRATION_SECONDS <= 15

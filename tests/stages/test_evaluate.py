@@ -88,7 +88,7 @@ def test_the_model_card_has_data_settings_and_figures(trained: Path, evaluated: 
     assert f"| test | {metrics['images']} |" in card
     assert f"{100 * metrics['model']['balanced_accuracy']:.1f} %" in card
     assert "not a medical device" in card
-    assert "`train.global_batch = 32`" in card
+    assert "`train.global_batch_size = 32`" in card
 
 
 def test_a_run_of_another_dataset_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_an_archive_from_elsewhere_gives_the_same_report(trained: Path, tmp_path
         trained,
         f'evaluate.archive=["{archive}"]',
         f"evaluate.metadata={metadata}",
-        "evaluate.flips=true",
+        "evaluate.tta_flips=true",
     )
     metrics, report = evaluate(config, QUIET)
     folder = trained / "run" / "evaluation" / "truth"

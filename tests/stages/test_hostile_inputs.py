@@ -205,7 +205,7 @@ def test_members_of_any_names_are_each_one_row(scores: Scoring) -> None:
 def test_scoring_the_folder_that_holds_the_scores_settles(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     config = pipeline_config(
-        trained, f"score.paths={tmp_path}", f"score.path={tmp_path / 'scores'}"
+        trained, f"score.archive={tmp_path}", f"score.output={tmp_path / 'scores'}"
     )
     assert [score(config, QUIET).inputs for _ in range(2)] == [1, 1]
 
@@ -221,7 +221,7 @@ def test_a_damaged_model_is_told_before_anything_starts(trained: Path, tmp_path:
 @pytest.mark.parametrize("path", ["https://host/x.zip", "foo://bar/x"])
 def test_paths_on_no_storage_are_told_as_such(scores: Scoring, path: str) -> None:
     with pytest.raises(ArchiveError, match=path):
-        scores.score(f"score.paths={path}")
+        scores.score(f"score.archive={path}")
 
 
 # What has changed
@@ -285,8 +285,13 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     assert (dataset.tensors, dataset.rejects) == (40, {})
     settings = [
         *(f"{key}={json.dumps(str(folder / name))}" for key, name in PLACES.items()),
-        *("dataset.shards=2", "train.epochs=1", "train.global_batch=8", "evaluate.bootstrap=20"),
-        *("archive.reader=direct", f"score.paths={json.dumps([str(folder / 'archive')])}"),
+        *(
+            "dataset.shards=2",
+            "train.epochs=1",
+            "train.global_batch_size=8",
+            "evaluate.bootstrap_samples=20",
+        ),
+        *("archive.reader=pyarrow", f"score.archive={json.dumps([str(folder / 'archive')])}"),
     ]
     config = load_config(None, settings)
     assert Path(explore(config, QUIET)).exists()
@@ -295,14 +300,14 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     assert score(config, QUIET).scored == 40
     elsewhere = folder.parent.parent / STRANGE.replace(":", "")
     shutil.copytree(folder / "archive", elsewhere)
-    by_spark = ["archive.reader=spark", f"score.path={json.dumps(str(folder / 'by [spark]'))}"]
-    by_spark += [f"score.paths={json.dumps([str(elsewhere)])}"]
+    by_spark = ["archive.reader=spark", f"score.output={json.dumps(str(folder / 'by [spark]'))}"]
+    by_spark += [f"score.archive={json.dumps([str(elsewhere)])}"]
     summary = score(load_config(None, [*settings, *by_spark]), QUIET)
     # Hadoop itself can't read a local file that has a colon in its name.
     assert (summary.scored, summary.rejects) == (20, {"unsupported": 20})
 
 
-PLACES = {"dataset.path": "dataset", "run.path": "run", "score.path": "scores"}
+PLACES = {"dataset.path": "dataset", "run.path": "run", "score.output": "scores"}
 
 
 def test_an_export_is_harmless_in_a_spreadsheet(scores: Scoring) -> None:

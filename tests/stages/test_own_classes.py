@@ -69,7 +69,7 @@ def test_all_stages_take_classes_and_size_from_the_settings_and_from_the_data(
     assert (stored["classes"], stored["input"]["shape"]) == (list(CODES), [48, 64, 3])
     assert stored["names"]["cancer"] == "Any cancer"
 
-    result, report = evaluate(plain, QUIET)
+    _, report = evaluate(plain, QUIET)
     metrics = json.loads((own / "run" / "evaluation" / "test" / "metrics.json").read_text())
     assert list(metrics["classes"]) == list(CODES)
     assert len(metrics["confusion"]) == 4

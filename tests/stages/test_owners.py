@@ -33,7 +33,7 @@ def test_a_second_job_is_refused_with_the_first_one_s_name(
         "prepare": (tmp_path / "dataset", [f"dataset.path={tmp_path / 'dataset'}"]),
         "train": (tmp_path / "run", [f"run.path={tmp_path / 'run'}"]),
         "evaluate": (trained / "run" / "evaluation" / "test", []),
-        "score": (tmp_path / model, [f"score.path={tmp_path}"]),
+        "score": (tmp_path / model, [f"score.output={tmp_path}"]),
     }[stage]
     before = set(tmp_path.rglob("*"))
     with (

@@ -39,7 +39,7 @@ def scored(trained: Path) -> Path:
         members.writestr("IMG_148.jpg", sound["IMG_149.jpg"])
     (archive / "no.zip").write_bytes(b"not a zip")
     paths = json.dumps([str(archive), str(archive / "IMG_000.jpg")])
-    summary = score(pipeline_config(trained, f"score.paths={paths}"), QUIET)
+    summary = score(pipeline_config(trained, f"score.archive={paths}"), QUIET)
     return Path(summary.path)
 
 
@@ -158,9 +158,9 @@ def test_another_model_s_scores_stand_beside_the_first_one_s(
 def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Scoring) -> None:
     archive.write(1, 2, 3)
     (archive.folder / "no.jpg").write_bytes(b"no")
-    with pytest.raises(CheckError, match=r"1 of 4 inputs were rejected.*max_rejects = 0\.2"):
-        archive.score("score.max_rejects=0.2")
-    assert archive.score("score.max_rejects=0.25").scored == 3
+    with pytest.raises(CheckError, match=r"1 of 4 inputs were .*max_reject_fraction = 0\.2"):
+        archive.score("score.max_reject_fraction=0.2")
+    assert archive.score("score.max_reject_fraction=0.25").scored == 3
 
 
 def test_exports_are_one_file(archive: Scoring) -> None:
@@ -184,8 +184,8 @@ def test_storage_that_only_hadoop_reaches_is_read_by_spark(
     link = "spark.conf.spark.hadoop.fs.viewfs.mounttable.clinic.link./images"
     config = pipeline_config(
         trained,
-        "score.paths=viewfs://clinic/images",
-        *(f"score.path={tmp_path / 'by spark'}", f"{link}={archive.folder.as_uri()}"),
+        "score.archive=viewfs://clinic/images",
+        *(f"score.output={tmp_path / 'by spark'}", f"{link}={archive.folder.as_uri()}"),
     )
     by_spark = score(config, QUIET)
     assert (by_spark.scored, by_spark.rejects) == (5, {"unreadable": 1})

@@ -11,7 +11,7 @@ from skinclf.errors import ConfigError, RunError, TrainingError
 from skinclf.stages.train import train
 from skinclf.storage.checkpoint_folder import checkpoint_names
 from skinclf.storage.run_folder import read_history
-from skinclf.training.networks.paper import PARAMETERS
+from skinclf.training.networks.benbrahim2020 import PARAMETERS
 from tests.support.pipeline import pipeline_config, weights
 
 QUIET = Console(quiet=True)
@@ -101,7 +101,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(
     """With dropout, augmentation and a schedule: what the next step does follows from its place."""
     settings = (
         *("train.dropout=0.5", "train.checkpoint_minutes=0.00001"),
-        *("train.optimizer=adamw", "train.schedule=cosine", "train.warmup_epochs=1"),
+        *("train.optimizer=adamw", "train.lr_schedule=cosine", "train.warmup_epochs=1"),
         *("train.augment.flip=true", "train.augment.rotate=true", "train.augment.contrast=0.2"),
     )
     whole, broken = trained / "run-steps", trained / "run-steps-broken"
@@ -127,8 +127,8 @@ def test_the_best_epoch_s_weights_are_taken_and_a_hopeless_training_stops(traine
     """At this rate no answer ever changes: the first of equal epochs is the best."""
     run = trained / "run-best"
     settings = (
-        *("train.epochs=9", "train.early_stopping=2", "train.final_weights=best"),
-        *("train.learning_rate=1e-9", "train.best_metric=val_balanced_accuracy"),
+        *("train.epochs=9", "train.early_stopping_patience=2", "train.final_weights=best"),
+        *("train.learning_rate=1e-9", "train.monitor=val_balanced_accuracy"),
     )
     history = train(pipeline_config(trained, f"run.path={run}", *settings), QUIET)
     assert len(history) == 3
@@ -175,7 +175,7 @@ def test_slots_that_do_not_divide_are_refused_before_anything_is_written(prepare
         f"run.path={run}",
         "train.slots=3",
         "train.local_mode=false",
-        "train.global_batch=36",
+        "train.global_batch_size=36",
     )
     with pytest.raises(ConfigError, match="expected one of 1, 2, 4"):
         train(config, QUIET)

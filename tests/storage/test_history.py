@@ -40,7 +40,7 @@ def test_an_epoch_without_a_number_is_never_the_best() -> None:
     assert best_epoch(history(math.nan, 3, 2, math.nan), "val_loss") == 3
     assert best_epoch(history(math.nan, math.nan), "val_loss") is None
     assert best_epoch([{"epoch": 1, "loss": 1.0}], "val_accuracy") is None
-    hopeful = TrainConfig(epochs=9, early_stopping=3, final_weights="best")
+    hopeful = TrainConfig(epochs=9, early_stopping_patience=3, final_weights="best")
     assert not is_over(history(math.nan, math.nan), hopeful)
     assert is_over(history(math.nan, math.nan, math.nan), hopeful)
     assert final_epoch(history(math.nan, math.nan, math.nan), hopeful) == 3
@@ -49,7 +49,7 @@ def test_an_epoch_without_a_number_is_never_the_best() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"early_stopping": 3}, r"train\.early_stopping: the best epoch"),
+        ({"early_stopping_patience": 3}, r"train\.early_stopping_patience: the best epoch"),
         ({"final_weights": "best"}, r"train\.final_weights = \"best\": the best epoch"),
     ],
 )
@@ -71,7 +71,7 @@ def test_the_best_epoch_is_refused_where_there_is_no_validation_split(
 
 
 def test_training_is_over_after_all_epochs_or_too_many_without_a_better_one() -> None:
-    patient = TrainConfig(epochs=5, early_stopping=2)
+    patient = TrainConfig(epochs=5, early_stopping_patience=2)
     assert not is_over([], patient)
     assert not is_over(history(3, 2, 2.5), patient)
     assert is_over(history(3, 2, 2.5, 2.1), patient)

@@ -23,8 +23,13 @@ def pipeline_assignments(folder: Path) -> list[str]:
         f"dataset.path={folder / 'dataset'}",
         "dataset.shards=4",
         f"run.path={folder / 'run'}",
-        f"score.path={folder / 'scores'}",
-        *("train.epochs=2", "train.global_batch=32", "train.dropout=0", "evaluate.bootstrap=20"),
+        f"score.output={folder / 'scores'}",
+        *(
+            "train.epochs=2",
+            "train.global_batch_size=32",
+            "train.dropout=0",
+            "evaluate.bootstrap_samples=20",
+        ),
         *("spark.master=local[2]", "spark.driver_memory=1g"),
     ]
 

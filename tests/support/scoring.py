@@ -24,6 +24,6 @@ class Scoring:
 
     def score(self, *settings: str) -> Summary:
         config = pipeline_config(
-            self._trained, f"score.paths={self.folder}", f"score.path={self._out}", *settings
+            self._trained, f"score.archive={self.folder}", f"score.output={self._out}", *settings
         )
         return score(config, Console(quiet=True), self._decode)

@@ -27,5 +27,5 @@ def test_a_range_without_a_free_port_is_told() -> None:
 
 @pytest.mark.parametrize("ports", ["80-90", "5000-4000", "40000-70000", "any"])
 def test_what_is_no_range_is_refused(ports: str) -> None:
-    with pytest.raises(ConfigError, match=r"supervise"):
-        load_config(None, [f"supervise.ports={ports}"])
+    with pytest.raises(ConfigError, match="fault_tolerance"):
+        load_config(None, [f"fault_tolerance.ports={ports}"])

@@ -35,7 +35,7 @@ from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.loop import train
 dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
 config = TrainConfig(
-    precision="float64", dropout=0.5, epochs=2, global_batch=32, shuffle_window=16,
+    precision="float64", dropout=0.5, epochs=2, global_batch_size=32, shuffle_window=16,
     checkpoint_minutes=1e-9,
     augment={"flip": True, "rotate": True, "shift": 0.05, "brightness": 0.1},
 )
@@ -134,11 +134,11 @@ def test_the_private_hooks_of_tensorflow_are_where_they_were() -> None:
 
 
 def test_a_cosine_schedule_warms_up_and_ends_at_nothing() -> None:
-    config = TrainConfig(epochs=10, schedule="cosine", warmup_epochs=2, learning_rate=0.01)
+    config = TrainConfig(epochs=10, lr_schedule="cosine", warmup_epochs=2, learning_rate=0.01)
     rate = make_optimizer(config, steps=5)._learning_rate
     rates = [float(rate(step)) for step in (0, 5, 10, 30, 50)]
     assert rates == pytest.approx([0, 0.005, 0.01, 0.005, 0], abs=1e-7)
-    plain = make_optimizer(TrainConfig(epochs=10, schedule="cosine", learning_rate=0.01), 5)
+    plain = make_optimizer(TrainConfig(epochs=10, lr_schedule="cosine", learning_rate=0.01), 5)
     assert float(plain._learning_rate(0)) == pytest.approx(0.01)
 
 
@@ -166,7 +166,7 @@ def job(make_dataset: MakeDataset, tmp_path: Path) -> TrainingJob:
     labels = np.arange(8) % 7
     file = Path(dataset.path) / "shard-0.parquet"
     pq.write_table(pq.read_table(file).set_column(0, "label", [labels.astype(np.int32)]), file)
-    config = TrainConfig(epochs=1, global_batch=4)
+    config = TrainConfig(epochs=1, global_batch_size=4)
     run = str(tmp_path / "run")
     begin_attempt(run, "test")
     return TrainingJob(dataset, run, ModelConfig(name="tiny"), config, "test")

@@ -6,7 +6,7 @@ from skinclf.config.schema import ModelConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.training.networks import NETWORKS, build_network
-from skinclf.training.networks.paper import PARAMETERS
+from skinclf.training.networks.benbrahim2020 import PARAMETERS
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Model) -
 
 @pytest.mark.parametrize(("centred", "black"), [(False, 0.0), (True, -1.0)])
 def test_pixels_are_scaled_inside(*, centred: bool, black: float) -> None:
-    network = build_network(ModelConfig(centred=centred), BENBRAHIM_2020, 7, dropout=0.5)
+    network = build_network(ModelConfig(zero_centered=centred), BENBRAHIM_2020, 7, dropout=0.5)
     pixels = np.full((2, 75, 100, 3), 255, np.uint8)
     pixels[0] = 0
     scaled = network.get_layer("scaling")(pixels).numpy()
@@ -66,5 +66,5 @@ def test_every_network_reads_other_sizes_and_answers_in_other_classes(name: str)
 
 
 def test_images_that_are_too_small_for_a_network_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"paper can't read images of 40x30 pixels"):
+    with pytest.raises(ConfigError, match=r"benbrahim2020 can't read images of 40x30 pixels"):
         build_network(ModelConfig(), ImageSpec(height=30, width=40), 7, dropout=0.5)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from skinclf.config.schema import ModelConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.image_spec import ImageSpec
+from skinclf.training.networks.benbrahim2020 import benbrahim2020
 from skinclf.training.networks.compact import compact
-from skinclf.training.networks.paper import paper
 from skinclf.training.networks.tiny import tiny
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ class Network(NamedTuple):
 
 
 NETWORKS = {
-    "paper": Network("The convolutional network of Benbrahim, Hachimi and Amine (2020)", paper),
+    "benbrahim2020": Network(
+        "The convolutional network of Benbrahim, Hachimi and Amine (2020)", benbrahim2020
+    ),
     "compact": Network("A residual network with group normalisation", compact),
     "tiny": Network("A network for tests, too small to learn much", tiny),
 }
@@ -54,7 +56,7 @@ def build_network(
 
     inner = "mixed_bfloat16" if precision == "bfloat16" else precision
     outer = "float64" if precision == "float64" else "float32"
-    scaling = {"scale": 1 / 127.5, "offset": -1.0} if config.centred else {"scale": 1 / 255}
+    scaling = {"scale": 1 / 127.5, "offset": -1.0} if config.zero_centered else {"scale": 1 / 255}
     common = {"kernel_initializer": config.initializer, "dtype": inner}
     pixels = keras.Input(image.shape, dtype="float32")
     scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(pixels)

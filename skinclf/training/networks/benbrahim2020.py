@@ -6,7 +6,7 @@ PARAMETERS = 788_551
 """At 75x100 with 7 classes, as the table has it."""
 
 
-def paper(images: Any, common: dict[str, Any], dropout: Any) -> Any:
+def benbrahim2020(images: Any, common: dict[str, Any], dropout: Any) -> Any:
     """Four convolutions with pooling, then two dense layers.
 
     Padding is valid throughout: the table's pooling rows follow from nothing else.

@@ -1,0 +1,72 @@
+"""Settings that have had another name: accepted for one release, with a warning."""
+
+import logging
+from typing import Any
+
+SECTIONS = {"supervise": "fault_tolerance"}
+"""Section before → now."""
+
+KEYS = {
+    "model.centred": "zero_centered",
+    "train.global_batch": "global_batch_size",
+    "train.schedule": "lr_schedule",
+    "train.best_metric": "monitor",
+    "train.early_stopping": "early_stopping_patience",
+    "train.memory_mb": "image_cache_mb",
+    "fault_tolerance.slots_seconds": "slot_wait_timeout_seconds",
+    "fault_tolerance.start_seconds": "startup_timeout_seconds",
+    "fault_tolerance.silence_seconds": "heartbeat_timeout_seconds",
+    "fault_tolerance.stall_seconds": "step_timeout_seconds",
+    "evaluate.flips": "tta_flips",
+    "evaluate.bootstrap": "bootstrap_samples",
+    "evaluate.melanoma_sensitivities": "screening_sensitivities",
+    "evaluate.batch_images": "batch_size",
+    "score.paths": "archive",
+    "score.path": "output",
+    "score.flips": "tta_flips",
+    "score.max_rejects": "max_reject_fraction",
+    "score.batch_images": "batch_size",
+}
+"""Section (by its name now) and key before → key now."""
+
+VALUES = {
+    "archive.reader": {"direct": "pyarrow"},
+    "model.name": {"paper": "benbrahim2020"},
+}
+"""Key → value before → now."""
+
+log = logging.getLogger(__name__)
+
+
+def renamed(key: str) -> str:
+    """The dotted name that a setting has now; the same for all others."""
+    section, dot, rest = key.partition(".")
+    section = SECTIONS.get(section, section)
+    return f"{section}.{KEYS.get(f'{section}.{rest}', rest)}" if dot else section
+
+
+def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
+    """A tree of sections with today's names and values; with `warn`, old ones are told.
+
+    Where a file has both names of a setting, the one of today counts.
+    """
+    found: dict[str, Any] = {}
+    for old_section, settings in tree.items():
+        section = SECTIONS.get(old_section, old_section)
+        if not isinstance(settings, dict):
+            found[section] = settings
+            continue
+        place = found.setdefault(section, {})
+        for old, value in settings.items():
+            before, now = f"{old_section}.{old}", renamed(f"{section}.{old}")
+            if before != now and warn:
+                log.warning(
+                    "%s: is now called %s; the old name will not be accepted for ever", before, now
+                )
+            key = now.partition(".")[2]
+            new = VALUES.get(now, {}).get(value, value) if isinstance(value, str) else value
+            if new != value and warn:
+                log.warning("%s: %r is now called %r", now, value, new)
+            if before == now or key not in settings:
+                place[key] = new
+    return found
