@@ -26,7 +26,7 @@ class ArchiveError(UsageError):
 
 
 class MetadataError(UsageError):
-    """The metadata file can't be read or has not the columns of a known form."""
+    """The metadata file can't be read or lacks the columns of every known format."""
 
 
 class DatasetError(UsageError):
@@ -72,7 +72,7 @@ class JavaError(UsageError):
 
 
 class CheckError(SkinclfError):
-    """A job's closing check failed: rows were lost, doubled, or stand in two splits."""
+    """A job's closing check failed: rows were lost, doubled, or are in two splits."""
 
 
 class SparkJobError(SkinclfError):
@@ -84,4 +84,4 @@ class TrainingError(SkinclfError):
 
 
 class WorkersLost(TrainingError):
-    """An attempt to train broke off for a reason outside the training: trying again may help."""
+    """An attempt to train was interrupted from outside: trying again may help."""

@@ -16,7 +16,7 @@ from skinclf.system.retrying import retried
 
 
 class Found(NamedTuple):
-    """A file that was found, or what stands where a file is due."""
+    """A file that was found, or what is there in place of a file."""
 
     file: str  # URI
     name: str  # its path below the folder that was named; its own name if it was named itself

@@ -2,7 +2,7 @@
 
 Tasks decode in their own process, which is fastest. Where one died, Spark starts the task again,
 and that attempt decodes here, file by file: the one at which the process ends again, or hangs, is
-a reject, and the rest goes on.
+a reject, and the rest is decoded.
 """
 
 import os

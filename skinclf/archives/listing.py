@@ -34,7 +34,7 @@ LISTING = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""One row a file that is to become an image. A `source` stands for one row: the second member of
+"""One row a file that is to become an image. A `source` identifies one row: the second member of
 one name in an archive is archive.zip!/member.jpg#2 (REPEATED). A member that is called so itself
 (LIKE_REPEATED) is archive.zip!/member.jpg#2#1."""
 
@@ -104,7 +104,7 @@ def check_paths(paths: Iterable[str]) -> None:
 
 
 def _files(paths: Iterable[str], leave_out: Sequence[str] = ()) -> Iterator[Found]:
-    """The files that paths stand for. Raises ArchiveError."""
+    """The files that paths name. Raises ArchiveError."""
     walk = Walk(leave_out)
     for path in paths:
         for expanded in _expand(path):

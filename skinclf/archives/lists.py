@@ -40,7 +40,7 @@ def files_of_list(path: str) -> Iterator[Found]:
 
 
 def file_system_of(name: str) -> tuple[str, ...] | None:
-    """What stands for the file system of a URI: scheme, authority (host, bucket) and options;
+    """What identifies the file system of a URI: scheme, authority (host, bucket) and options;
     None for a local file.
     """
     if local_path(name) is not None:

@@ -38,13 +38,13 @@ ISIC_DIAGNOSES = {
     # The archive's name of HAM10000's own intraepithelial carcinomas; invasive ones have another.
     "Squamous cell carcinoma, NOS": "akiec",
 }
-"""`diagnosis_3` of the ISIC archive's export → code. What stands in neither table has no code."""
+"""`diagnosis_3` of the ISIC archive's export → code. A word in neither table has no code."""
 
 ISIC_GROUPS = {
     "Malignant melanocytic proliferations (Melanoma)": "mel",
     "Benign soft tissue proliferations - Vascular": "vasc",
 }
-"""`diagnosis_2` of the ISIC archive's export → code, whatever stands in `diagnosis_3`."""
+"""`diagnosis_2` of the ISIC archive's export → code, whatever `diagnosis_3` is."""
 
 GROUPS, DIAGNOSES = (
     {name.lower(): code for name, code in names.items()} for names in (ISIC_GROUPS, ISIC_DIAGNOSES)
@@ -82,7 +82,7 @@ class Format(NamedTuple):
     read: Callable[[Fields, Taxonomy], Row]
 
     def required(self, taxonomy: Taxonomy) -> tuple[str, ...]:
-        """The columns that tell such a file from others."""
+        """The columns by which such a file is recognized."""
         return self.id_column, *self.columns(taxonomy)
 
 
@@ -92,12 +92,12 @@ def _ham10000(fields: Fields, _taxonomy: Taxonomy) -> Row:
 
 def _isic_export(fields: Fields, _taxonomy: Taxonomy) -> Row:
     codes = GROUPS.get(_lower(fields["diagnosis_2"])), DIAGNOSES.get(_lower(fields["diagnosis_3"]))
-    # A diagnosis without a code is told with the reject.
-    told = (fields[f"diagnosis_{level}"] for level in (3, 2, 1))
+    # A diagnosis without a code is named in the reject.
+    words = (fields[f"diagnosis_{level}"] for level in (3, 2, 1))
     return dict.fromkeys(COLUMNS) | {
         "lesion_id": fields.get("lesion_id"),
         "image_id": fields["isic_id"],
-        "dx": next(filter(None, (*codes, *told)), None),
+        "dx": next(filter(None, (*codes, *words)), None),
         "dx_type": CONFIRMATIONS.get(_lower(fields.get("diagnosis_confirm_type"))),
         "age": fields.get("age_approx"),
         "sex": fields.get("sex"),

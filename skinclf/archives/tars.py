@@ -59,7 +59,7 @@ TYPES = {
 
 
 def kind_of(file: str) -> str | None:
-    """The kind of tar that a file's name stands for; None for another file."""
+    """The kind of tar by a file's name; None for another file."""
     name = file.lower()
     return next((kind for ending, kind in ENDINGS.items() if name.endswith(ending)), None)
 
@@ -67,7 +67,7 @@ def kind_of(file: str) -> str | None:
 def members(file: str) -> Iterator[dict[str, Any]]:
     """The files in a tar with their `name`, then a `detail` if the tar is damaged.
 
-    A hard link is a file with its target's bytes. Since its target stands somewhere before it, a
+    A hard link is a file with its target's bytes. Since its target is somewhere before it, a
     tar that has hard links is read twice, so that memory grows with their number alone. What is
     neither file nor folder is a row with a reason. A packed tar is unpacked for each pass, and
     again by each task that reads of it: it has no places to enter at.

@@ -138,7 +138,7 @@ def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _directory(file: StorageFile) -> tuple[int, int, int, int]:
     """Of the central directory: where it begins, its length, how far members lie behind the
-    offsets it gives (the length of whatever stands before the zip), in bytes; and its members.
+    offsets it gives (the length of whatever precedes the zip), in bytes; and its members.
     """
     tail_length = min(file.size, LOCATOR_64.size + END.size + LONGEST_COMMENT)
     tail_start = file.size - tail_length

@@ -46,7 +46,7 @@ def renamed(key: str) -> str:
 
 
 def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
-    """A tree of sections with today's names and values; with `warn`, old ones are told.
+    """A tree of sections with today's names and values; `warn`: log each old one.
 
     Where a file has both names of a setting, the one of today counts.
     """

@@ -261,7 +261,7 @@ class SparkConfig(Section):
     @field_validator("master")
     @classmethod
     def _is_a_master(cls, master: str) -> str:
-        if not re.fullmatch(r"local(\[[^\]]+\])?|yarn|[\w+-]+://.+", master):
+        if not re.fullmatch(r"local(-cluster)?(\[[^\]]+\])?|yarn|[\w+-]+://.+", master):
             raise ValueError(
                 "a Spark master is expected: local[N], local[*], spark://HOST:PORT, yarn or "
                 "k8s://HOST:PORT"

@@ -56,6 +56,6 @@ def _error_reported(job: TrainingJob, rank: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        with suppress(OSError, StorageError):  # the error itself tells more
+        with suppress(OSError, StorageError):  # the error itself says more
             write_error(job.run, job.attempt, rank, error)
         raise

@@ -1,4 +1,4 @@
-"""The content of files as their version, for archives whose times of change tell nothing."""
+"""The content of files as their version, for archives whose modification times do not change."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -98,7 +98,7 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
 
 
 def check_lesions_apart(tensors: DataFrame) -> None:
-    """Raise CheckError, naming some, where photographs of a lesion stand in two splits."""
+    """Raise CheckError, naming some, where photographs of a lesion are in two splits."""
     apart = tensors.where("lesion_id IS NOT NULL").groupBy("lesion_id")
     astray = apart.agg(F.count_distinct("split").alias("splits")).where("splits > 1")
     offenders = [row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()]

@@ -84,7 +84,7 @@ def row_decoder(
 @contextmanager
 def _task_decoder(decoding: Decoding, *, isolated: bool) -> Iterator[Decoder]:
     task = TaskContext.get()
-    if task is not None:  # a worker's stderr: which image it is nobody could tell
+    if task is not None:  # in a worker's stderr they do not say which image it is
         warnings.filterwarnings("ignore", module=r"PIL\.")
     if isolated or (task is not None and task.attemptNumber() > 0):
         with IsolatedDecoder(decoding, cloudpickle.dumps) as isolated_decoder:

@@ -18,7 +18,7 @@ AGE_YEARS = 5
 UNKNOWN = "unknown"
 
 CATEGORIES = 30
-"""That are told one by one."""
+"""That are listed one by one."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def own_error(message: str) -> str:
 
 
 def root_cause(message: str) -> str:
-    """The line of Spark's account of a failed job that tells most."""
+    """The most informative line of Spark's account of a failed job."""
     lines = [line.strip().lstrip(": ") for line in message.splitlines() if line.strip()]
     lines = [line.removeprefix("Caused by: ") for line in lines]
     causes = [line for line in lines if TELLING.search(line) and not line.startswith(SAYS_NOTHING)]

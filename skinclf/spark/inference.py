@@ -18,7 +18,7 @@ from skinclf.spark.decoding import row_decoder
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
     TENSOR_METADATA,
-    answers_schema,
+    prediction_schema,
     outcomes_schema,
     predictions_schema,
 )
@@ -29,7 +29,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class ModelLoader(Protocol):
-    """What a task needs of a model: what it reads and answers, and the function once loaded."""
+    """What a task needs of a model: what it reads and predicts, and the function once loaded."""
 
     @property
     def digest(self) -> str:
@@ -74,7 +74,7 @@ def with_scores(
     batch_size: int = 64,
     limits: ArchiveConfig | None = None,
 ) -> DataFrame:
-    """Add the model's answers to any DataFrame that has images: for jobs of one's own.
+    """Add the model's predictions to any DataFrame that has images: for jobs of one's own.
 
     `column` holds the bytes of image files (as Spark's binaryFile source gives them), a struct
     with them in `bytes` (as Hugging Face writes it), or, if it is called `pixels`, tensors of
@@ -85,7 +85,7 @@ def with_scores(
     `model` is `skinclf.training.predictor.Predictor.of_run(run)`. Bytes that come through Spark
     cost twice what `skinclf score` takes, whose tasks open the files themselves.
     """
-    given = answers_schema(model.taxonomy)
+    given = prediction_schema(model.taxonomy)
     added = pa.schema([*given, ("reject", pa.string())])
     field = images.schema[column].dataType
     inside = isinstance(field, StructType)
@@ -105,7 +105,7 @@ def with_scores(
                         if column == "pixels"
                         else list(decoder(_file_entry(file) for file in files.to_pylist()))
                     )
-                    found = answers([row.get("pixels") for row in decoded], predict, model)
+                    found = predictions_of([row.get("pixels") for row in decoded], predict, model)
                     reasons = pa.array([_reject_text(row) for row in decoded], pa.string())
                     columns = [*rows.columns, *(found[n] for n in given.names), reasons]
                     schema = pa.schema([*rows.schema, *added])
@@ -125,17 +125,17 @@ def predicted_tensors(tensors: DataFrame, model: ModelLoader, batch_size: int) -
         for batch in batches:
             for start in range(0, batch.num_rows, batch_size):
                 rows = batch.slice(start, batch_size)
-                found = answers(rows["pixels"].to_pylist(), predict, model)
+                found = predictions_of(rows["pixels"].to_pylist(), predict, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
                 yield _batch(known | found, schema)
 
     return tensors.select(*columns).mapInArrow(predict_batches, from_arrow_schema(schema))
 
 
-def answers(
+def predictions_of(
     pixels: Sequence[bytes | None], predict: Predict, model: ModelLoader
 ) -> dict[str, pa.Array]:
-    """The columns of answers_schema for the `pixels` of images; null where there is no image."""
+    """The columns of prediction_schema for the `pixels` of images; null where there is no image."""
     known = [image for image in pixels if image is not None]
     codes = model.taxonomy.codes
     found = np.empty((0, len(codes)), np.float32)
@@ -154,7 +154,7 @@ def answers(
 
 def _outcomes(rows: list[dict[str, Any]], predict: Predict, model: ModelLoader) -> pa.RecordBatch:
     """Decoded rows → one batch of outcomes; rejects have no probabilities."""
-    columns = answers([row.get("pixels") for row in rows], predict, model)
+    columns = predictions_of([row.get("pixels") for row in rows], predict, model)
     columns |= {
         name: pa.array([row.get(name) for row in rows], pa.string())
         for name in ("source", "image_id", "reason", "detail")

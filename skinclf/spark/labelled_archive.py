@@ -35,7 +35,7 @@ class LabelledArchive:
 
 
 def list_directly(archive: ArchiveConfig, output: str) -> pa.Table | None:
-    """The listing, where no Spark is needed for it: what is wrong with paths is told at once.
+    """The listing, where no Spark is needed for it: wrong paths are reported at once.
 
     The folder `output`, to which the job writes, is left out.
     """

@@ -58,7 +58,7 @@ def stage_metadata(spark: SparkSession, path: str, folder: str, taxonomy: Taxono
 def one_row_an_image(metadata: DataFrame) -> DataFrame:
     """Group by image_id: the columns, `metadata_rows` and whether they are `conflicting`.
 
-    A row that stands twice is one fact; two different rows for one image can't both be right.
+    A repeated row is one fact; two different rows for one image can't both be right.
     """
     columns = [name for name in metadata.columns if name != "image_id"]
     row = F.struct(*columns)

@@ -1,4 +1,4 @@
-"""Spark's readers, which take a path for a pattern unless told otherwise."""
+"""Spark's readers, which take a path for a pattern by default."""
 
 import re
 from collections.abc import Sequence

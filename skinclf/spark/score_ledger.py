@@ -1,4 +1,4 @@
-"""The scores of one model on storage, and what makes each image stand in them exactly once.
+"""The scores of one model on storage, and what makes each image appear in them exactly once.
 
 scores/3f9c2a71d0be/    the model's digest, shortened; another model has a folder of its own
   listing/generation=0000/*.parquet    all that was ever listed, LISTING; one file a micro-batch

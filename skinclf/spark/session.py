@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
-LAPTOP = {
+LOCAL_DEFAULTS = {
     # For a session that this process starts itself; spark-submit's user decides for a cluster.
     "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",  # ours tells images, not tasks
+    "spark.ui.showConsoleProgress": "false",  # ours counts images, not tasks
     # The work is done in Python: the JVM's optimising compiler would cost more than it saves
     # (prepare of 900 images from a cold start: 17 s without it, 23 s with it).
     "spark.driver.extraJavaOptions": (
@@ -79,7 +79,7 @@ def spark_session(
     """The caller's running session where there is one, else one for this job alone.
 
     A session that was started here is stopped at the end. A running one (a notebook's, or that of
-    a caller's own job) is used as a guest: it goes on afterwards, with its settings as they were.
+    a caller's own job) is used as a guest: it keeps running afterwards, with its settings restored.
     `required` are settings that the job can't do without: they win over the user's. Raises
     ConfigError if Spark refuses the settings, or if a running session lacks a required one.
     """
@@ -95,7 +95,7 @@ def spark_session(
 
 @contextmanager
 def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[SparkSession]:
-    """A session that somebody else started: it goes on afterwards, with its settings as they were.
+    """A session that somebody else started: it keeps running, with its settings restored.
 
     Raises ConfigError unless it has the settings that are `required`.
     """
@@ -157,11 +157,11 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     ensure_java()
     builder = SparkSession.builder.appName(f"skinclf {name}")
     settings = dict(config.conf)
-    # Python workers run in the very environment that the driver runs in, unless told otherwise.
+    # Python workers run in the driver's own environment by default.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not under_spark_submit():
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
-        settings = LAPTOP | {"spark.driver.memory": config.driver_memory} | settings
+        settings = LOCAL_DEFAULTS | {"spark.driver.memory": config.driver_memory} | settings
         builder = builder.master(with_retries(config.master))
     for key, value in (settings | required).items():
         builder = builder.config(key, value)

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from skinclf.errors import TrainingError
 
 POLL_SECONDS = 1.0
-TELL_SECONDS = 30.0
+LOG_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ def wait_for_slots(
     seconds: float,
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Return when a barrier stage of `slots` tasks fits the cluster; tells what it waits for.
+    """Return when a barrier stage of `slots` tasks fits the cluster; logs what it waits for.
 
     Raises TrainingError after `seconds`; `wait` is called between looks and may raise an error.
-    Spark alone would look every 15 s, 40 times, and tell nothing meanwhile (SPARK-24819).
+    Spark alone would check every 15 s, 40 times, and log nothing meanwhile (SPARK-24819).
     """
     start = time.monotonic()
-    told = 0.0
+    logged = 0.0
     while (found := count_slots(spark)) < slots:
         now = time.monotonic()
         if now - start >= seconds:
@@ -47,7 +47,7 @@ def wait_for_slots(
                 f"spark.task.cpus free cores of an executor: add executors or cores, end other "
                 f"applications, or train with fewer slots"
             )
-        if now - start > 2 and now - told >= TELL_SECONDS:  # executors take a moment to register
-            told = now
+        if now - start > 2 and now - logged >= LOG_SECONDS:  # executors take a moment to register
+            logged = now
             log.info("waiting for %s slots; the cluster has %s now", slots, found)
         wait(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Who stands where: train, val or test, and which shard."""
+"""Assign each image to a split (train, val, test) and a shard."""
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -13,7 +13,7 @@ def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
 
     Photographs of one lesion stay together, or the test set would show moles already seen; an
     image without lesion_id is a lesion of its own. `by = "image"` draws each image alone, as
-    the paper did. In each class the lesions stand in the order of a hash, which survives any
+    the paper did. In each class the lesions are in the order of a hash, which survives any
     row order or partitioning, and the first 80 percent of its images (as configured) are train.
     """
     images = images.withColumn("group", lesion() if config.by == "lesion" else _image())

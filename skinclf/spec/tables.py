@@ -37,7 +37,7 @@ TENSOR_METADATA = tuple(n for n in TENSORS.names if n not in {"source", "image_i
 """What a prediction carries over from its tensor: the truth and the patient groups."""
 
 
-def answers_schema(taxonomy: Taxonomy) -> pa.Schema:
+def prediction_schema(taxonomy: Taxonomy) -> pa.Schema:
     """What comes from the model: the softmax outputs in class order, and what follows from them."""
     probabilities = [(probability_column(code), pa.float32()) for code in taxonomy.codes]
     return pa.schema(
@@ -52,7 +52,7 @@ def answers_schema(taxonomy: Taxonomy) -> pa.Schema:
 def scores_schema(taxonomy: Taxonomy) -> pa.Schema:
     """One row an image that the model has seen."""
     return pa.schema(
-        [("source", pa.string()), ("image_id", pa.string()), *answers_schema(taxonomy)]
+        [("source", pa.string()), ("image_id", pa.string()), *prediction_schema(taxonomy)]
     )
 
 

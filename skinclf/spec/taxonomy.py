@@ -25,10 +25,10 @@ class Taxonomy(BaseModel):
     code."""
 
     majority: str = "nv"
-    """Always answering it is the baseline to beat: two thirds of HAM10000 are nv."""
+    """Always predicting it is the baseline: two thirds of HAM10000 are nv."""
 
     screened: str = "mel"
-    """The class that is told from all others at chosen sensitivities; "": none."""
+    """The class that is separated from all others at chosen sensitivities; "": none."""
 
     def __len__(self) -> int:
         return len(self.codes)

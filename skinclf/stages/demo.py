@@ -1,4 +1,4 @@
-"""The whole road on a small archive of our own drawing."""
+"""The whole pipeline on a small generated archive."""
 
 import logging
 import shutil
@@ -58,7 +58,7 @@ def demo(folder: str, images: int, console: Console) -> DemoResult:
     root = Path(folder)
     _empty(root)
     make_archive(root / "archive", images)
-    log.info("drew an archive of %s images in %s", images, root / "archive")
+    log.info("generated an archive of %s images in %s", images, root / "archive")
     config = demo_config(root)
     dataset = prepare(config, console)
     explore(config, console)

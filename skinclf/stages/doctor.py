@@ -1,4 +1,4 @@
-"""Settings → what of the cluster stands in the way of training."""
+"""Settings → what prevents the cluster from training."""
 
 from skinclf.config.schema import Config
 from skinclf.distributed.launcher import REQUIRED_CONF
@@ -9,7 +9,7 @@ from skinclf.storage.files import absolute
 from skinclf.training.batches import check_divides
 
 REGISTRATION_SECONDS = 15
-"""Executors take a moment to register; then what is there is told, and not waited for."""
+"""Executors take a moment to register; after that, what is there is reported."""
 
 
 def doctor(config: Config) -> list[Check]:

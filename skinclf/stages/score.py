@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Summary:
-    """What stands in a model's scores, and what this job added to them.
+    """What a model's scores hold, and what this job added to them.
 
     `predicted` and `rejects` count images by class and by reason; `drift` is, by class, its share
     of these predictions less its share of those for the validation images (empty where there are
@@ -90,9 +90,9 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
     if not paths:
         raise ConfigError("score.archive: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
-        check_paths(paths)  # what is not there is told before Spark starts
+        check_paths(paths)  # a missing path is reported before Spark starts
     name = predictor.digest[:DIGEST_CHARACTERS]
-    # The same model's scores are others where it answers in another way.
+    # The same model's scores differ with precision and test-time augmentation.
     name += "" if precision == "float32" else f"-{precision}"
     name += "-flips" if flips else ""
     folder = ScoreFolder(join(absolute(config.score.output), name), predictor.taxonomy)

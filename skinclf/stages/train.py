@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 def train(config: Config, console: Console) -> list[Epoch]:
     """Train the network on the dataset of `config` and return the history of its epochs.
 
-    An unfinished run goes on from its last checkpoint; a finished one is left as it is.
+    An unfinished run resumes from its last checkpoint; a finished one is left as it is.
     Whatever can be wrong with the settings is refused before Spark starts: DatasetError,
     RunError, ConfigError. Raises PreflightError where the cluster can't train, and TrainingError
     where training ends without a model.

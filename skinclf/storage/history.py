@@ -24,7 +24,7 @@ def best_epoch(history: Sequence[Epoch], metric: str) -> int | None:
 
 
 def check_best_is_known(config: TrainConfig, validation_images: int) -> None:
-    """Raise ConfigError where the best epoch is asked for and no validation split tells it."""
+    """Raise ConfigError if the best epoch is asked for and there is no validation split."""
     asked = {
         "train.early_stopping_patience": config.early_stopping_patience > 0,
         'train.final_weights = "best"': config.final_weights == "best",

@@ -1,4 +1,4 @@
-"""One job at a time writes to an output folder: who it is stands in the folder itself.
+"""One job at a time writes to an output folder: the folder itself names it.
 
 The owner renews its record; where it was killed, the next job takes the folder over: at once if
 the owner was a process of this machine, else when the record has not been renewed for a while.

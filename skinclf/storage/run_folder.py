@@ -12,7 +12,7 @@ runs/<name>/
   tensorboard/          the same history for TensorBoard
   mlflow.json           which run of MLflow this is, where it is tracked
   figures/              accuracy and loss by epoch
-  labels.json           class order and preprocessing, for whoever loads the model
+  labels.json           class order and preprocessing, for code that loads the model
   model.keras           written last; its SHA-256 is the model's name in scores
   model_card.md         what the model is, how good, and what it is not for
   evaluation/SET/       of a split or another set: metrics.json, report.html, predictions,

@@ -1,4 +1,4 @@
-"""Lines that native libraries write to stderr whatever they are told."""
+"""Lines that native libraries write to stderr whatever the settings."""
 
 import os
 import subprocess

@@ -26,5 +26,5 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def harmless_cell(text: str) -> str:
-    """Text for a cell of a CSV: printable, and never a formula (a `'` stands before it)."""
+    """Text for a cell of a CSV: printable, and never a formula (a `'` precedes it)."""
     return ("'" if text.startswith(FORMULA) else "") + printable(text)

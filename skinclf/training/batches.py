@@ -1,7 +1,7 @@
-"""Shards → batches that are the same whoever reads them.
+"""Shards → batches that do not depend on which worker reads them.
 
 A global batch of B takes B/S rows from each of the S shards. Worker k of W reads the shards
-k, k+W, …, so which images stand in a global batch does not depend on W, and every worker
+k, k+W, …, so which images are in a global batch does not depend on W, and every worker
 takes the same whole number of steps. Imports no TensorFlow.
 """
 

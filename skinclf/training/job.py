@@ -1,4 +1,4 @@
-"""What one training is: told to each of its workers. Imports no TensorFlow."""
+"""What each worker of a training needs to know. Imports no TensorFlow."""
 
 from dataclasses import dataclass
 

@@ -107,7 +107,7 @@ def save(
     trainer: Trainer, worker: Worker, checkpoints: CheckpointFolder, position: Position
 ) -> None:
     """Write a checkpoint of the position; the chief's alone. Raises TrainingError where weights
-    are no numbers: an epoch's last update is followed by no loss that would tell.
+    are not finite: no loss follows an epoch's last update.
     """
     worker.report("writing a checkpoint")
     config = worker.job.config

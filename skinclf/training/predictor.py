@@ -24,7 +24,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """Where a model lies, which one it must be, what it reads and answers: small enough to go to
+    """Where a model lies, which one it must be, what it reads and predicts: small enough to go to
     every Spark task.
     """
 
@@ -33,7 +33,7 @@ class Predictor:
     taxonomy: Taxonomy = HAM10000
     image: ImageSpec = BENBRAHIM_2020
     precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
-    flips: bool = False  # the mean answer to four mirror images, for four times the work
+    flips: bool = False  # the mean prediction for four mirror images, for four times the work
 
     @classmethod
     def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":

@@ -1,4 +1,4 @@
-"""A network that trains in no time: for tests of what goes on around it."""
+"""A network that trains in seconds, for tests of the code around it."""
 
 from typing import Any
 
