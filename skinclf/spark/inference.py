@@ -18,8 +18,8 @@ from skinclf.spark.decoding import row_decoder
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
     TENSOR_METADATA,
-    prediction_schema,
     outcomes_schema,
+    prediction_schema,
     predictions_schema,
 )
 from skinclf.spec.taxonomy import Taxonomy, probability_column
