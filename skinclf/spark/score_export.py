@@ -6,9 +6,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.spark.csv_cells import harmless
-from skinclf.spark.score_ledger import NO_MARKER, ScoreFolder, read_scores
+from skinclf.spark.score_ledger import NO_MARKER, read_scores
 from skinclf.spec.taxonomy import probability_column
 from skinclf.storage.files import delete, hadoop_path, join, list_names, locate
+from skinclf.storage.score_folder import ScoreFolder
 
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 """The columns of the ISIC challenge's CSV after `image`, in upper case there."""

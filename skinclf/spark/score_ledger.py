@@ -1,19 +1,10 @@
-"""The scores of one model on storage, and what makes each image appear in them exactly once.
-
-scores/3f9c2a71d0be/    the model's digest, shortened; another model has a folder of its own
-  listing/generation=0000/*.parquet    all that was ever listed, LISTING; one file a micro-batch
-  scores/batch=000000/*.parquet        SCORES
-  rejects/batch=000000/*.parquet       REJECTS
-  done/batch=000000     an empty file: the micro-batch is done
-  scores.csv, isic.csv  the same scores in one file, where score.format asks for it
-  summary.json          written last by each job
+"""What makes each image appear in a model's scores exactly once, however often a job is killed.
 
 A micro-batch is one file of the listing, numbered in the order in which they were written. A job
 that is killed before a micro-batch is marked as done does it again: it replaces its own folders.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -26,11 +17,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import IntegerType
 
 from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED
-from skinclf.errors import UsageError
 from skinclf.spark.reading import literal_reader, read_parquet
 from skinclf.spec.rejects import READ_AGAIN
-from skinclf.spec.tables import REJECTS, scores_schema
-from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import (
     delete,
     exists,
@@ -41,59 +29,12 @@ from skinclf.storage.files import (
     write_table,
     write_text,
 )
+from skinclf.storage.score_folder import ScoreFolder
 
 ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
 
 NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
-
-
-@dataclass(frozen=True)
-class ScoreFolder:
-    """The names in a model's folder, and the classes of the model."""
-
-    path: str
-    taxonomy: Taxonomy = HAM10000
-
-    def check(self) -> None:
-        """Raise UsageError if an earlier version wrote it, whose account of what is done and of
-        what changed was another.
-        """
-        if exists(join(self.path, "checkpoint")):
-            raise UsageError(
-                f"{self.path}: was written by an earlier version of skinclf, which kept its "
-                f"account in another form. Name another folder (score.output), or remove this one"
-            )
-
-    @property
-    def listing(self) -> str:
-        """What was listed, by generation."""
-        return join(self.path, "listing")
-
-    @property
-    def scores(self) -> str:
-        """One row an image, by micro-batch."""
-        return join(self.path, "scores")
-
-    @property
-    def rejects(self) -> str:
-        """One row a file that is no image, by micro-batch."""
-        return join(self.path, "rejects")
-
-    @property
-    def done(self) -> str:
-        """An empty file for each micro-batch that is done."""
-        return join(self.path, "done")
-
-    @property
-    def tables(self) -> tuple[tuple[str, pa.Schema], ...]:
-        """Scores and rejects: the folder and the schema of each."""
-        return (self.scores, scores_schema(self.taxonomy)), (self.rejects, REJECTS)
-
-    @property
-    def found(self) -> str:
-        """What the archive holds now; only while it is compared with the listing."""
-        return join(self.path, "found")
 
 
 def list_new(

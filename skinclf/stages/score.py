@@ -25,7 +25,6 @@ from skinclf.spark.inference import scored_files
 from skinclf.spark.labelled_archive import log_left_out
 from skinclf.spark.score_export import export
 from skinclf.spark.score_ledger import (
-    ScoreFolder,
     count_listed,
     each_micro_batch,
     list_new,
@@ -39,6 +38,7 @@ from skinclf.storage.files import absolute, delete, exists, join, write_text
 from skinclf.storage.history import validation_shares
 from skinclf.storage.ownership import check_free
 from skinclf.storage.run_folder import read_config, read_history
+from skinclf.storage.score_folder import ScoreFolder
 from skinclf.training.predictor import Predictor
 
 SUMMARY = "summary.json"
