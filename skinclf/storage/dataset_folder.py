@@ -18,8 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from skinclf.config.schema import SplitConfig
 from skinclf.errors import CheckError, DatasetError
+from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.tables import CHANNELS, HEIGHT, WIDTH
-from skinclf.spec.taxonomy import CODES
+from skinclf.spec.taxonomy import CODES, HAM10000, Taxonomy
 from skinclf.storage.files import absolute, join, locate, read_text
 from skinclf.storage.output_folder import OutputFolder
 
@@ -47,6 +48,8 @@ class Dataset(BaseModel):
     sources: list[str]  # archive.paths as given
     metadata: str
     licence: str = ""  # of the images, as given
+    taxonomy: Taxonomy = HAM10000
+    image: ImageSpec = BENBRAHIM_2020
     classes: list[str] = list(CODES)
     shape: tuple[int, int, int] = (HEIGHT, WIDTH, CHANNELS)
     dtype: str = "uint8"
