@@ -82,11 +82,11 @@ def screening(
 
 def resampled_thresholds(
     validation: Predictions, sensitivities: Sequence[float], draws: Draws
-) -> NDArray[np.float32]:
+) -> Probabilities:
     """(rounds, s) the value of `threshold_for` on the validation images of each round."""
     truth, scores = screened(validation)
     found = scores[truth]
-    thresholds = np.zeros((len(draws), len(sensitivities)), np.float32)
+    thresholds = np.zeros((len(draws), len(sensitivities)), scores.dtype)
     if len(found) == 0:
         return thresholds
     order = np.argsort(-found, kind="stable")
@@ -101,7 +101,7 @@ def resampled_thresholds(
 
 
 def resampled_rates_above(
-    predictions: Predictions, thresholds: NDArray[np.float32], draws: Draws
+    predictions: Predictions, thresholds: Probabilities, draws: Draws
 ) -> NDArray[np.float64]:
     """(rounds, s, 5) RATES in each round, flagged from its `thresholds` (rounds, s) on."""
     truth, scores = screened(predictions)
@@ -127,7 +127,7 @@ def _operating_point(
     truth, scores = screened(predictions)
     flagged = scores >= threshold.value
     whole = single_round(predictions.lesions)
-    chosen = np.full((1, 1), threshold.value, np.float32)
+    chosen = np.full((1, 1), threshold.value, scores.dtype)
     values = resampled_rates_above(predictions, chosen, whole)[0, 0]
     counts = np.array(lesions_of_rates(predictions.lesions, truth, flagged))
     limits = with_width(limits, values, counts, ARE_SHARES)

@@ -40,4 +40,4 @@ def baseline_title(taxonomy: Taxonomy) -> str:
 
 def _limits(interval: Interval | None, show: Callable[[float], str]) -> str:
     low, high = interval or (None, None)
-    return "" if low is None or high is None else f"{show(low)} – {show(high)}"
+    return "" if low is None or high is None else f"{show(low)}–{show(high)}"

@@ -40,7 +40,7 @@ def test_a_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         assert low < value < high
         row = metric_rows(found)[-1]
         assert (row.title, row.model) == ("top-2 accuracy", f"{100 * value:.1f}%")
-        assert row.interval == f"{100 * low:.1f}% – {100 * high:.1f}%"
+        assert row.interval == f"{100 * low:.1f}%–{100 * high:.1f}%"
         assert row.baseline.endswith("%")
     assert "top_2_accuracy" not in summary(predictions.labels, predictions.probabilities)
     assert len(metric_rows(found)) == len(METRICS)

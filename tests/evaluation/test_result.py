@@ -37,7 +37,7 @@ def assert_same(found: Any, expected: Any, place: str = "") -> None:
 def test_the_json_is_that_of_metrics_one_round_after_another(
     name: str, validation: Predictions | None, sensitivities: tuple[float, ...]
 ) -> None:
-    """Expected: what a loop over rounds with scikit-learn gave of the same draws."""
+    """Expected: what commit 970deeb gave, a loop over rounds that calls scikit-learn."""
     predictions = drawn_predictions(60, 1)
     assessment = assess(
         predictions, validation or predictions, sensitivities=sensitivities, rounds=20
