@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bench.measure import SKINCLF, measured
 from skinclf.config.loader import shipped_config
-from skinclf.evaluation.accuracy import summary
+from skinclf.evaluation.metrics import summary
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.predictor import Predictor
 from skinclf.training.shards import pixel_array

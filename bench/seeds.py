@@ -1,16 +1,16 @@
-"""How good is a recipe, whatever the seed? The mean figures of its runs, with 95 % intervals.
+"""How good is a recipe, whatever the seed? The mean metrics of its runs, with 95% intervals.
 
     .venv/bin/python -m bench.seeds runs/best-1 runs/best-2 runs/best-3 --against runs/first …
 
 Reads what `skinclf evaluate` left of each run. The intervals hold both chances: each round of the
 bootstrap draws the lesions that are tested and, of the runs, as many as there are. With --against,
-the mean of other runs and the difference, for which both answer the same drawn lesions. Of one run
-alone nothing tells what its seed did: its interval holds the lesions' chance only.
+the mean of other runs and the difference, for which both are measured on the same drawn lesions. Of
+one run alone nothing tells what its seed did: its interval holds the lesions' chance only.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.measure import print_table
-from skinclf.evaluation.assessment import WHOLE, whole_set
-from skinclf.evaluation.bootstrap import SEED, lesion_intervals
+from skinclf.evaluation.bootstrap import SEED, Draws, lesion_intervals, single_round
+from skinclf.evaluation.metrics import resample, resampled_names
 from skinclf.evaluation.predictions import Predictions, predictions_of
+from skinclf.storage.dataset_folder import Dataset
 
 ROUNDS = 2000
-Weights = NDArray[np.float64]  # (n,) how often each image counts
-Figures = NDArray[np.float64]  # (3,) WHOLE
+Metrics = NDArray[np.float64]  # (rounds, k) those of resampled_names()
 
 
 def main() -> None:
@@ -38,38 +38,39 @@ def main() -> None:
     for run, predictions in named.items():
         if predictions.image_ids != first.image_ids:
             raise SystemExit(f"{run}: was not evaluated on the images of {arguments.runs[0]}")
-    figures = {run: whole_set(predictions) for run, predictions in named.items()}
-    each = np.ones(len(first))
-    rows = [[run, *map("{:.3f}".format, figures[run](each))] for run in named]
-    ours = [figures[run] for run in arguments.runs]
+    metrics = {run: partial(resample, predictions) for run, predictions in named.items()}
+    once = single_round(first.lesions)
+    rows = [[run, *map("{:.3f}".format, metrics[run](once)[0])] for run in named]
+    ours = [metrics[run] for run in arguments.runs]
     rows.append(["mean", *told(first, lambda *drawn: mean(ours, *drawn))])
     if arguments.against:
-        theirs = [figures[run] for run in arguments.against]
+        theirs = [metrics[run] for run in arguments.against]
         rows.append(["mean of the others", *told(first, lambda *drawn: mean(theirs, *drawn))])
         rows.append(
             ["difference", *told(first, lambda *drawn: mean(ours, *drawn) - mean(theirs, *drawn))]
         )
     lesions = int(first.lesions.max()) + 1
-    print_table(f"{len(first):,} images of {lesions:,} lesions", ["", *WHOLE], rows)
+    print_table(f"{len(first):,} images of {lesions:,} lesions", ["", *resampled_names()], rows)
 
 
 def read(run: str, name: str) -> Predictions:
-    """What a run answered, in the order of image ids."""
+    """What a run predicted, in the order of image ids."""
     table = pq.read_table(f"{run}/evaluation/{name}/predictions")
-    return predictions_of(table.sort_by("image_id"))
+    return predictions_of(table.sort_by("image_id"), Dataset.read(run).taxonomy)
 
 
 def mean(
-    runs: Sequence[Callable[[Weights], Figures]],
-    weights: Weights,
+    runs: Sequence[Callable[[Draws], Metrics]],
+    draws: Draws,
     random: np.random.Generator | None,
-) -> Figures:
-    """WHOLE in the mean of `runs`; with `random`, of as many drawn from them."""
-    figures = np.array([run(weights) for run in runs])
-    whole: Figures = figures.mean(axis=0)
+) -> Metrics:
+    """The metrics in the mean of `runs`; with `random`, of as many drawn in each round."""
+    metrics = np.array([run(draws) for run in runs])  # (runs, rounds, k)
+    whole: Metrics = metrics.mean(axis=0)
     if random is None or len(runs) == 1:
         return whole
-    drawn = figures[random.integers(0, len(runs), len(runs))].mean(axis=0)
+    chosen = np.array([random.integers(0, len(runs), len(runs)) for _ in range(len(draws))])
+    drawn = metrics[chosen, np.arange(len(draws))[:, None]].mean(axis=1)
     return whole + widening(len(runs)) * (drawn - whole)
 
 
@@ -86,12 +87,12 @@ def widening(runs: int) -> float:
 
 
 def told(
-    images: Predictions, figures: Callable[[Weights, np.random.Generator | None], Figures]
+    images: Predictions, metrics: Callable[[Draws, np.random.Generator | None], Metrics]
 ) -> list[str]:
-    """Each of WHOLE with its interval."""
+    """Each metric with its interval."""
     random = np.random.default_rng(SEED)
-    intervals = lesion_intervals(images.lesions, lambda weights: figures(weights, random), ROUNDS)
-    values = figures(np.ones(len(images)), None)
+    intervals = lesion_intervals(images.lesions, lambda draws: metrics(draws, random), ROUNDS)
+    values = metrics(single_round(images.lesions), None)[0]
     return [
         f"{value:.3f} ({low:.3f} – {high:.3f})"
         for value, (low, high) in zip(values, intervals, strict=True)

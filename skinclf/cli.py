@@ -150,13 +150,13 @@ def evaluate(
     ] = None,
     metadata: Annotated[str | None, typer.Option(help="The archive's CSV of diagnoses.")] = None,
 ) -> None:
-    """Tell honestly how good a trained model is, on the test split or on an archive from elsewhere.
+    """Measure how good a trained model is, on the test split or on an archive from elsewhere.
 
     **Inputs:** `dataset.path` and `run.path`; with `--archive` and `--metadata` any labelled
     archive, its CSV in the form of HAM10000, of the ISIC archive's export or of ISIC 2018's ground
     truth.
 
-    **Output:** `run.path`/evaluation/SET with predictions, metrics.json, figures, a report (HTML)
+    **Output:** `run.path`/evaluation/SET with predictions, metrics.json, pictures, a report (HTML)
     and near duplicates of training images; and `run.path`/model_card.md.
 
     **Examples:** `skinclf evaluate --set run.path=runs/first`. Another set: `skinclf evaluate
@@ -168,24 +168,14 @@ def evaluate(
         Option("--metadata", "evaluate.metadata", metadata),
     )
     settings = _load(config, assignments, options)
+    from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
     from skinclf.stages.evaluate import evaluate
 
-    metrics, report = evaluate(settings, terminal)
-    intervals = metrics["intervals"]
+    result, report = evaluate(settings, terminal)
     _print_table(
-        f"{metrics['images']:,} images of {metrics['set']}",
-        ("", "model", "95 %", "always nv"),
-        [
-            (
-                name.replace("_", " "),
-                f"{value:.4f}",
-                " – ".join(
-                    f"{limit:.3f}" for limit in intervals.get(name, []) if limit is not None
-                ),
-                f"{metrics['baseline'][name]:.4f}",
-            )
-            for name, value in metrics["model"].items()
-        ],
+        f"{result.images:,} images of {result.set}",
+        ("metric", "model", INTERVAL, baseline_title(result.taxonomy)),
+        [(row.title, row.model, row.interval, row.baseline) for row in metric_rows(result)],
     )
     print(report)
 
@@ -269,7 +259,7 @@ def demo(
     from skinclf.stages.demo import demo
 
     result = demo(folder, images, terminal)
-    _print_table("skinclf demo", ("", "result", "always nv"), result.rows())
+    _print_table("skinclf demo", result.columns, result.rows())
     print(f"report: {result.report}")
 
 

@@ -1,1 +1,1 @@
-"""How good answers are: arrays → numbers. Nothing here reads files or draws."""
+"""How good predictions are: arrays → metrics. Nothing here reads files or draws."""

@@ -1,94 +1,92 @@
-"""Three accuracies and two losses of a whole set of answers."""
+"""Three accuracies and two losses of a whole set of predictions.
+
+The number of classes is that of the columns of `probabilities`, (n, classes).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, log_loss
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
-from skinclf.evaluation.predictions import Labels, Probabilities
-from skinclf.spec.taxonomy import CODES, MAJORITY, label_of
-
-
-def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Top-1, binary and balanced accuracy, and the two losses, of one set of answers."""
-    answers = probabilities.argmax(axis=1)
-    return {
-        "accuracy": float((answers == labels).mean()),
-        "binary_accuracy": binary_accuracy(labels, probabilities),
-        "balanced_accuracy": balanced_accuracy(labels, answers),
-        "binary_crossentropy": binary_crossentropy(labels, probabilities),
-        "categorical_crossentropy": float(
-            log_loss(labels, _normalised(probabilities), labels=range(len(CODES)))
-        ),
-    }
+from skinclf.evaluation.bootstrap import Draws
+from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
 
 
-def always_majority(probabilities: Probabilities) -> Probabilities:
-    """The answer nv to everything: figures that look good in a collection of which two thirds are
-    nv mean something only beside it.
+def accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """The share of images whose predicted label is right: top-1 accuracy."""
+    return float(accuracy_score(labels, probabilities.argmax(axis=1)))
+
+
+def accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
+    """(rounds,) `accuracy` in each round."""
+    return draws.mean(predictions.predicted == predictions.labels)
+
+
+def balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean sensitivity of the classes that occur (ISIC 2018 task 3's goal metric)."""
+    present = np.unique(labels)
+    predicted = probabilities.argmax(axis=1)
+    return float(recall_score(labels, predicted, labels=present, average="macro"))
+
+
+def balanced_accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
+    """(rounds,) `balanced_accuracy` in each round.
+
+    nan where a round draws no lesion of a class that occurs: a mean over the other classes would
+    be another metric.
     """
-    always = np.zeros_like(probabilities)
-    always[:, label_of(MAJORITY)] = 1
-    return always
+    occurring = np.unique(predictions.labels)
+    truth = predictions.labels[:, None] == occurring
+    right = truth & (predictions.predicted == predictions.labels)[:, None]
+    images, hits = np.split(draws.sums(np.concatenate([truth, right], axis=1)), 2, axis=1)
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = (hits / images).mean(axis=1)
+    return means
 
 
 def binary_accuracy(labels: Labels, probabilities: Probabilities) -> float:
-    """The share of the 7 outputs that are right when each is rounded at 0.5.
+    """The share of all outputs that are right when each is rounded at 0.5.
 
-    What Keras calls accuracy under `binary_crossentropy`, and what the paper's 93.93 % are: a
-    wrong answer still has five of its seven outputs right.
+    What Keras calls accuracy under `binary_crossentropy`, and what the paper's 93.93% are: an
+    image with a wrong predicted label still has all but two of its outputs right.
     """
-    return float(right_outputs(labels, probabilities).mean())
+    return float(_right_outputs(labels, probabilities).mean())
 
 
-def right_outputs(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
-    """(n,) of each image, the share of its 7 outputs that are right when rounded at 0.5."""
-    right: NDArray[np.float64] = ((probabilities > 0.5) == one_hot(labels)).mean(axis=1)
-    return right
-
-
-def balanced_accuracy(labels: Labels, answers: NDArray[np.int64]) -> float:
-    """The mean sensitivity of the classes that occur (ISIC 2018 task 3's main figure)."""
-    counts = confusion(labels, answers)
-    present = counts.sum(axis=1) > 0
-    return float((counts.diagonal()[present] / counts.sum(axis=1)[present]).mean())
-
-
-def weighted_accuracies(
-    labels: Labels, answers: NDArray[np.int64], weights: NDArray[np.float64]
-) -> tuple[float, float]:
-    """(top-1, balanced) accuracy where each image counts as often as `weights` (n,) say.
-
-    The latter is nan where a class that occurs does not count at all: a mean over the other classes
-    would be another figure.
-    """
-    images = np.bincount(labels, weights, minlength=len(CODES))
-    right = np.bincount(labels, weights * (answers == labels), minlength=len(CODES))
-    occurs = np.bincount(labels, minlength=len(CODES)) > 0
-    with np.errstate(invalid="ignore"):
-        sensitivities = right[occurs] / images[occurs]
-    return float(right.sum() / images.sum()), float(sensitivities.mean())
+def binary_accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
+    """(rounds,) `binary_accuracy` in each round."""
+    right = _right_outputs(predictions.labels, predictions.probabilities)
+    return draws.mean(right.sum(axis=1)) / right.shape[1]
 
 
 def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
-    """The paper's loss: the mean over 7 outputs, clipped at 1e-7 as Keras does."""
+    """The paper's loss: the mean over all outputs, clipped at 1e-7 as Keras does."""
     p = probabilities.astype(np.float64).clip(1e-7, 1 - 1e-7)
-    truth = one_hot(labels)
+    truth = one_hot(labels, p.shape[1])
     return float(-np.where(truth, np.log(p), np.log(1 - p)).mean())
 
 
-def confusion(labels: Labels, answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(7, 7) counts: rows the truth, columns the answer."""
-    matrix: NDArray[np.int64] = confusion_matrix(labels, answers, labels=range(len(CODES)))
+def categorical_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
+    """The mean negative log of the true class's probability, clipped at 1e-7 as Keras does."""
+    clipped = probabilities.astype(np.float64).clip(1e-7, 1)
+    rows = clipped / clipped.sum(axis=1, keepdims=True)  # sums of 1 exactly, for scikit-learn
+    return float(log_loss(labels, rows, labels=range(rows.shape[1])))
+
+
+def confusion(predictions: Predictions) -> NDArray[np.int64]:
+    """(classes, classes) counts: rows the truth, columns the predicted label."""
+    matrix: NDArray[np.int64] = confusion_matrix(
+        predictions.labels, predictions.predicted, labels=range(len(predictions.taxonomy))
+    )
     return matrix
 
 
-def one_hot(labels: Labels) -> NDArray[np.bool_]:
-    """(n, 7) where each image's class stands."""
-    return labels[:, None] == np.arange(len(CODES))
+def one_hot(labels: NDArray, classes: int) -> NDArray[np.bool_]:
+    """(n,) labels → (n, classes), True at each image's class."""
+    hot: NDArray[np.bool_] = labels[:, None] == np.arange(classes)
+    return hot
 
 
-def _normalised(probabilities: Probabilities) -> NDArray[np.float64]:
-    """float64 rows that sum to 1 exactly, clipped at 1e-7 as Keras does, for scikit-learn."""
-    clipped = probabilities.astype(np.float64).clip(1e-7, 1)
-    rows: NDArray[np.float64] = clipped / clipped.sum(axis=1, keepdims=True)
-    return rows
+def _right_outputs(labels: Labels, probabilities: Probabilities) -> NDArray[np.bool_]:
+    """(n, classes) whether each output, rounded at 0.5, is right."""
+    right: NDArray[np.bool_] = (probabilities > 0.5) == one_hot(labels, probabilities.shape[1])
+    return right

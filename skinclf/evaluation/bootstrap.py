@@ -1,41 +1,95 @@
-"""How sure a figure is: the bootstrap over lesions."""
+"""How uncertain a metric is: the bootstrap over lesions."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skinclf.evaluation.predictions import Predictions
+
 SEED = 2020
 PERCENTILES = (2.5, 97.5)
 LEAST_LESIONS = 5
-"""A figure of fewer lesions gets no interval: the few that there are tell nothing of others."""
+"""A metric of fewer lesions gets no interval: so few tell nothing of others."""
+
+CHUNK_CELLS = 2**21
+"""Rounds times images that are held at once: 16 MiB of float64."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Rounds of the bootstrap: how often each round draws each lesion."""
+
+    counts: NDArray[np.float64]  # (rounds, lesions)
+    lesions: NDArray[np.int64]  # (n,) the lesion of each image, 0 … lesions - 1
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """(rounds, n) how often each image counts: as often as its lesion."""
+        return self.counts[:, self.lesions]
+
+    def sums(self, columns: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(n, k) values of images → (rounds, k) their sums over the images of each round.
+
+        Exact where the values are whole numbers.
+        """
+        by_lesion = np.zeros((self.counts.shape[1], columns.shape[1]))
+        np.add.at(by_lesion, self.lesions, columns)
+        return self.counts @ by_lesion
+
+    def mean(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(n,) values of images → (rounds,) their means."""
+        columns = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
+        total, images = self.sums(columns).T
+        means: NDArray[np.float64] = total / images
+        return means
+
+
+def draw(lesions: NDArray[np.int64], rounds: int, random: np.random.Generator) -> Draws:
+    """Draw in each round as many lesions as there are, with replacement."""
+    count = int(lesions.max()) + 1
+    # One call a round: so the draws don't depend on how many rounds are drawn at once.
+    drawn = [np.bincount(random.integers(0, count, count), minlength=count) for _ in range(rounds)]
+    return Draws(np.array(drawn, np.float64).reshape(rounds, count), lesions)
+
+
+def single_round(lesions: NDArray[np.int64]) -> Draws:
+    """One round that draws each lesion once: the images as they are."""
+    return Draws(np.ones((1, int(lesions.max()) + 1)), lesions)
 
 
 def lesion_intervals(
     lesions: NDArray[np.int64],
-    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    statistic: Callable[[Draws], NDArray[np.float64]],
     rounds: int,
+    *,
+    cells: int = CHUNK_CELLS,
 ) -> NDArray[np.float64]:
-    """(k, 2) 95 % intervals of `statistic`: image weights (n,) → (k,) figures, nan where undefined.
+    """(k, 2) 95% intervals of `statistic`: Draws → (rounds, k) metrics, nan where undefined.
 
     Each round draws as many lesions as there are, with replacement, and takes all photographs of
-    a lesion as often as it was drawn: photographs of one lesion are no independent witnesses, and
-    intervals from drawing images would be too narrow. Percentile method (Efron 1979).
+    a lesion as often as it is drawn. Photographs of one lesion are not independent: intervals from
+    drawing images would be too narrow. Percentile method (Efron 1979). `statistic` gets the rounds
+    in chunks of at most `cells` rounds times images.
     """
     random = np.random.default_rng(SEED)
-    values = np.array([statistic(drawn_weights(lesions, random)) for _ in range(rounds)])
+    chunk = max(cells // len(lesions), 1)
+    values = np.concatenate(
+        [
+            statistic(draw(lesions, min(chunk, rounds - start), random))
+            for start in range(0, rounds, chunk)
+        ]
+    )
     limits = np.full((values.shape[1], 2), np.nan)
     defined = ~np.isnan(values).all(axis=0)
     if defined.any():
         limits[defined] = np.nanpercentile(values[:, defined], PERCENTILES, axis=0).T
     return limits
-
-
-def drawn_weights(lesions: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:
-    """(n,) how often each image counts when as many lesions as there are are drawn anew."""
-    count = int(lesions.max()) + 1
-    drawn = np.bincount(random.integers(0, count, count), minlength=count)
-    return drawn[lesions].astype(np.float64)
 
 
 def with_width(
@@ -44,11 +98,11 @@ def with_width(
     lesions: NDArray[np.int64],
     shares: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(k, 2) intervals of (k,) values, without those that can't be had by drawing lesions.
+    """(k, 2) intervals of (k,) values, without those that drawing lesions can't give.
 
-    `lesions` (k,) says of how many lesions a figure is: nan below LEAST_LESIONS. Where all draws
-    agree the bootstrap says nothing: where a figure is a share of its lesions (`shares`, (k,)),
-    and is 0 or 1, its interval is Clopper and Pearson's (1934); else nan.
+    `lesions` (k,) says of how many lesions a metric is: nan below LEAST_LESIONS. Where all draws
+    agree the bootstrap says nothing: where a metric is a share of its lesions (`shares`, (k,)),
+    and is 0 or 1, its interval is that of Clopper and Pearson (1934); else nan.
     """
     limits = intervals.copy()
     flat = limits[:, 0] == limits[:, 1]
@@ -66,6 +120,12 @@ def count_lesions(lesions: NDArray[np.int64], where: NDArray[np.bool_]) -> int:
     return len(np.unique(lesions[where]))
 
 
-def fewest_lesions(lesions: NDArray[np.int64], labels: NDArray[np.int32]) -> int:
-    """How many lesions the rarest class that occurs has: what a balanced accuracy hangs on."""
-    return min(count_lesions(lesions, labels == label) for label in np.unique(labels))
+def all_lesions(predictions: Predictions) -> int:
+    """How many lesions all images show."""
+    return int(predictions.lesions.max()) + 1
+
+
+def fewest_lesions(predictions: Predictions) -> int:
+    """How many lesions the rarest class that occurs has: they limit a balanced accuracy."""
+    labels = predictions.labels
+    return min(count_lesions(predictions.lesions, labels == label) for label in np.unique(labels))

@@ -1,41 +1,62 @@
-"""Do probabilities mean what they say? And one number that mends them where they do not."""
+"""How well probabilities agree with frequencies, and the temperature that mends them."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from skinclf.evaluation.predictions import Labels, Probabilities
+from skinclf.evaluation.accuracy import categorical_crossentropy
+from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
+from skinclf.evaluation.result import Calibration, CalibrationMetrics, ReliabilityBin
 
 BINS = 15
 """Of equal width, as in Guo et al., On Calibration of Modern Neural Networks (2017)."""
 
 
-def reliability(labels: Labels, probabilities: Probabilities) -> list[dict[str, float]]:
-    """For each bin of confidence that has images: `images`, mean `confidence`, `accuracy`."""
+def calibration(predictions: Predictions, validation: Predictions) -> Calibration:
+    """Before and after temperature scaling, fitted on validation."""
+    temperature = fit_temperature(validation.labels, validation.probabilities)
+    labels, probabilities = predictions.labels, predictions.probabilities
+    return Calibration(
+        temperature=temperature,
+        as_it_is=_metrics(labels, probabilities),
+        scaled=_metrics(labels, tempered(probabilities, temperature)),
+    )
+
+
+def _metrics(labels: Labels, probabilities: Probabilities) -> CalibrationMetrics:
+    return CalibrationMetrics(
+        expected_calibration_error=expected_calibration_error(labels, probabilities),
+        categorical_crossentropy=categorical_crossentropy(labels, probabilities),
+        reliability=reliability(labels, probabilities),
+    )
+
+
+def reliability(labels: Labels, probabilities: Probabilities) -> tuple[ReliabilityBin, ...]:
+    """Each bin of confidence that has images."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return [
-        {
-            "images": int((bins == n).sum()),
-            "confidence": float(confidence[bins == n].mean()),
-            "accuracy": float(right[bins == n].mean()),
-        }
+    return tuple(
+        ReliabilityBin(
+            images=int((bins == n).sum()),
+            confidence=float(confidence[bins == n].mean()),
+            accuracy=float(right[bins == n].mean()),
+        )
         for n in np.unique(bins)
-    ]
+    )
 
 
 def expected_calibration_error(labels: Labels, probabilities: Probabilities) -> float:
     """The mean distance of confidence and accuracy over the bins, by images (Guo et al. 2017)."""
     rows = reliability(labels, probabilities)
-    distance = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in rows)
+    distance = sum(row.images * abs(row.confidence - row.accuracy) for row in rows)
     return distance / len(labels)
 
 
 def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
-    """The temperature that makes these images' answers likeliest: above 1, the model is too sure.
+    """The temperature of the highest likelihood: above 1, the model is overconfident.
 
-    To be fitted on validation images and applied to others (Guo et al. 2017).
+    It is fitted on validation images and applied to others (Guo et al. 2017).
     """
 
     def loss(log_temperature: float) -> float:
@@ -46,6 +67,6 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
 
 
 def tempered(probabilities: Probabilities, temperature: float) -> NDArray[np.float32]:
-    """softmax(log p / T): the order of classes stays, their distance changes."""
+    """softmax(log p / T), (n, classes): the order of classes stays, their distance changes."""
     powers = probabilities.astype(np.float64).clip(1e-12) ** (1 / temperature)
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

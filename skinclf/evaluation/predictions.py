@@ -1,4 +1,4 @@
-"""What a model answered, beside the truth: columns in memory, read from PREDICTIONS."""
+"""What a model predicts, beside the truth: columns in memory, read from the predictions table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skinclf.spec.taxonomy import CODES, label_of, probability_column
+from skinclf.spec.taxonomy import Taxonomy, probability_column
 
 Labels = NDArray[np.int32]
 Probabilities = NDArray[np.float32]
 
 GROUPS = ("sex", "age", "localization", "dx_type")
-"""The columns by which figures are given apart; `age` as AGE_BANDS."""
+"""The columns that define subgroups; `age` as AGE_BANDS."""
 
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 """Years, from (included) to (excluded)."""
@@ -23,23 +23,24 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Predictions:
-    """n images: labels (n,) 0–6, probabilities (n, 7), and what they are resampled and grouped by.
+    """n images: labels, probabilities, and what they are resampled and grouped by.
 
     An image without lesion_id is a lesion of its own.
     """
 
-    labels: Labels
-    probabilities: Probabilities
+    labels: Labels  # (n,) positions in the taxonomy's codes
+    probabilities: Probabilities  # (n, classes), in the order of the codes
     image_ids: Sequence[str]
     lesions: NDArray[np.int64]  # (n,) 0 … number of lesions - 1
+    taxonomy: Taxonomy
     groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)  # column → (n,)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def answers(self) -> NDArray[np.int64]:
-        """(n,) the class with the highest probability."""
+    def predicted(self) -> NDArray[np.int64]:
+        """(n,) predicted labels: the class with the highest probability."""
         return self.probabilities.argmax(axis=1)
 
     @property
@@ -54,22 +55,28 @@ class Predictions:
             self.probabilities[where],
             [name for name, taken in zip(self.image_ids, where, strict=True) if taken],
             np.unique(self.lesions[where], return_inverse=True)[1],
+            self.taxonomy,
             {column: values[where] for column, values in self.groups.items()},
         )
 
 
-def predictions_of(table: pa.Table) -> Predictions:
-    """A table of PREDICTIONS → columns in memory."""
+def predictions_of(table: pa.Table, taxonomy: Taxonomy) -> Predictions:
+    """A table of `predictions_schema(taxonomy)` → columns in memory.
+
+    Raises ValueError for a `dx` that is none of the codes, KeyError for a missing column.
+    """
     images = table["image_id"].to_pylist()
     lesions = [
         lesion or f"image {image}"
         for lesion, image in zip(table["lesion_id"].to_pylist(), images, strict=True)
     ]
+    probabilities = [table[probability_column(code)].to_numpy() for code in taxonomy.codes]
     return Predictions(
-        np.array([label_of(code) for code in table["dx"].to_pylist()], np.int32),
-        np.stack([table[probability_column(code)].to_numpy() for code in CODES], axis=1),
+        np.array([taxonomy.label_of(code) for code in table["dx"].to_pylist()], np.int32),
+        np.stack(probabilities, axis=1),
         images,
         np.unique(lesions, return_inverse=True)[1],
+        taxonomy,
         {column: _groups(table, column) for column in GROUPS},
     )
 

@@ -1,52 +1,65 @@
-"""The same figures for parts of the patients."""
-
-from typing import Any
+"""The same metrics for parts of the patients."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skinclf.evaluation.accuracy import weighted_accuracies
+from skinclf.evaluation.accuracy import accuracies, balanced_accuracies
 from skinclf.evaluation.bootstrap import (
+    Draws,
+    all_lesions,
     count_lesions,
     fewest_lesions,
     lesion_intervals,
+    single_round,
     with_width,
 )
-from skinclf.evaluation.operating_points import SCREENED
+from skinclf.evaluation.operating_points import screened
 from skinclf.evaluation.predictions import Predictions
-from skinclf.evaluation.values import by_name
-from skinclf.spec.taxonomy import label_of
-
-FIGURES = ("accuracy", "balanced_accuracy", "mel_sensitivity")
-ARE_SHARES = np.array([True, False, True])
+from skinclf.evaluation.result import SubgroupMetrics, screened_sensitivity
+from skinclf.evaluation.values import by_name, intervals_by_name
 
 
-def subgroups(predictions: Predictions, rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """column → value → `images`, `lesions`, FIGURES and their intervals; values in order."""
+def subgroups(predictions: Predictions, rounds: int) -> dict[str, dict[str, SubgroupMetrics]]:
+    """Column → value → metrics of the images with that value; values in order."""
     return {
         column: {
-            str(value): _figures(predictions.subset(values == value), rounds)
+            str(value): _metrics(predictions.subset(values == value), rounds)
             for value in np.unique(values)
         }
         for column, values in predictions.groups.items()
     }
 
 
-def _figures(group: Predictions, rounds: int) -> dict[str, Any]:
-    labels, answers = group.labels, group.answers
-    screened = labels == label_of(SCREENED)
-    found = screened & (answers == labels)
+def _metrics(group: Predictions, rounds: int) -> SubgroupMetrics:
+    names, shares = ["accuracy", "balanced_accuracy"], [True, False]
+    counts = [all_lesions(group), fewest_lesions(group)]
+    if group.taxonomy.screened:
+        names.append(screened_sensitivity(group.taxonomy))
+        shares.append(True)
+        counts.append(count_lesions(group.lesions, screened(group)[0]))
 
-    def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore"):
-            sensitivity = weights[found].sum() / weights[screened].sum()
-        return np.array([*weighted_accuracies(labels, answers, weights), sensitivity])
+    def statistic(draws: Draws) -> NDArray[np.float64]:
+        columns = [accuracies(group, draws), balanced_accuracies(group, draws)]
+        if group.taxonomy.screened:
+            columns.append(_sensitivities(group, draws))
+        return np.stack(columns, axis=1)
 
-    values = figures(np.ones(len(group)))
-    everyone = int(group.lesions.max()) + 1
-    counts = [everyone, fewest_lesions(group.lesions, labels)]
-    counts.append(count_lesions(group.lesions, screened))
-    intervals = with_width(
-        lesion_intervals(group.lesions, figures, rounds), values, np.array(counts), ARE_SHARES
+    values = statistic(single_round(group.lesions))[0]
+    limits = lesion_intervals(group.lesions, statistic, rounds)
+    limits = with_width(limits, values, np.array(counts), np.array(shares))
+    return SubgroupMetrics(
+        images=len(group),
+        lesions=all_lesions(group),
+        **by_name(names, values),  # type: ignore[arg-type]
+        intervals=intervals_by_name(names, limits),
     )
-    return {"images": len(group), "lesions": everyone, **by_name(FIGURES, values, intervals)}
+
+
+def _sensitivities(group: Predictions, draws: Draws) -> NDArray[np.float64]:
+    """(rounds,) the sensitivity of the screened class in each round."""
+    truth, _ = screened(group)
+    found = truth & (group.predicted == group.labels)
+    hits, images = draws.sums(np.stack([found, truth], axis=1)).T
+    with np.errstate(invalid="ignore"):
+        sensitivities: NDArray[np.float64] = hits / images
+    return sensitivities

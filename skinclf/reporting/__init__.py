@@ -1,1 +1,1 @@
-"""What people look at: figures, pages, model cards, MLflow, progress."""
+"""What people look at: pictures, pages, model cards, MLflow, progress."""

@@ -1,15 +1,16 @@
-"""The figures of one evaluation → report.html, self-contained, with its pictures beside it."""
+"""The result of one evaluation → report.html, self-contained, with its pictures beside it."""
 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from skinclf import __version__
 from skinclf.evaluation.predictions import GROUPS, Predictions
+from skinclf.evaluation.result import EvaluationResult, screened_sensitivity
 from skinclf.reporting.figures.clinical import (
     confusion_figure,
     coverage_figure,
@@ -20,8 +21,9 @@ from skinclf.reporting.figures.clinical import (
 )
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.pages import png, render
-from skinclf.spec.image import tensor_array
-from skinclf.spec.taxonomy import CODES, NAMES
+from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
+from skinclf.spec.image import pixels_array
+from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage import run_folder
 from skinclf.storage.files import join, write_bytes, write_text
 
@@ -30,54 +32,63 @@ GALLERY = 12
 
 @dataclass(frozen=True)
 class ConfidentError:
-    """An image whose answer is wrong and sure."""
+    """An image with a wrong predicted class of high confidence."""
 
     image_id: str
     truth: str
-    answer: str
+    predicted: str
     confidence: float
 
 
 def most_confident_errors(predictions: Predictions) -> list[ConfidentError]:
-    """The surest wrong answers, at most GALLERY."""
-    wrong = np.flatnonzero(predictions.answers != predictions.labels)
-    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:GALLERY]
+    """The wrong predictions of the highest confidence, at most GALLERY."""
+    codes, predicted = predictions.taxonomy.codes, predictions.predicted
+    wrong = np.flatnonzero(predicted != predictions.labels)
+    first = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:GALLERY]
     return [
         ConfidentError(
             predictions.image_ids[n],
-            CODES[predictions.labels[n]],
-            CODES[predictions.answers[n]],
+            codes[predictions.labels[n]],
+            codes[predicted[n]],
             float(predictions.confidence[n]),
         )
-        for n in surest
+        for n in first
     ]
 
 
 def write_report(
-    metrics: dict[str, Any],
+    result: EvaluationResult,
     predictions: Predictions,
     errors: Sequence[ConfidentError],
-    pixels: Mapping[str, bytes],
+    pictures: Mapping[str, bytes],
     run: str,
     folder: str,
 ) -> str:
-    """Draw and write everything; returns the page's path. `pixels`: image_id → 22,500 bytes."""
-    figures = {name: png(figure) for name, figure in _figures(metrics, predictions).items()}
+    """Draw and write everything; returns the page's path.
+
+    `pictures`: image_id → PNG, for each of `errors`.
+    """
+    figures = {name: png(figure) for name, figure in _figures(result, predictions).items()}
     for name, picture in figures.items():
         write_bytes(join(folder, f"{name}.png"), picture)
     curves = history_figures(run_folder.read_history(run)).values()
+    taxonomy = result.taxonomy
     page = render(
         "evaluation.html.j2",
         {
-            "title": f"Evaluation on {metrics['set']}",
+            "title": f"Evaluation on {result.set}",
             "version": __version__,
-            "metrics": metrics,
-            "names": NAMES,
-            "groups": GROUPS,
+            "result": result,
+            "rows": metric_rows(result),
+            "interval_title": INTERVAL,
+            "baseline_title": baseline_title(taxonomy),
+            "taxonomy": taxonomy,
+            "screened_sensitivity": screened_sensitivity(taxonomy) if taxonomy.screened else None,
+            "groups": [column for column in GROUPS if column in result.subgroups],
             "run": run,
             "figures": figures,
             "curves": [png(figure) for figure in curves],
-            "gallery": [(error, _picture(pixels[error.image_id])) for error in errors],
+            "gallery": [(error, pictures[error.image_id]) for error in errors],
         },
     )
     path = join(folder, run_folder.REPORT)
@@ -85,26 +96,28 @@ def write_report(
     return path
 
 
-def _figures(metrics: dict[str, Any], predictions: Predictions) -> dict[str, Any]:
+def picture(pixels: bytes, image: ImageSpec) -> bytes:
+    """A tensor's `pixels` as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels_array(pixels, image)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _figures(result: EvaluationResult, predictions: Predictions) -> dict[str, Figure]:
     """File name → figure."""
-    classes = [(f"{code} ({row['images']})", row) for code, row in metrics["classes"].items()]
+    classes = [(f"{code} ({row.images})", row) for code, row in result.classes.items()]
     groups = [
-        (f"{column.replace('_', ' ')}: {value} ({row['images']})", row)
-        for column, rows in metrics["subgroups"].items()
+        (f"{column.replace('_', ' ')}: {value} ({row.images})", row)
+        for column, rows in result.subgroups.items()
         for value, row in rows.items()
     ]
+    confusion = np.array(result.confusion)
     return {
-        "confusion": confusion_figure(np.array(metrics["confusion"]), "Confusion"),
+        "confusion": confusion_figure(confusion, result.taxonomy.codes, "Confusion"),
         "sensitivity": forest_figure("Sensitivity by class", classes, "sensitivity"),
         "roc": roc_figure(predictions),
         "precision-recall": precision_recall_figure(predictions),
-        "reliability": reliability_figure(metrics["calibration"]),
+        "reliability": reliability_figure(result.calibration),
         "coverage": coverage_figure(predictions),
-        "subgroups": forest_figure("Top-1 accuracy by group", groups, "accuracy"),
+        "subgroups": forest_figure("Top-1 accuracy by subgroup", groups, "accuracy"),
     }
-
-
-def _picture(pixels: bytes) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(tensor_array(pixels)).save(buffer, "PNG")
-    return buffer.getvalue()

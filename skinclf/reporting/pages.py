@@ -1,4 +1,4 @@
-"""Templates filled in: self-contained HTML pages (figures inside, one style) and Markdown."""
+"""Templates filled in: self-contained HTML pages (pictures inside, one style) and Markdown."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ def data_uri(image: bytes) -> str:
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """Fill in one of skinclf/templates; a value that the page names and nobody gave is an error."""
+    """Fill in one of the templates; a value that it names and nobody gives is an error."""
     environment = Environment(
         loader=PackageLoader("skinclf.reporting"),
         autoescape=lambda name: name is None or ".html" in name,
@@ -34,7 +34,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         finalize=_without_controls,
     )
     environment.filters["data_uri"] = data_uri
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment.get_template(template).render(values)
 

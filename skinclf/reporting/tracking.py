@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
+from skinclf.reporting.results import read_result
 from skinclf.storage import run_folder
 from skinclf.storage.files import exists, join, list_names, read_bytes, read_text, write_text
 from skinclf.storage.history import Epoch
@@ -122,7 +123,7 @@ class Tracking:
         self._client.log_batch(self._run_id, metrics=metrics)
 
     def _send_evaluation(self, name: str) -> None:
-        """Send an evaluation's figures and pages, where they have changed."""
+        """Send an evaluation's metrics and pages, where they have changed."""
         place = f"{run_folder.EVALUATION}/{name}"
         metrics = join(self._run, place, run_folder.METRICS)
         if not exists(metrics):
@@ -130,7 +131,7 @@ class Tracking:
         for page in (run_folder.REPORT, run_folder.CONFUSION):
             self._upload(join(self._run, place, page), place)
         if self._upload(metrics, place):
-            for key, value in json.loads(read_text(metrics))["model"].items():
+            for key, value in read_result(metrics).model.items():
                 self._client.log_metric(self._run_id, f"{name}_{key}", value)
 
     def _upload(self, path: str, place: str = "") -> bool:

@@ -4,13 +4,15 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from skinclf.config.loader import load_config, shipped_config
 from skinclf.config.schema import Config
 from skinclf.errors import UsageError
+from skinclf.evaluation.metrics import METRICS
+from skinclf.evaluation.result import EvaluationResult
+from skinclf.reporting.tables import baseline_title
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -30,22 +32,30 @@ class DemoResult:
     """What the five stages gave."""
 
     dataset: Dataset
-    metrics: dict[str, Any]
+    evaluation: EvaluationResult
     scores: Summary
     report: str
 
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """The heads of `rows`."""
+        return "", "result", baseline_title(self.evaluation.taxonomy)
+
     def rows(self) -> list[tuple[str, str, str]]:
-        """The closing table: name, value, the same of always answering nv."""
-        model, baseline = self.metrics["model"], self.metrics["baseline"]
+        """The closing table: name, value, the same of the baseline."""
+        model, baseline = self.evaluation.model, self.evaluation.baseline
         counts = {
             "inputs": self.dataset.inputs,
             "tensors": self.dataset.tensors,
             "rejects": sum(self.dataset.rejects.values()),
         }
-        figures = ("accuracy", "balanced_accuracy", "binary_accuracy")
         return [
             *((name, f"{count:,}", "") for name, count in counts.items()),
-            *((n.replace("_", " "), f"{model[n]:.3f}", f"{baseline[n]:.3f}") for n in figures),
+            *(
+                (metric.title, metric.show(model[name]), metric.show(baseline[name]))
+                for name, metric in METRICS.items()
+                if metric.has_baseline
+            ),
             ("images scored", f"{self.scores.scored:,}", ""),
         ]
 
@@ -63,9 +73,9 @@ def demo(folder: str, images: int, console: Console) -> DemoResult:
     dataset = prepare(config, console)
     explore(config, console)
     train(config, console)
-    metrics, report = evaluate(config, console)
+    evaluation, report = evaluate(config, console)
     scores = score(config, console)
-    return DemoResult(dataset, metrics, scores, report)
+    return DemoResult(dataset, evaluation, scores, report)
 
 
 def demo_config(root: Path) -> Config:

@@ -1,10 +1,9 @@
-"""Dataset or outside archive + run → predictions, figures of merit, a report and a model card."""
+"""Dataset or outside archive + run → predictions, metrics, a report and a model card."""
 
-import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,8 +17,15 @@ from skinclf.config.schema import ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.predictions import Predictions, predictions_of
-from skinclf.reporting.evaluation import most_confident_errors, write_report
+from skinclf.evaluation.result import Assessment, EvaluationResult, LeakCounts
+from skinclf.reporting.evaluation import (
+    ConfidentError,
+    most_confident_errors,
+    picture,
+    write_report,
+)
 from skinclf.reporting.model_card import write_card
+from skinclf.reporting.results import write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.csv_cells import harmless
 from skinclf.spark.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
@@ -36,7 +42,7 @@ from skinclf.spec.tables import TENSORS
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage import run_folder
 from skinclf.storage.dataset_folder import REJECTS, STAGING, Dataset
-from skinclf.storage.files import absolute, delete, hadoop_path, join, locate, write_text
+from skinclf.storage.files import absolute, delete, hadoop_path, join, locate
 from skinclf.storage.ownership import check_free
 from skinclf.training.predictor import Predictor
 
@@ -52,11 +58,12 @@ class Tested:
     tensors: DataFrame
     count: int
     rejects: dict[str, int]  # by reason; of an outside archive
+    split_by: str  # "image" or "lesion"; "" for an outside archive
 
 
-def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
-    """Tell how good the run's model is on a split, or on `evaluate.archive` → (what metrics.json
-    holds, the report's path).
+def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
+    """Measure how good the run's model is on a split, or on `evaluate.archive` → (what
+    metrics.json holds, the report's path).
 
     Thresholds and temperature are chosen on the validation split. Raises UsageError children for
     what is missing, LeakError where the model was trained on tested lesions, images or files, and
@@ -88,43 +95,67 @@ def evaluate(config: Config, console: Console) -> tuple[dict[str, Any], str]:
                 tested.tensors, seen, dataset.image, folder, name, allowed=settings.allow_leaks
             )
         with spark_progress(spark, "predict", console):
-            predictions = _predicted(tested, predictor, settings, join(folder, PREDICTIONS))
+            table = join(folder, PREDICTIONS)
+            predictions = _predicted(tested, predictor, settings, table, dataset.taxonomy)
             validation = _validation(tensors, dataset, predictor, settings) or predictions
         errors = most_confident_errors(predictions)
-        pictures = _pixels(tested.tensors, [error.image_id for error in errors])
+        pictures = _pictures(tested.tensors, errors, dataset.image)
         delete(join(folder, STAGING))
-        metrics = {
-            "set": name,
-            "digest": predictor.digest,
-            "flips": settings.tta_flips,
-            "split_by": "" if outside else dataset.split.by,
-            "chosen_on": name if validation is predictions else "val",
-            "rejects": tested.rejects,
-            "leaks": leaks,
-            **assess(
-                predictions,
-                validation,
-                sensitivities=settings.screening_sensitivities,
-                rounds=settings.bootstrap_samples,
-            ),
-        }
-        _warn_of_thresholds(metrics)
-        write_text(join(folder, run_folder.METRICS), json.dumps(metrics, indent=1) + "\n")
-        report = write_report(metrics, predictions, errors, pictures, run, folder)
+        assessment = assess(
+            predictions,
+            validation,
+            sensitivities=settings.screening_sensitivities,
+            rounds=settings.bootstrap_samples,
+        )
+        chosen_on = name if validation is predictions else "val"
+        result = _result(assessment, tested, predictor, leaks, name=name, chosen_on=chosen_on)
+        write_result(join(folder, run_folder.METRICS), result)
+        report = write_report(result, predictions, errors, pictures, run, folder)
     write_card(run)
     send_to_mlflow(config, run)
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
-    return metrics, report
+    return result, report
+
+
+def _result(
+    assessment: Assessment,
+    tested: Tested,
+    predictor: Predictor,
+    leaks: LeakCounts,
+    *,
+    name: str,
+    chosen_on: str,
+) -> EvaluationResult:
+    """The assessment with what it is of.
+
+    Warns where validation has too few images to choose thresholds on.
+    """
+    result = EvaluationResult(
+        set=name,
+        digest=predictor.digest,
+        flips=predictor.flips,
+        split_by=tested.split_by,
+        chosen_on=chosen_on,
+        rejects=tested.rejects,
+        leaks=leaks,
+        **dict(assessment),
+    )
+    _warn_of_thresholds(result)
+    return result
 
 
 def _predicted(
-    tested: Tested, predictor: Predictor, settings: EvaluateConfig, path: str
+    tested: Tested,
+    predictor: Predictor,
+    settings: EvaluateConfig,
+    path: str,
+    taxonomy: Taxonomy,
 ) -> Predictions:
     """Predict the tested images, write that and read it back."""
     predicted_tensors(tested.tensors, predictor, settings.batch_size).write.parquet(
         hadoop_path(path), mode="overwrite"
     )
-    return _read_predictions(path, tested.count)
+    return _read_predictions(path, tested.count, taxonomy)
 
 
 def set_name(settings: EvaluateConfig) -> str:
@@ -160,7 +191,9 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None
 
 
 def _split_images(tensors: DataFrame, dataset: Dataset, split: str) -> Tested:
-    return Tested(tensors.where(F.col("split") == split), sum(dataset.rows_of(split)), {})
+    return Tested(
+        tensors.where(F.col("split") == split), sum(dataset.rows_of(split)), {}, dataset.split.by
+    )
 
 
 def _outside_images(
@@ -184,7 +217,7 @@ def _outside_images(
     count = accepted.count()
     check_nothing_lost(folder, found.inputs, count, reasons)
     tensors = accepted.join(found.images.select(ROW.name, "pixels"), ROW.name)
-    return Tested(tensors.select(*TENSORS.names), count, reasons)
+    return Tested(tensors.select(*TENSORS.names), count, reasons, "")
 
 
 def _leaks(
@@ -195,7 +228,7 @@ def _leaks(
     name: str,
     *,
     allowed: bool,
-) -> dict[str, Any]:
+) -> LeakCounts:
     """What tested and seen images share: images by key, and near duplicates.
 
     The latter are listed beside the report. Raises LeakError for the former unless `allowed`.
@@ -209,8 +242,8 @@ def _leaks(
             f"{name}: {images} of its images share a lesion, an id or a file with images that the "
             f"model was trained on, or its thresholds chosen "
             f"({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
-            f"{', '.join(some)}: figures of them would flatter. Split by lesion (split.by), or ask "
-            f"for figures that say so: --set evaluate.allow_leaks=true"
+            f"{', '.join(some)}: their metrics would be too good. Split by lesion (split.by), or "
+            f"ask for metrics that say so: --set evaluate.allow_leaks=true"
         )
     alike = near_duplicates(tested, seen, image).cache()
     harmless(alike.orderBy("difference", "image_id", "training_image_id")).coalesce(1).write.csv(
@@ -219,13 +252,13 @@ def _leaks(
     near = alike.select("image_id").distinct().count()
     if near:
         log.warning("%s images look nearly like training images: see %s", near, NEAR_DUPLICATES)
-    return {"images": images, "by_key": keys, "near_duplicates": near}
+    return LeakCounts(images=images, by_key=keys, near_duplicates=near)
 
 
-def _read_predictions(path: str, expected: int) -> Predictions:
+def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictions:
     """What was written. Raises CheckError unless it is each image that was to be predicted."""
     file_system, inner = locate(path)
-    predictions = predictions_of(pq.read_table(inner, filesystem=file_system))
+    predictions = predictions_of(pq.read_table(inner, filesystem=file_system), taxonomy)
     if len(predictions) != expected or expected == 0:
         raise CheckError(f"{path}: {len(predictions)} predictions for {expected} images")
     return predictions
@@ -239,25 +272,29 @@ def _validation(
     if tested or not any(dataset.rows_of("val")):
         return None
     split = tensors.where("split = 'val'")
-    return predictions_of(predicted_tensors(split, predictor, settings.batch_size).toArrow())
+    table = predicted_tensors(split, predictor, settings.batch_size).toArrow()
+    return predictions_of(table, dataset.taxonomy)
 
 
-def _warn_of_thresholds(metrics: dict[str, Any]) -> None:
+def _warn_of_thresholds(result: EvaluationResult) -> None:
     short = [
-        row
-        for row in metrics["melanoma"]
-        if row["expected_sensitivity"] < row["wanted_sensitivity"]
+        point for point in result.screening if point.expected_sensitivity < point.wanted_sensitivity
     ]
     if short:
         log.warning(
-            "too few melanomas among the %s images to choose thresholds for a sensitivity of %s; "
-            "%.2f is to be expected",
-            metrics["chosen_on"],
-            ", ".join(f"{row['wanted_sensitivity']:.2f}" for row in short),
-            short[0]["expected_sensitivity"],
+            "%s: too few of the %s images are of this class to choose thresholds for a sensitivity "
+            "of %s; %.2f is to be expected",
+            result.taxonomy.name_of(result.taxonomy.screened),
+            result.chosen_on,
+            ", ".join(f"{point.wanted_sensitivity:.2f}" for point in short),
+            short[0].expected_sensitivity,
         )
 
 
-def _pixels(tensors: DataFrame, image_ids: list[str]) -> dict[str, bytes]:
+def _pictures(
+    tensors: DataFrame, errors: Sequence[ConfidentError], image: ImageSpec
+) -> dict[str, bytes]:
+    """image_id → PNG."""
+    image_ids = [error.image_id for error in errors]
     rows = tensors.where(F.col("image_id").isin(image_ids)).select("image_id", "pixels").collect()
-    return {row.image_id: bytes(row.pixels) for row in rows}
+    return {row.image_id: picture(bytes(row.pixels), image) for row in rows}

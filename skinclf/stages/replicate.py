@@ -1,8 +1,7 @@
-"""The paper's experiment by its own protocol and by ours, in one table beside its figures."""
+"""The paper's experiment by its own protocol and by ours, in one table beside its pictures."""
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +10,17 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.config.schema import Config
 from skinclf.errors import DatasetError
+from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
+from skinclf.reporting.results import read_result
+from skinclf.reporting.tables import baseline_title
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
 from skinclf.storage import run_folder
 from skinclf.storage.dataset_folder import EXPLORATION, MANIFEST, Dataset
-from skinclf.storage.files import exists, join, list_names, read_bytes, read_text, write_text
+from skinclf.storage.files import exists, join, list_names, read_bytes, write_text
 from skinclf.storage.run_folder import CONFUSION, EVALUATION, FIGURES, METRICS
 
 PAPER = {
@@ -47,26 +49,26 @@ class Replicated:
 
     by: str
     split: str
-    metrics: dict[str, Any]
+    result: EvaluationResult
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Under COLUMNS: the model, and always nv on the same images."""
-        model, baseline = self.metrics["model"], self.metrics["baseline"]
-        intervals = self.metrics["intervals"]
+        """Under COLUMNS: the model, and the baseline on the same images."""
+        model, baseline = self.result.model, self.result.baseline
+        intervals = self.result.intervals
         return [
             (
                 f"by {self.by}, {self.split}",
                 *(with_interval(model[name], intervals.get(name)) for name in SHOWN),
             ),
             (
-                "… always nv",
+                f"… {baseline_title(self.result.taxonomy)}",
                 *(with_interval(baseline[name]) if name in intervals else "" for name in SHOWN),
             ),
         ]
 
 
-def with_interval(value: float, interval: Sequence[float | None] | None = None) -> str:
-    """A figure, with its 95 % interval where it has one."""
+def with_interval(value: float, interval: Interval | None = None) -> str:
+    """A metric, with its 95% interval where it has one."""
     known = [f"{limit:.3f}" for limit in interval or () if limit is not None]
     limits = f" ({'–'.join(known)})" if known else ""
     return f"{value:.4f}{limits}"
@@ -77,7 +79,7 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
     the path of the page).
 
     What an earlier start has finished is taken over. Datasets and runs lie at dataset.path and
-    run.path with `-by-image` and `-by-lesion` added; the page and the same figures as JSON in
+    run.path with `-by-image` and `-by-lesion` added; the page and the same metrics as JSON in
     run.path itself. Raises what the stages raise, and DatasetError where a finished dataset is
     of another archive.
     """
@@ -101,8 +103,11 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
         for split, paper in PAPER.items()
     ]
     rows += [row for result in results for row in result.rows()]
-    figures = [{"by": r.by, "split": r.split, **r.metrics} for r in results]
-    write_text(join(config.run.path, f"{NAME}.json"), json.dumps(figures, indent=1) + "\n")
+    metrics = [
+        {"by": each.by, "split": each.split, **each.result.model_dump(mode="json")}
+        for each in results
+    ]
+    write_text(join(config.run.path, f"{NAME}.json"), json.dumps(metrics, indent=1) + "\n")
     page = join(config.run.path, f"{NAME}.html")
     values = {"title": "The paper, replicated", "version": __version__, "columns": COLUMNS}
     write_text(page, render(f"{NAME}.html.j2", {**values, "rows": rows, "protocols": pictures}))
@@ -140,13 +145,13 @@ def _prepared(config: Config, console: Console) -> None:
         explore(config, console)
 
 
-def _evaluated(config: Config, split: str, console: Console) -> dict[str, Any]:
-    """The metrics of a split; measured now, unless they are this model's already."""
+def _evaluated(config: Config, split: str, console: Console) -> EvaluationResult:
+    """The result on a split; measured now, unless it is this model's already."""
     path = join(config.run.path, EVALUATION, split, METRICS)
     if exists(path):
-        metrics: dict[str, Any] = json.loads(read_text(path))
-        if metrics["digest"] == run_folder.model_digest(run_folder.read_model(config.run.path)):
-            return metrics
+        result = read_result(path)
+        if result.digest == run_folder.model_digest(run_folder.read_model(config.run.path)):
+            return result
     settings = config.evaluate.model_copy(update={"split": split, "archive": (), "metadata": ""})
     return evaluate(config.model_copy(update={"evaluate": settings}), console)[0]
 

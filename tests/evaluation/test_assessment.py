@@ -1,18 +1,19 @@
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 
-from skinclf.evaluation.accuracy import weighted_accuracies
+from skinclf.evaluation.accuracy import accuracies, balanced_accuracies
 from skinclf.evaluation.assessment import assess
+from skinclf.evaluation.bootstrap import Draws
 from skinclf.evaluation.coverage import coverage_rows
 from skinclf.evaluation.operating_points import screening, threshold_for
 from skinclf.evaluation.predictions import Predictions, age_band
 from skinclf.evaluation.subgroups import subgroups
-from skinclf.spec.taxonomy import CODES, label_of
+from skinclf.spec.taxonomy import HAM10000
 
-MEL, NV = label_of("mel"), label_of("nv")
+CODES = HAM10000.codes
+MEL, NV = HAM10000.label_of("mel"), HAM10000.label_of("nv")
 
 
 def melanomas(found: list[float], others: list[float]) -> Predictions:
@@ -22,16 +23,16 @@ def melanomas(found: list[float], others: list[float]) -> Predictions:
     probabilities[:, NV] = 1 - probabilities[:, MEL]
     labels = np.array([MEL] * len(found) + [NV] * len(others), np.int32)
     names = [f"I{n}" for n in range(len(labels))]
-    return Predictions(labels, probabilities, names, np.arange(len(labels)), {})
+    return Predictions(labels, probabilities, names, np.arange(len(labels)), HAM10000)
 
 
 def test_the_threshold_is_chosen_on_validation_and_kept() -> None:
     validation = melanomas([0.9, 0.6, 0.4, 0.2], [0.5, 0.1])
     assert threshold_for(validation, 0.6).value == pytest.approx(0.4)
     tested = melanomas([0.5, 0.3], [0.45, 0.2, 0.1, 0.0])
-    row = screening(tested, validation, 0.6, rounds=20)
-    assert row["flagged"] == 2  # 0.5 and 0.45
-    assert (row["sensitivity"], row["specificity"], row["ppv"]) == (1 / 2, 3 / 4, 1 / 2)
+    (row,) = screening(tested, validation, [0.6], rounds=20)
+    assert row.flagged == 2  # 0.5 and 0.45
+    assert (row.sensitivity, row.specificity, row.ppv) == (1 / 2, 3 / 4, 1 / 2)
 
 
 @pytest.mark.parametrize(
@@ -64,37 +65,40 @@ def test_intervals_at_a_threshold_hold_the_chance_of_its_choice() -> None:
     widths = []
     for count in (10, 1000):
         validation = melanomas(random.random(count).tolist(), [])
-        row: Any = screening(tested, validation, 0.8, rounds=200)
-        low, high = row["intervals"]["sensitivity"]
+        (row,) = screening(tested, validation, [0.8], rounds=200)
+        low, high = row.intervals["sensitivity"]
+        assert low is not None
+        assert high is not None
         widths.append(high - low)
     assert widths[0] > 2 * widths[1]
 
 
 def test_a_draw_without_one_of_the_classes_tells_nothing_of_balanced_accuracy() -> None:
-    labels, answers = np.array([MEL, NV, NV], np.int32), np.array([NV, NV, NV])
-    assert weighted_accuracies(labels, answers, np.array([1.0, 1, 1])) == (2 / 3, 1 / 2)
-    accuracy, balanced = weighted_accuracies(labels, answers, np.array([0.0, 2, 1]))
-    assert accuracy == 1
-    assert np.isnan(balanced)
+    tested = melanomas([0.1], [0.1, 0.1])
+    draws = Draws(np.array([[1.0, 1, 1], [0.0, 2, 1]]), tested.lesions)
+    assert accuracies(tested, draws).tolist() == [2 / 3, 1]
+    balanced = balanced_accuracies(tested, draws)
+    assert balanced[0] == 1 / 2
+    assert np.isnan(balanced[1])
 
 
-def test_the_surest_answers_come_first() -> None:
-    """Of ten answers the two least sure are wrong."""
+def test_the_most_confident_predictions_come_first() -> None:
+    """Of ten predictions the two least confident are wrong."""
     tested = melanomas([0.95, 0.94, 0.93, 0.92, 0.45, 0.44], [0.09, 0.08, 0.07, 0.06])
-    rows = {row["coverage"]: row for row in coverage_rows(tested)}
-    assert rows[1.0]["accuracy"] == 0.8
-    assert rows[0.8]["accuracy"] == 1.0
-    assert rows[0.9]["confidence"] == pytest.approx(0.56)
+    rows = {row.coverage: row for row in coverage_rows(tested)}
+    assert rows[1.0].accuracy == 0.8
+    assert rows[0.8].accuracy == 1.0
+    assert rows[0.9].confidence == pytest.approx(0.56)
 
 
-def test_figures_by_group_have_their_numbers() -> None:
+def test_subgroups_have_their_metrics() -> None:
     tested = melanomas([0.9, 0.2], [0.1, 0.2])
     tested.groups["sex"] = np.array(["female", "male", "male", "male"])
     rows = subgroups(tested, rounds=20)["sex"]
-    assert (rows["female"]["images"], rows["female"]["accuracy"]) == (1, 1.0)
-    assert (rows["male"]["images"], rows["male"]["accuracy"]) == (3, 2 / 3)
-    assert rows["male"]["balanced_accuracy"] == 1 / 2
-    assert rows["male"]["mel_sensitivity"] == 0
+    assert (rows["female"].images, rows["female"].accuracy) == (1, 1.0)
+    assert (rows["male"].images, rows["male"].accuracy) == (3, 2 / 3)
+    assert rows["male"].balanced_accuracy == 1 / 2
+    assert rows["male"].model_dump()["mel_sensitivity"] == 0
 
 
 def test_age_bands() -> None:
@@ -111,10 +115,10 @@ def test_age_bands() -> None:
     ]
 
 
-def test_all_figures_are_json_even_where_classes_are_missing() -> None:
+def test_all_metrics_are_json_even_where_classes_are_missing() -> None:
     tested = melanomas([0.9, 0.2], [0.1, 0.2, 0.3])
-    metrics = assess(tested, tested, sensitivities=(0.5, 1.0), rounds=30)
-    told = json.loads(json.dumps(metrics, allow_nan=False))
+    assessment = assess(tested, tested, sensitivities=(0.5, 1.0), rounds=30)
+    told = json.loads(json.dumps(assessment.model_dump(), allow_nan=False))
     assert told["model"]["accuracy"] == 4 / 5
     low, high = told["intervals"]["accuracy"]
     assert low < 4 / 5 <= high

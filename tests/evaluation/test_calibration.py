@@ -11,23 +11,23 @@ from skinclf.evaluation.calibration import (
 RANDOM = np.random.default_rng(7)
 
 
-def answers(confidence: float, right: int, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """So many answers "class 0" of one confidence, of which `right` are right."""
+def predictions(confidence: float, right: int, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many predictions "class 0" of one confidence, of which `right` are right."""
     probabilities = np.full((images, 7), (1 - confidence) / 6, np.float32)
     probabilities[:, 0] = confidence
     return np.array([0] * right + [1] * (images - right), np.int32), probabilities
 
 
 def test_calibration_error_is_the_distance_of_confidence_and_accuracy() -> None:
-    first, second = answers(0.9, 6, 10), answers(0.5, 15, 30)
+    first, second = predictions(0.9, 6, 10), predictions(0.5, 15, 30)
     labels, probabilities = (np.concatenate(pair) for pair in zip(first, second, strict=True))
     rows = reliability(labels, probabilities)
-    assert [(row["images"], row["accuracy"]) for row in rows] == [(30, 0.5), (10, 0.6)]
+    assert [(row.images, row.accuracy) for row in rows] == [(30, 0.5), (10, 0.6)]
     assert expected_calibration_error(labels, probabilities) == pytest.approx(10 / 40 * 0.3)
 
 
-def test_the_temperature_that_spoilt_answers_is_found_again() -> None:
-    """Answers whose logits were made twice too large ask for a temperature of 2."""
+def test_the_temperature_that_spoilt_predictions_is_found_again() -> None:
+    """Predictions whose logits are made twice too large ask for a temperature of 2."""
     logits = RANDOM.normal(0, 1.5, (20_000, 7))
     true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([RANDOM.choice(7, p=row) for row in true], np.int32)

@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 
 from skinclf.evaluation.accuracy import balanced_accuracy
-from skinclf.evaluation.classes import AREAS, RATES, areas, rates, rates_at_half, rates_by_answer
-from skinclf.spec.taxonomy import CODES, label_of
+from skinclf.evaluation.bootstrap import Draws
+from skinclf.evaluation.classes import (
+    AREAS,
+    RATES,
+    areas,
+    rates,
+    rates_at_half,
+    rates_by_label,
+    resampled_areas,
+    resampled_rates,
+)
+from skinclf.evaluation.predictions import Predictions
+from skinclf.spec.taxonomy import HAM10000
 
+CODES, label_of = HAM10000.codes, HAM10000.label_of
 DATA = Path(__file__).parent.parent / "data"
 
 
@@ -29,37 +41,39 @@ def test_what_nothing_defines_is_nan() -> None:
     assert np.isnan(nothing).all()
 
 
-def test_an_answer_is_the_likeliest_class() -> None:
+def test_the_predicted_class_is_the_most_probable() -> None:
     labels = np.array([label_of(code) for code in ("nv", "nv", "nv", "mel")], np.int32)
-    answers = np.array([label_of(code) for code in ("nv", "nv", "mel", "mel")])
-    found = dict(zip(CODES, rates_by_answer(labels, answers), strict=True))
+    predicted = np.array([label_of(code) for code in ("nv", "nv", "mel", "mel")])
+    found = dict(zip(CODES, rates_by_label(labels, predicted, 7), strict=True))
     assert found["nv"] == pytest.approx([2 / 3, 1, 1, 1 / 2, 4 / 5])
     assert found["mel"] == pytest.approx([1, 2 / 3, 1 / 2, 1, 2 / 3])
 
 
 def test_an_image_that_counts_twice_is_there_twice() -> None:
-    labels, answers = np.array([4, 4, 5], np.int32), np.array([4, 5, 5])
-    probabilities = np.eye(7, dtype=np.float32)[answers] * 0.5 + 0.07
-    twice = np.array([2.0, 1.0, 0.0])
-    repeated = [0, 0, 1]
-    assert rates_by_answer(labels, answers, twice) == pytest.approx(
-        rates_by_answer(labels[repeated], answers[repeated]), nan_ok=True
-    )
-    weights = np.array([2.0, 1.0, 1.0])
-    repeated = [0, 0, 1, 2]
-    assert areas(labels, probabilities, weights) == pytest.approx(
-        areas(labels[repeated], probabilities[repeated]), nan_ok=True
-    )
+    labels, predicted = np.array([4, 4, 5], np.int32), np.array([4, 5, 5])
+    probabilities = np.eye(7, dtype=np.float32)[predicted] * 0.5 + 0.07
+    images = Predictions(labels, probabilities, ["a", "b", "c"], np.arange(3), HAM10000)
+    draws = Draws(np.array([[2.0, 1, 0], [2.0, 1, 1]]), images.lesions)
+    for place, repeated in enumerate(([0, 0, 1], [0, 0, 1, 2])):
+        assert resampled_rates(images, draws)[place] == pytest.approx(
+            rates_by_label(labels[repeated], predicted[repeated], 7), nan_ok=True
+        )
+        found = [
+            resampled_areas(labels == label, probabilities[:, label], draws)[place]
+            for label in range(7)
+        ]
+        assert np.array(found) == pytest.approx(
+            areas(labels[repeated], probabilities[repeated]), nan_ok=True
+        )
 
 
 def test_definitions_are_those_of_the_isic_2018_scorer() -> None:
-    """Expected: what isic-challenge-scoring prints for these 80 answers, stored as numbers."""
+    """Expected: what isic-challenge-scoring prints for these 80 predictions, stored as numbers."""
     expected = json.loads((DATA / "isic_2018_scores.json").read_text())
     rows = list(csv.DictReader((DATA / "isic_2018_predictions.csv").read_text().splitlines()))
     labels = np.array([label_of(row["truth"].lower()) for row in rows], np.int32)
     probabilities = np.array([[row[code.upper()] for code in CODES] for row in rows], np.float32)
-    answers = probabilities.argmax(axis=1)
-    assert balanced_accuracy(labels, answers) == pytest.approx(expected["balanced_accuracy"])
+    assert balanced_accuracy(labels, probabilities) == pytest.approx(expected["balanced_accuracy"])
     columns = np.concatenate(
         [rates_at_half(labels, probabilities), areas(labels, probabilities)], axis=1
     )

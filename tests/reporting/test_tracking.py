@@ -15,6 +15,7 @@ from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.train import train
 from skinclf.storage.run_folder import write_history
+from tests.evaluation.drawn import drawn_predictions, evaluation_result
 from tests.support.pipeline import pipeline_config
 
 QUIET = Console(quiet=True)
@@ -104,7 +105,8 @@ def run(tmp_path: Path) -> Path:
     for name in ("config.toml", "labels.json", "model.keras", "model_card.md"):
         (tmp_path / name).write_text(name)
     write_history(str(tmp_path), [{"epoch": 1.0, "loss": 0.5}])
-    (tmp_path / "evaluation" / "test" / "metrics.json").write_text('{"model": {"accuracy": 0.7}}')
+    result = evaluation_result(drawn_predictions(20, 1))
+    (tmp_path / "evaluation" / "test" / "metrics.json").write_text(result.to_json())
     (tmp_path / "mlflow.json").write_text('{"run_id": "1"}')
     return tmp_path
 
@@ -131,7 +133,7 @@ def test_what_a_dead_server_was_not_told_the_next_command_sends(
 def test_only_what_is_new_is_sent_again(run: Path) -> None:
     server = Server()
     Tracking(server, str(run)).send()
-    (run / "model_card.md").write_text("with figures")
+    (run / "model_card.md").write_text("with metrics")
     Tracking(server, str(run)).send()
     assert server.files() == sorted([*FILES, "model_card.md"])
 

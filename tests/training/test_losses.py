@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from skinclf.config.schema import ModelConfig, TrainConfig
-from skinclf.evaluation.accuracy import summary
+from skinclf.evaluation.metrics import summary
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.training.losses import LOSSES, class_weights, make_objective
 from skinclf.training.networks import NETWORKS, build_network

@@ -1,1 +1,1 @@
-"""Numbers → matplotlib figures. Nothing here reads or writes files."""
+"""Metrics and counts → matplotlib figures. Nothing here reads or writes files."""

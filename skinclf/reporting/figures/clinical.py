@@ -1,6 +1,6 @@
 """How good a model is, as a doctor or a researcher looks at it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,25 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from skinclf.evaluation.accuracy import one_hot
 from skinclf.evaluation.coverage import coverage_curve
 from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.result import Calibration, ClassMetrics, SubgroupMetrics
 from skinclf.reporting.figures.style import BLUE, GREY, ORANGE, calm, literal
-from skinclf.spec.taxonomy import CODES
+
+LINES = ("-", "--", "-.", ":")
+"""The next one for every ten classes: tab10 has ten colours."""
 
 
-def confusion_figure(confusion: NDArray[np.int64], title: str) -> Figure:
-    """A (7, 7) confusion matrix: counts, coloured by the share of the true class."""
-    figure = Figure(figsize=(5.6, 5.0), layout="constrained")
+def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: str) -> Figure:
+    """A (classes, classes) confusion matrix: counts, coloured by the share of the true class."""
+    side = max(5.0, 0.6 * len(codes) + 0.8)  # inches
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="predicted", ylabel="true")
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.title.set_fontweight("bold")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    places = range(len(CODES))
-    axes.set_xticks(places, CODES)
-    axes.set_yticks(places, CODES)
+    places = range(len(codes))
+    long = max(map(len, codes)) > 6
+    axes.set_xticks(places, map(literal, codes), rotation=90 if long else 0)
+    axes.set_yticks(places, map(literal, codes))
     for (row, column), count in np.ndenumerate(confusion):
         dark = shares[row, column] > 0.5
         color = "white" if dark else "black"
@@ -38,7 +44,7 @@ def roc_figure(predictions: Predictions) -> Figure:
     figure, axes = _with_diagonal("ROC", "1 - specificity", "sensitivity")
     for label, truth, probabilities in _classes(predictions):
         false_positives, found, _ = roc_curve(truth, probabilities)
-        axes.plot(false_positives, found, **_line(label))
+        axes.plot(false_positives, found, **_line(label, predictions))
     axes.legend(frameon=False, loc="lower right")
     calm(axes)
     return figure
@@ -57,23 +63,22 @@ def precision_recall_figure(predictions: Predictions) -> Figure:
     )
     for label, truth, probabilities in _classes(predictions):
         precision, recall, _ = precision_recall_curve(truth, probabilities)
-        axes.plot(recall, precision, **_line(label))
+        axes.plot(recall, precision, **_line(label, predictions))
     axes.legend(frameon=False, loc="lower left")
     calm(axes)
     return figure
 
 
-def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
+def reliability_figure(calibration: Calibration) -> Figure:
     """Accuracy by confidence, before and after temperature scaling; size shows images."""
     figure, axes = _with_diagonal("Reliability", "confidence", "accuracy")
-    temperature = calibration["temperature"]
-    for name, title, color in (
-        ("as_it_is", "as it is", BLUE),
-        ("scaled", f"temperature {temperature:.2f}", ORANGE),
+    for metrics, title, color in (
+        (calibration.as_it_is, "as it is", BLUE),
+        (calibration.scaled, f"temperature {calibration.temperature:.2f}", ORANGE),
     ):
-        rows = calibration[name]["reliability"]
-        x, y = [row["confidence"] for row in rows], [row["accuracy"] for row in rows]
-        images = np.array([row["images"] for row in rows])
+        rows = metrics.reliability
+        x, y = [row.confidence for row in rows], [row.accuracy for row in rows]
+        images = np.array([row.images for row in rows])
         axes.plot(x, y, color=color, linewidth=1, label=title)
         axes.scatter(x, y, 10 + 150 * images / images.sum(), color=color)
     axes.legend(frameon=False, loc="upper left")
@@ -82,11 +87,11 @@ def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
 
 
 def coverage_figure(predictions: Predictions) -> Figure:
-    """Accuracy on the images answered, by the share answered."""
+    """Accuracy on the images that are kept, by their share."""
     figure = Figure(figsize=(5.0, 4.6), layout="constrained")
     axes = figure.add_subplot(
-        title="Leaving doubtful images to a person",
-        xlabel="share of images answered, the surest first",
+        title="Least confident images left to a person",
+        xlabel="share of images kept, the most confident first",
         ylabel="accuracy on these",
     )
     axes.plot(*coverage_curve(predictions), color=BLUE)
@@ -94,17 +99,20 @@ def coverage_figure(predictions: Predictions) -> Figure:
     return figure
 
 
-def forest_figure(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> Figure:
-    """A figure with its interval in each row: (caption, {name: …, "intervals": {name: …}})."""
+def forest_figure(
+    title: str, rows: Sequence[tuple[str, ClassMetrics | SubgroupMetrics]], name: str
+) -> Figure:
+    """The metric `name` with its interval in each row: (caption, metrics)."""
     figure = Figure(figsize=(6.4, 1.0 + 0.26 * len(rows)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=name.replace("_", " "), xlim=(0, 1.02))
-    for place, (_, values) in enumerate(rows):
-        if values[name] is None:
+    for place, (_, metrics) in enumerate(rows):
+        value = getattr(metrics, name)
+        if value is None:
             continue
-        low, high = values["intervals"][name]
-        if low is not None:
+        low, high = metrics.intervals[name]
+        if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=BLUE, linewidth=1.5)
-        axes.plot(values[name], place, "o", color=BLUE, markersize=5)
+        axes.plot(value, place, "o", color=BLUE, markersize=5)
     axes.set_yticks(range(len(rows)), [literal(caption) for caption, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", color="#e5e7eb")
@@ -125,14 +133,20 @@ def _classes(
     predictions: Predictions,
 ) -> list[tuple[int, NDArray[np.bool_], NDArray[np.float32]]]:
     """Label, truth (n,) and probabilities (n,) of each class that occurs beside others."""
-    truth = one_hot(predictions.labels)
+    classes = len(predictions.taxonomy)
+    truth = one_hot(predictions.labels, classes)
     return [
         (label, truth[:, label], predictions.probabilities[:, label])
-        for label in range(len(CODES))
+        for label in range(classes)
         if 0 < truth[:, label].sum() < len(predictions)
     ]
 
 
-def _line(label: int) -> dict[str, Any]:
-    """The same colour for a class in every figure."""
-    return {"label": CODES[label], "color": colormaps["tab10"](label), "linewidth": 1.4}
+def _line(label: int, predictions: Predictions) -> dict[str, Any]:
+    """The same colour and style for a class in every figure."""
+    return {
+        "label": literal(predictions.taxonomy.codes[label]),
+        "color": colormaps["tab10"](label % 10),
+        "linestyle": LINES[label // 10 % len(LINES)],
+        "linewidth": 1.4,
+    }

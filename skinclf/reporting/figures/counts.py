@@ -35,7 +35,7 @@ def histogram_figure(
 
 
 def samples_figure(title: str, samples: Mapping[str, NDArray[np.uint8]]) -> Figure:
-    """One image a class in a row; `samples` maps captions to (75, 100, 3) uint8."""
+    """One image a class in a row; `samples` maps captions to (height, width, 3) uint8."""
     figure = Figure(figsize=(1.7 * max(len(samples), 1), 1.9), layout="constrained")
     figure.suptitle(title)
     for place, (caption, pixels) in enumerate(samples.items(), start=1):

@@ -1,0 +1,130 @@
+"""The registry of whole-set metrics: an entry here is all that a new metric needs.
+
+metrics.json, the report, the command line, the model card and MLflow take their rows from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.evaluation.accuracy import (
+    accuracies,
+    accuracy,
+    balanced_accuracies,
+    balanced_accuracy,
+    binary_accuracies,
+    binary_accuracy,
+    binary_crossentropy,
+    categorical_crossentropy,
+)
+from skinclf.evaluation.bootstrap import (
+    Draws,
+    all_lesions,
+    fewest_lesions,
+    lesion_intervals,
+    with_width,
+)
+from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
+from skinclf.spec.taxonomy import Taxonomy
+
+Form = Literal["percent", "number", "loss"]
+FORMATS: dict[Form, str] = {"percent": "{:.1%}", "number": "{:.3f}", "loss": "{:.4f}"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of a whole set: how it is computed, and how tables show it."""
+
+    title: str
+    """In lower case, as it stands within a sentence."""
+
+    value: Callable[[Labels, Probabilities], float]
+    """(n,) labels and (n, classes) probabilities → the metric."""
+
+    form: Form = "number"
+
+    resampled: Callable[[Predictions, Draws], NDArray[np.float64]] | None = None
+    """The metric in each round of the bootstrap, (rounds,), nan where a round does not define it.
+    None: the metric has no interval."""
+
+    lesions: Callable[[Predictions], int] = all_lesions
+    """The lesions that limit the metric: below LEAST_LESIONS it has no interval."""
+
+    is_share: bool = False
+    """Whether it is a share of images, so that 0 and 1 have Clopper and Pearson's interval."""
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether tables compare it: the baseline's loss tells only where probabilities are
+        clipped.
+        """
+        return self.form != "loss"
+
+    def show(self, value: float | None) -> str:
+        """A value as tables show it; "–" for None."""
+        return "–" if value is None else FORMATS[self.form].format(value)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(
+        "top-1 accuracy", accuracy, form="percent", resampled=accuracies, is_share=True
+    ),
+    "balanced_accuracy": Metric(
+        "balanced accuracy",
+        balanced_accuracy,
+        form="percent",
+        resampled=balanced_accuracies,
+        lesions=fewest_lesions,
+    ),
+    "binary_accuracy": Metric(
+        "binary accuracy", binary_accuracy, form="percent", resampled=binary_accuracies
+    ),
+    "binary_crossentropy": Metric("binary cross-entropy", binary_crossentropy, form="loss"),
+    "categorical_crossentropy": Metric(
+        "categorical cross-entropy", categorical_crossentropy, form="loss"
+    ),
+}
+"""Key in metrics.json → metric; tables keep this order."""
+
+
+def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Every metric of (n,) labels and (n, classes) probabilities, by key."""
+    return {name: metric.value(labels, probabilities) for name, metric in METRICS.items()}
+
+
+def always_majority(probabilities: Probabilities, taxonomy: Taxonomy) -> Probabilities:
+    """(n, classes) probabilities of the baseline, which predicts the majority class each time."""
+    always = np.zeros_like(probabilities)
+    always[:, taxonomy.label_of(taxonomy.majority)] = 1
+    return always
+
+
+def resampled_names() -> list[str]:
+    """The keys of the metrics that have intervals."""
+    return [name for name, metric in METRICS.items() if metric.resampled]
+
+
+def resample(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
+    """(rounds, k) the metrics of `resampled_names` in each round."""
+    found = [
+        metric.resampled(predictions, draws) for metric in METRICS.values() if metric.resampled
+    ]
+    return np.stack(found, axis=1) if found else np.empty((len(draws), 0))
+
+
+def summary_intervals(predictions: Predictions, rounds: int) -> NDArray[np.float64]:
+    """(k, 2) 95% intervals of the metrics of `resampled_names`."""
+    intervals = lesion_intervals(
+        predictions.lesions, lambda draws: resample(predictions, draws), rounds
+    )
+    metrics = [METRICS[name] for name in resampled_names()]
+    values = [metric.value(predictions.labels, predictions.probabilities) for metric in metrics]
+    return with_width(
+        intervals,
+        np.array(values),
+        np.array([metric.lesions(predictions) for metric in metrics], np.int64),
+        np.array([metric.is_share for metric in metrics], bool),
+    )

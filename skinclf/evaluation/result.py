@@ -1,0 +1,196 @@
+"""What an evaluation gives, as types; metrics.json is its JSON."""
+
+import json
+from typing import Any, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
+
+Value = float | None
+"""None where nothing defines a metric, such as the sensitivity of a class without images."""
+
+Interval = tuple[Value, Value]
+"""The limits of a 95% interval; None where there is none."""
+
+
+class Frozen(BaseModel):
+    """What all parts of a result have in common."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class OneVsRest(Frozen):
+    """One class against the rest."""
+
+    sensitivity: Value
+    specificity: Value
+    ppv: Value
+    npv: Value
+    f1: Value
+    auc: Value
+    average_precision: Value
+
+
+class _Counted(Frozen):
+    images: int
+
+
+class ClassMetrics(OneVsRest, _Counted):
+    """One class, predicted where it is the most probable; intervals by metric."""
+
+    intervals: dict[str, Interval]
+
+
+class ChallengeMetrics(Frozen):
+    """As the scorer of the ISIC 2018 challenge, task 3, defines it; None where it gives 1."""
+
+    balanced_accuracy: float
+    classes: dict[str, OneVsRest]
+
+
+class ReliabilityBin(Frozen):
+    """The images whose confidence lies in one bin."""
+
+    images: int
+    confidence: float  # mean
+    accuracy: float
+
+
+class CalibrationMetrics(Frozen):
+    """How well confidence agrees with accuracy."""
+
+    expected_calibration_error: float
+    categorical_crossentropy: float
+    reliability: tuple[ReliabilityBin, ...]
+
+
+class Calibration(Frozen):
+    """Before and after temperature scaling."""
+
+    temperature: float
+    as_it_is: CalibrationMetrics
+    scaled: CalibrationMetrics
+
+
+class OperatingPoint(Frozen):
+    """The screened class against the rest, at one threshold; intervals by metric."""
+
+    wanted_sensitivity: float
+    expected_sensitivity: float
+    threshold: float
+    flagged: int
+    sensitivity: Value
+    specificity: Value
+    ppv: Value
+    npv: Value
+    f1: Value
+    intervals: dict[str, Interval]
+
+
+class CoverageRow(Frozen):
+    """Accuracy on the most confident share of images, and the lowest confidence among them."""
+
+    coverage: float
+    accuracy: float
+    confidence: float
+
+
+class SubgroupMetrics(Frozen):
+    """One subgroup; intervals by metric.
+
+    Where a class is screened, there is one field more: `screened_sensitivity(taxonomy)`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Value] = Field(init=False)
+
+    images: int
+    lesions: int
+    accuracy: Value
+    balanced_accuracy: Value
+    intervals: dict[str, Interval]
+
+
+class LeakCounts(Frozen):
+    """What tested images and those that the model saw in training have in common."""
+
+    images: int
+    by_key: dict[str, int]
+    near_duplicates: int
+
+
+class Assessment(Frozen):
+    """The metrics of a set of predictions."""
+
+    taxonomy: Taxonomy = Field(default=HAM10000, exclude_if=lambda taxonomy: taxonomy == HAM10000)
+    """metrics.json names it where it is another than HAM10000's."""
+
+    images: int
+    lesions: int
+    model: dict[str, float]  # by key of METRICS, as are the next two
+    baseline: dict[str, float]  # of always predicting the majority class
+    intervals: dict[str, Interval]
+    classes: dict[str, ClassMetrics]  # by code
+    confusion: tuple[tuple[int, ...], ...]  # rows the truth, columns the predicted label
+    isic_2018: ChallengeMetrics
+    calibration: Calibration
+    screening: tuple[OperatingPoint, ...]  # by wanted sensitivity; `_screening_key` in JSON
+    coverage: tuple[CoverageRow, ...]
+    subgroups: dict[str, dict[str, SubgroupMetrics]]  # column → value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_field(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "melanoma" in given:
+            return {
+                "screening" if key == "melanoma" else key: value for key, value in given.items()
+            }
+        return given
+
+    @model_serializer(mode="wrap")
+    def _named_by_class(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        key = _screening_key(self.taxonomy)
+        return {
+            key if name == "screening" else name: value for name, value in handler(self).items()
+        }
+
+
+class _Subject(Frozen):
+    set: str  # the name of the split or of the outside set
+    digest: str  # SHA-256 of model.keras
+    flips: bool  # probabilities are means over four mirror images
+    split_by: str  # "image" or "lesion"; "" for an outside set
+    chosen_on: str  # the set on which thresholds and temperature are chosen
+    rejects: dict[str, int]  # by reason
+    leaks: LeakCounts
+
+
+class EvaluationResult(Assessment, _Subject):
+    """What is evaluated, and its metrics: what metrics.json holds."""
+
+    def to_json(self) -> str:
+        """The text of metrics.json."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of metrics.json; ValueError where it is something else."""
+        return cls.model_validate_json(text)
+
+
+def screened_sensitivity(taxonomy: Taxonomy) -> str:
+    """The key of the screened class's sensitivity in a subgroup, such as `mel_sensitivity`."""
+    return f"{taxonomy.screened}_sensitivity"
+
+
+def _screening_key(taxonomy: Taxonomy) -> str:
+    # Readers of metrics.json know HAM10000's operating points under this name.
+    return "melanoma" if taxonomy.screened == "mel" else "screening"

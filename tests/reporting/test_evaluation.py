@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from skinclf.errors import RunError
+from skinclf.evaluation.metrics import METRICS, Metric
+from skinclf.reporting.evaluation import most_confident_errors, picture, write_report
+from skinclf.reporting.results import read_result, write_result
+from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
+from tests.evaluation.drawn import drawn_predictions, evaluation_result
+
+SMALL = ImageSpec(height=8, width=12)
+FLOWERS = Taxonomy(codes=("daisy", "rose", "tulip"), majority="rose", screened="")
+
+
+def report(taxonomy: Taxonomy, folder: Path) -> str:
+    """The text of the report of 80 drawn images."""
+    predictions = drawn_predictions(80, 3, taxonomy)
+    result = evaluation_result(predictions, sensitivities=(0.8, 0.95), rounds=20)
+    errors = most_confident_errors(predictions)
+    pictures = {error.image_id: picture(bytes(SMALL.size_bytes), SMALL) for error in errors}
+    return Path(
+        write_report(result, predictions, errors, pictures, str(folder), str(folder))
+    ).read_text()
+
+
+def test_the_report_is_of_the_taxonomy_s_classes(tmp_path: Path) -> None:
+    page = report(FLOWERS, tmp_path)
+    assert "always rose (majority class)" in page
+    assert "each of the 3 outputs" in page
+    assert "1 of 3 outputs right" in page
+    assert "or not, at a chosen sensitivity" not in page  # no class is screened
+    assert not [word for word in ("mel", "nv", "seven") if f" {word} " in page]
+
+
+def test_the_report_of_ham10000_screens_melanoma(tmp_path: Path) -> None:
+    page = report(HAM10000, tmp_path)
+    assert "Melanoma or not, at a chosen sensitivity" in page
+    assert "<th>mel sensitivity</th>" in page
+    assert "always nv (majority class)" in page
+
+
+def test_an_added_metric_stands_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = Metric("error rate", lambda labels, p: float((p.argmax(axis=1) != labels).mean()))
+    monkeypatch.setitem(METRICS, "error_rate", metric)
+    assert "<td>Error rate</td>" in report(HAM10000, tmp_path)
+
+
+def test_the_most_confident_errors_come_first() -> None:
+    predictions = drawn_predictions(300, 3)
+    errors = most_confident_errors(predictions)
+    assert len(errors) == 12
+    assert [error.confidence for error in errors] == sorted(
+        (error.confidence for error in errors), reverse=True
+    )
+    assert all(error.truth != error.predicted for error in errors)
+
+
+def test_a_result_is_read_as_it_was_written_and_nothing_else_is(tmp_path: Path) -> None:
+    path = str(tmp_path / "metrics.json")
+    result = evaluation_result(drawn_predictions(30, 1))
+    write_result(path, result)
+    assert read_result(path) == result
+    (tmp_path / "metrics.json").write_text('{"model": {}}')
+    with pytest.raises(RunError, match=r"metrics\.json: can't be read as an evaluation"):
+        read_result(path)
