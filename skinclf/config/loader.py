@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from skinclf.config.renames import renamed, with_new_names
+from skinclf.config.renames import renamed, renamed_value, warn_of_name, with_new_names
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 
@@ -40,9 +40,11 @@ def load_config(
     tree = with_new_names(_parse(_read(file), file), warn=True) if file else {}
     origins = {}
     for assignment in assignments:
-        key = _assign(tree, assignment)
-        origins[renamed(key)] = f"--set {key}"
-    tree = with_new_names(tree, warn=True)
+        name, value = _assigned(assignment)
+        key = renamed(name)
+        warn_of_name(name, key)
+        _put(tree, key, renamed_value(key, value, warn=True), f"--set {name}")
+        origins[key] = f"--set {name}"
     for option in options:
         _put(tree, option.key, option.value, option.name)
         origins[option.key] = option.name
@@ -101,8 +103,8 @@ def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | Non
         raise ConfigError("\n".join(lines)) from None
 
 
-def _assign(tree: dict[str, Any], assignment: str) -> str:
-    """Put `section.key=value` into `tree` → section.key; a value that is not TOML is text."""
+def _assigned(assignment: str) -> tuple[str, Any]:
+    """`section.key=value` → (section.key, value); a value that is not TOML is text."""
     name, equals, value = assignment.partition("=")
     key = name.strip()
     section, dot, rest = key.partition(".")
@@ -111,13 +113,11 @@ def _assign(tree: dict[str, Any], assignment: str) -> str:
             f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
         )
     if key.startswith(SPARK_CONF):
-        _put(tree, key, value, f"--set {key}")
-        return key
+        return key, value
     try:
-        _put(tree, key, tomllib.loads(f"value = {value}")["value"], f"--set {key}")
+        return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        _put(tree, key, value, f"--set {key}")
-    return key
+        return key, value
 
 
 def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:

@@ -45,10 +45,24 @@ def renamed(key: str) -> str:
     return f"{section}.{KEYS.get(f'{section}.{rest}', rest)}" if dot else section
 
 
+def renamed_value(key: str, value: Any, *, warn: bool) -> Any:
+    """The value that a setting (by its name now) has now."""
+    new = VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+    if new != value and warn:
+        log.warning("%s: %r is now called %r", key, value, new)
+    return new
+
+
+def warn_of_name(before: str, now: str) -> None:
+    """Log that a setting has another name now, if it has."""
+    if before != now:
+        log.warning("%s is now called %s; the next release knows that name alone", before, now)
+
+
 def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
     """A tree of sections with today's names and values; `warn`: log each old one.
 
-    Where a file has both names of a setting, the one of today counts.
+    Where it has both names of a setting, the one of today counts.
     """
     found: dict[str, Any] = {}
     for old_section, settings in tree.items():
@@ -58,15 +72,10 @@ def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
             continue
         place = found.setdefault(section, {})
         for old, value in settings.items():
-            before, now = f"{old_section}.{old}", renamed(f"{section}.{old}")
-            if before != now and warn:
-                log.warning(
-                    "%s: is now called %s; the old name will not be accepted for ever", before, now
-                )
+            now = renamed(f"{section}.{old}")
             key = now.partition(".")[2]
-            new = VALUES.get(now, {}).get(value, value) if isinstance(value, str) else value
-            if new != value and warn:
-                log.warning("%s: %r is now called %r", now, value, new)
-            if before == now or key not in settings:
-                place[key] = new
+            if warn:
+                warn_of_name(f"{old_section}.{old}", now)
+            if key == old or key not in settings:
+                place[key] = renamed_value(now, value, warn=warn)
     return found

@@ -141,6 +141,12 @@ def test_a_wrong_value_under_an_old_name_is_blamed_on_what_was_given() -> None:
         load_config(None, ["score.pathes=a"])
 
 
+def test_an_old_name_on_the_command_line_wins_over_the_new_one_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text("[train]\nglobal_batch_size = 64\n")
+    assert load_config(str(file), ["train.global_batch=32"]).train.global_batch_size == 32
+
+
 def test_of_both_names_in_one_file_the_new_one_counts(tmp_path: Path) -> None:
     file = tmp_path / "both.toml"
     file.write_text("[train]\nglobal_batch = 32\nglobal_batch_size = 48\n")
