@@ -1,4 +1,6 @@
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,17 @@ def test_help_tells_inputs_outputs_and_an_example(skinclf: Command, job: str) ->
     assert "Input" in done.stdout
     assert "Output" in done.stdout
     assert f"skinclf {job}" in done.stdout
-    assert (REPOSITORY / "jobs" / f"{job}.py").exists()
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_script_for_spark_submit_is_the_same_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], job: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{job}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    assert f"Usage: spark-submit {job}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
