@@ -1,7 +1,8 @@
 import os
+import shutil
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,27 @@ from rich.console import Console
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
 from skinclf.testing.archive import make_archive
-from tests.support.cluster import Cluster
 from tests.support.pipeline import pipeline_config
 from tests.support.repository import REAL_DATA
 from tests.support.sessions import shared_session
 
 # `skinclf` and `spark-submit` are those of the environment that runs the tests.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+LONGEST_FIRST = (
+    *("faults/test_training.py", "faults/test_scoring.py", "test_jobs.py"),
+    *("faults/test_network.py", "faults/test_interruption.py", "training/test_loop.py"),
+    *("stages/test_hostile_inputs.py", "stages/test_score.py", "stages/test_train.py"),
+    *("stages/test_evaluate.py", "stages/test_replicate.py", "test_demo.py", "spark/test_java.py"),
+    *("reporting/test_tracking.py", "stages/test_prepare.py"),
+)
+"""Files of tests that two processes take first: the last long one alone would hold up the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,12 +73,6 @@ def own_session(sessions: ExitStack) -> None:
     sessions.close()
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
 @pytest.fixture(scope="session")
 def ham10000() -> Path:
     return _real("ham10000")
@@ -82,17 +91,38 @@ def _real(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, sessions: ExitStack) -> Path:
-    """A folder with a drawn archive of 160 images and the dataset of it, in four shards."""
+def prepared(tmp_path_factory: pytest.TempPathFactory, sessions: ExitStack) -> Iterator[Path]:
+    """A folder with a drawn archive of 160 images and the dataset of it, in four shards.
+
+    No test may change it: who writes takes a copy.
+    """
     shared_session(sessions)
     folder = tmp_path_factory.mktemp("prepared")
     make_archive(folder / "archive", 160)
     prepare(pipeline_config(folder), Console(quiet=True))
-    return folder
+    with unchanged(folder):
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def trained(prepared: Path) -> Path:
-    """The prepared folder with a run of two epochs, trained by one slot in this process."""
-    train(pipeline_config(prepared), Console(quiet=True))
-    return prepared
+def trained(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Iterator[Path]:
+    """The same with a run of two epochs, trained by one slot in this process."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(prepared, folder, dirs_exist_ok=True)
+    train(pipeline_config(folder), Console(quiet=True))
+    with unchanged(folder):
+        yield folder
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Fail where a file below `folder` is another after the tests than it was before them."""
+
+    def files() -> set[tuple[str, int, int]]:
+        found = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+        return {(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found}
+
+    before = files()
+    yield
+    changed = sorted({path for path, *_ in before ^ files()})
+    assert changed == [], "a test has changed what others share; it has to take a copy"

@@ -1,25 +1,39 @@
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command import Command
 from tests.support.repository import REPOSITORY
 
 JOBS = ("prepare", "explore", "doctor", "train", "evaluate", "replicate", "score")
 
 
-def skinclf(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["skinclf", *arguments], capture_output=True, text=True, check=False)
+@pytest.fixture
+def skinclf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_help_tells_inputs_outputs_and_an_example(job: str) -> None:
+def test_help_tells_inputs_outputs_and_an_example(skinclf: Command, job: str) -> None:
     done = skinclf(job, "--help")
     assert done.returncode == 0
     assert "Input" in done.stdout
     assert "Output" in done.stdout
     assert f"skinclf {job}" in done.stdout
-    assert (REPOSITORY / "jobs" / f"{job}.py").exists()
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_script_for_spark_submit_is_the_same_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], job: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{job}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    assert f"Usage: spark-submit {job}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -49,7 +63,7 @@ def test_help_tells_inputs_outputs_and_an_example(job: str) -> None:
     ],
 )
 def test_what_is_wrong_is_one_message_and_exit_status_2(
-    arguments: list[str], told: str, tmp_path: Path
+    skinclf: Command, arguments: list[str], told: str, tmp_path: Path
 ) -> None:
     if "dataset.path=nowhere" not in arguments:
         arguments = [*arguments, "--set", f"dataset.path={tmp_path}"]
@@ -60,9 +74,19 @@ def test_what_is_wrong_is_one_message_and_exit_status_2(
     assert done.stdout == ""
 
 
-def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_no_demo_made_is_left_alone(skinclf: Command, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     done = skinclf("demo", "--folder", str(tmp_path))
     assert done.returncode == 2
     assert "is not empty, and no demo made it" in done.stderr
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_the_installed_command_ends_with_the_same_status_and_message() -> None:
+    done = subprocess.run(
+        ["skinclf", "train", "--set", "train.epoch=3"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "train.epoch: there is no such setting; did you mean" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

@@ -1,6 +1,6 @@
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 from pyspark.sql import SparkSession
@@ -55,21 +55,13 @@ def test_a_training_that_begins_during_the_probe_keeps_its_folder(
         history.parent.mkdir(parents=True, exist_ok=True)
         history.write_text("epoch 1")
 
-    monkeypatch.setattr(module, "_of_reports", begin_then(module._of_reports, begin))
+    monkeypatch.setattr(module, "free_megabytes", begin)  # what the probe asks the machine for
     config, limits = TrainConfig(), FaultToleranceConfig()
     dataset = dataset_of([], str(tmp_path))
     checks = preflight(NoSpark(), dataset, str(run), config, limits)  # type: ignore[arg-type]
     assert by_name(checks)["run folder"].passed
     assert history.read_text() == "epoch 1"
     assert [path.name for path in tmp_path.glob("**/*preflight-*")] == []
-
-
-def begin_then(check: Callable[..., list[Check]], begin: Callable[..., None]) -> object:
-    def both(*arguments: object) -> list[Check]:
-        begin()
-        return check(*arguments)
-
-    return both
 
 
 def test_too_few_slots_are_told_with_their_numbers(
@@ -108,16 +100,27 @@ def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
         check_fit(list(checks.values()))
 
 
-def test_ports_that_are_closed_and_memory_that_is_short_are_told(
-    prepared: Path, tmp_path: Path
-) -> None:
+def test_ports_that_are_closed_are_told(prepared: Path, tmp_path: Path) -> None:
     """Port 1 of this machine: nobody listens there."""
     dataset = Dataset.read(str(prepared / "dataset"))
-    report = module._report(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"]) | {"free_mb": 2000}
+    report = module._report(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"])
     checks = by_name(module._of_reports([report, report], dataset, str(tmp_path), TWO))
     assert "can't connect to 127.0.0.1:1" in checks["worker ports"].found
-    assert "1,000 MB a slot, 1,3" in checks["memory"].found
-    assert not checks["memory"].passed
+
+
+def test_memory_that_is_short_is_told(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "free_megabytes", lambda: 1000)
+    memory = in_local_mode(prepared, tmp_path, TrainConfig())["memory"]
+    assert "1,000 MB a slot, 1,3" in memory.found
+    assert not memory.passed
+
+
+def in_local_mode(prepared: Path, tmp_path: Path, config: TrainConfig) -> dict[str, Check]:
+    dataset = Dataset.read(str(prepared / "dataset"))
+    run = str(tmp_path / "run")
+    return by_name(preflight(NoSpark(), dataset, run, config, HURRY))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -130,21 +133,25 @@ def test_ports_that_are_closed_and_memory_that_is_short_are_told(
     ],
 )
 def test_what_the_processors_compute_faster_is_hinted_at(
-    prepared: Path, tmp_path: Path, precision: str, able: bool, hint: str
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Literal["bfloat16", "float32", "float64"],
+    able: bool,
+    hint: str,
 ) -> None:
-    dataset = Dataset.read(str(prepared / "dataset"))
-    report = module._report(str(tmp_path), dataset.path, 0, []) | {"bfloat16": able}
-    config = TWO.model_copy(update={"precision": precision})
-    told = by_name(module._of_reports([report], dataset, "", config))["processors"]
+    monkeypatch.setattr(module, "has_bfloat16", lambda: able)
+    told = in_local_mode(prepared, tmp_path, TrainConfig(precision=precision))["processors"]
     assert (told.passed, told.hint) == (True, hint)
 
 
 def test_dynamic_allocation_and_tls_are_told(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conf = spark.sparkContext.getConf()
-    conf.set("spark.dynamicAllocation.enabled", "true").set("spark.ssl.enabled", "true")
-    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _self: conf)
-    assert [check.passed for check in module._of_settings(spark)] == [False, False]
-    conf.set("tensorflow.spark.distributor.ignoreSsl", "true")
-    assert by_name(module._of_settings(spark))["encryption"].passed
+    conf = {"spark.dynamicAllocation.enabled": "true", "spark.ssl.enabled": "true"}
+    monkeypatch.setattr(NoSpark.sparkContext, "getConf", lambda: conf)
+    checks = in_local_mode(prepared, tmp_path, TrainConfig())
+    assert not checks["dynamic allocation"].passed
+    assert not checks["encryption"].passed
+    conf["tensorflow.spark.distributor.ignoreSsl"] = "true"
+    assert in_local_mode(prepared, tmp_path, TrainConfig())["encryption"].passed

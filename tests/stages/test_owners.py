@@ -1,5 +1,6 @@
 """A second job for a folder that a job is writing to."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,11 +29,13 @@ STAGES: dict[str, Callable[[Config, Console], object]] = {
 def test_a_second_job_is_refused_with_the_first_one_s_name(
     trained: Path, tmp_path: Path, stage: str
 ) -> None:
-    model = Predictor.of_run(str(trained / "run")).digest[:12]
+    run = tmp_path / "trained"
+    shutil.copytree(trained / "run", run)
+    model = Predictor.of_run(str(run)).digest[:12]
     folder, settings = {
         "prepare": (tmp_path / "dataset", [f"dataset.path={tmp_path / 'dataset'}"]),
         "train": (tmp_path / "run", [f"run.path={tmp_path / 'run'}"]),
-        "evaluate": (trained / "run" / "evaluation" / "test", []),
+        "evaluate": (run / "evaluation" / "test", [f"run.path={run}"]),
         "score": (tmp_path / model, [f"score.output={tmp_path}"]),
     }[stage]
     before = set(tmp_path.rglob("*"))

@@ -23,12 +23,13 @@ QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
-def scored(trained: Path) -> Path:
+def scored(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder and a zip, without metadata, scored: 150 sound images and four that are not.
 
     Two members of the zip share a name, and the folder is named twice.
     """
-    archive = trained / "to score"
+    folder = tmp_path_factory.mktemp("scored")
+    archive = folder / "to score"
     archive.mkdir()
     sound = {f"IMG_{n:03}.jpg": jpeg((n, 90, 200 - n)) for n in range(150)}
     for name in list(sound)[:50]:
@@ -39,7 +40,8 @@ def scored(trained: Path) -> Path:
         members.writestr("IMG_148.jpg", sound["IMG_149.jpg"])
     (archive / "no.zip").write_bytes(b"not a zip")
     paths = json.dumps([str(archive), str(archive / "IMG_000.jpg")])
-    summary = score(pipeline_config(trained, f"score.archive={paths}"), QUIET)
+    settings = (f"score.archive={paths}", f"score.output={folder / 'scores'}")
+    summary = score(pipeline_config(trained, *settings), QUIET)
     return Path(summary.path)
 
 

@@ -28,12 +28,13 @@ class Network:
 
 
 class Cluster:
-    """A master and `workers` Spark workers of one core; ended with all that they started."""
+    """A master and `workers` Spark workers of `cores`; ended with all that they started."""
 
     def __init__(
         self,
         folder: Path,
         workers: int = 2,
+        cores: int = 1,
         python: str = sys.executable,  # of executors, unless the driver names another
         network: Network | None = None,
     ) -> None:
@@ -44,7 +45,7 @@ class Cluster:
         self.folder = folder
         self.master = f"spark://{self._network.master}:{port}"
         self.workers: list[subprocess.Popen[bytes]] = []
-        self._count = workers
+        self._count, self._cores = workers, cores
         self._python = python
 
     def __enter__(self) -> Self:
@@ -69,7 +70,16 @@ class Cluster:
                 host,
                 self._network.command(number),
                 "worker.Worker",
-                *("--cores", "1", "--memory", "2g", "--host", host, "--webui-port", "0"),
+                *(
+                    "--cores",
+                    str(self._cores),
+                    "--memory",
+                    "2g",
+                    "--host",
+                    host,
+                    "--webui-port",
+                    "0",
+                ),
                 *("--work-dir", str(self.folder / name), self.master),
             )
         )
