@@ -49,10 +49,10 @@ def test_names_in_figures_are_no_mathematics() -> None:
 
 
 def test_the_terminal_is_not_steered_by_a_name(capsys: pytest.CaptureFixture[str]) -> None:
-    from skinclf import cli
+    from skinclf.cli import terminal
 
-    cli.say("error: a\x1b[2Jb\nsecond line")
+    terminal.say("error: a\x1b[2Jb\nsecond line")
     assert "a\\x1b[2Jb\nsecond line" in capsys.readouterr().err
-    cli._print_table("t", ("name", "n"), [("[red]x\x1b[2J", 1)])
+    terminal.print_table("t", ("name", "n"), [("[red]x\x1b[2J", 1)])
     printed = capsys.readouterr().out
     assert "[red]x\\x1b[2J" in printed

@@ -1,0 +1,71 @@
+"""The options of the commands. Each one of them stands for a setting."""
+
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="TOML file; see conf/default.toml."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
+]
+DatasetPath = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="PATH", help="The dataset (dataset.path)."),
+]
+RunPath = Annotated[
+    str | None, typer.Option("--run", metavar="PATH", help="The training run (run.path).")
+]
+LabelledArchive = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--archive",
+        metavar="PATH",
+        help="A folder, zip, tar, Parquet file or list of images; repeatable (archive.paths).",
+    ),
+]
+Metadata = Annotated[
+    str | None,
+    typer.Option("--metadata", metavar="FILE", help="The CSV of diagnoses (archive.metadata)."),
+]
+DatasetOutput = Annotated[
+    str | None,
+    typer.Option("--output", metavar="PATH", help="Where the dataset goes (dataset.path)."),
+]
+TestedArchive = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--archive",
+        metavar="PATH",
+        help="Evaluate this labelled archive instead of a split; repeatable.",
+    ),
+]
+TestedMetadata = Annotated[
+    str | None, typer.Option("--metadata", metavar="FILE", help="The archive's CSV of diagnoses.")
+]
+ScoredArchive = Annotated[
+    list[str] | None,
+    typer.Option("--archive", metavar="PATH", help="Score this folder or archive; repeatable."),
+]
+ScoresOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output", metavar="PATH", help="Where the scores go, a folder in it for each model."
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="[csv|isic]", help="Also write all scores as one CSV file."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Stop after N new images.")]
+RetryRejects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry-rejects",
+        metavar="REASON",
+        help="Try rejects of this reason again, or all; repeatable.",
+    ),
+]
