@@ -53,13 +53,16 @@ def main() -> None:
 
 def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
     import_tensorflow()
+    from skinclf.storage.run_folder import RunFolder
     from skinclf.training.job import TrainingJob, WorkerContext
     from skinclf.training.trainer import make_trainer
 
     config = TrainConfig()
     shards = range(dataset.shards)
     reader = ShardReader(dataset, "train", shards, memory_bytes=memory_bytes)
-    trainer = make_trainer(TrainingJob(dataset, "", ModelConfig(), config), WorkerContext())
+    trainer = make_trainer(
+        TrainingJob(dataset, RunFolder(""), ModelConfig(), config), WorkerContext()
+    )
     order = Order(config.seed, epoch=1, window=config.shuffle_window)
     steps = range(sum(dataset.rows_of("train")) // config.global_batch_size)
     rows = config.global_batch_size // dataset.shards

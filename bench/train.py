@@ -161,6 +161,7 @@ def work(arguments: argparse.Namespace) -> Result:
 
 
 def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
+    from skinclf.storage.run_folder import RunFolder
     from skinclf.training.job import TrainingJob, WorkerContext
     from skinclf.training.loop import Worker, start_of_epoch, train_epoch
     from skinclf.training.trainer import make_trainer
@@ -168,7 +169,7 @@ def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     config = TrainConfig(global_batch_size=arguments.batch, precision=arguments.run.split()[-1])
     addresses = tuple(filter(None, arguments.addresses.split(",")))
     threads = arguments.threads // max(len(addresses), 1)
-    job = TrainingJob(dataset, "", ModelConfig(), config)
+    job = TrainingJob(dataset, RunFolder(""), ModelConfig(), config)
     context = WorkerContext(arguments.index, addresses, threads)
     worker = Worker(job, context, lambda _doing, **_state: None)
     reader = worker.reader("train", 2**40)

@@ -119,7 +119,7 @@ class AugmentConfig(Section):
         return self.spatial or self.brightness > 0 or self.contrast > 0
 
 
-WHERE_AND_HOW = {
+RUNTIME_SETTINGS = {
     *("slots", "local_mode", "threads_per_slot"),
     *("image_cache_mb", "keep_checkpoints", "checkpoint_minutes"),
 }
@@ -156,13 +156,13 @@ class TrainConfig(Section):
     augment: AugmentConfig = AugmentConfig()
 
     @property
-    def learned(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, Any]:
         """The settings that decide what is learned, by dotted key.
 
         The rest says where training runs, how much memory is used and how often is written; it
         may change on the way.
         """
-        tree = self.model_dump(exclude=WHERE_AND_HOW)
+        tree = self.model_dump(exclude=RUNTIME_SETTINGS)
         augment = tree.pop("augment")
         return tree | {f"augment.{key}": value for key, value in augment.items()}
 
@@ -287,7 +287,7 @@ class Config(Section):
     spark: SparkConfig = SparkConfig()
 
     @property
-    def learned(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, Any]:
         """The settings that decide what is learned, by dotted key: a run keeps to its own."""
         model = {f"model.{key}": value for key, value in self.model.model_dump().items()}
-        return model | {f"train.{key}": value for key, value in self.train.learned.items()}
+        return model | {f"train.{key}": value for key, value in self.train.hyperparameters.items()}

@@ -78,7 +78,7 @@ class SparkLauncher:
         try:
             runner.run(train_in_task, job=job, ports=self._limits.ports)
         except (Py4JError, PySparkException) as error:
-            reported = read_errors(job.run, job.attempt, config.slots)
+            reported = read_errors(job.run.path, job.attempt, config.slots)
             raise lost_by(reported, str(error)) from error
 
     def cancel(self) -> None:

@@ -13,7 +13,6 @@ from skinclf.config.schema import FaultToleranceConfig
 from skinclf.distributed.launcher import Launcher
 from skinclf.distributed.watchdog import Watchdog
 from skinclf.errors import DamagedCheckpoint, RunError, TrainingError, WorkersLost
-from skinclf.storage import run_folder
 from skinclf.storage.attempt import begin_attempt, read_heartbeat
 from skinclf.storage.checkpoint_folder import (
     CHECKPOINTS,
@@ -51,7 +50,7 @@ class Supervisor:
         where its surroundings are, after `max_restarts` from one checkpoint. Raises RunError
         for checkpoints of another version of skinclf.
         """
-        restarts, resume = 0, last_checkpoint(self._job.run)
+        restarts, resume = 0, last_checkpoint(self._job.run.path)
         while True:
             attempt = self._begin(resume)
             try:
@@ -61,13 +60,13 @@ class Supervisor:
             except WorkersLost as lost:
                 self._check_cancelled()
                 cause = stopped[0] if stopped else str(lost)
-                reached = last_checkpoint(self._job.run)
+                reached = last_checkpoint(self._job.run.path)
                 restarts = 1 if _is_newer(reached, resume) else restarts + 1
                 self._note_restart(restarts, cause, reached)
                 resume = reached
 
     def _begin(self, resume: CheckpointName | None) -> TrainingJob:
-        run = self._job.run
+        run = self._job.run.path
         self._launcher.wait_for_slots(self._job.config, self._wait)
         attempt = replace(self._job, attempt=uuid4().hex, resume=str(resume or ""))
         begin_attempt(run, attempt.attempt)
@@ -90,8 +89,8 @@ class Supervisor:
             while not done.wait(POLL_SECONDS):
                 heartbeats = [
                     retried(
-                        partial(read_heartbeat, attempt.run, attempt.attempt, worker),
-                        attempt.run,
+                        partial(read_heartbeat, attempt.run.path, attempt.attempt, worker),
+                        attempt.run.path,
                         done.wait,
                         LONG_PAUSES,
                     )
@@ -115,7 +114,7 @@ class Supervisor:
                 f"(fault_tolerance.max_restarts = {allowed}), the last time by: {cause}. Rerun the "
                 f"same command to resume from {reached or 'the start'} of {run}"
             )
-        run_folder.add_restart(run, cause, str(reached or ""))
+        run.add_restart(cause, str(reached or ""))
         log.warning("workers lost (%s); restart %s of %s", cause, restarts, allowed)
 
     def _check_cancelled(self) -> None:

@@ -15,7 +15,7 @@ from skinclf.training.job import TrainingJob, WorkerContext
 
 def train_here(job: TrainingJob, check: Callable[[], None]) -> None:
     """Train in this process, which listens on no port; `check` raises an error to end it."""
-    with HeartbeatThread(job.run, job.attempt, 0) as heart:
+    with HeartbeatThread(job.run.path, job.attempt, 0) as heart:
         heart.report("importing TensorFlow")
         import_tensorflow()
         from skinclf.training.loop import train
@@ -35,7 +35,7 @@ def train_in_task(job: TrainingJob, ports: str) -> None:
     """
     task = BarrierTaskContext.get()
     rank = task.partitionId()
-    with _error_reported(job, rank), HeartbeatThread(job.run, job.attempt, rank) as heart:
+    with _error_reported(job, rank), HeartbeatThread(job.run.path, job.attempt, rank) as heart:
         heart.report("importing TensorFlow")
         import_tensorflow()
         from skinclf.training.loop import train
@@ -57,5 +57,5 @@ def _error_reported(job: TrainingJob, rank: int) -> Iterator[None]:
         yield
     except Exception as error:
         with suppress(OSError, StorageError):  # the error itself says more
-            write_error(job.run, job.attempt, rank, error)
+            write_error(job.run.path, job.attempt, rank, error)
         raise

@@ -24,8 +24,8 @@ from skinclf.reporting.pages import png, render
 from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
-from skinclf.storage import run_folder
-from skinclf.storage.files import join, write_bytes, write_text
+from skinclf.storage.files import write_bytes, write_text
+from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 
 GALLERY = 12
 
@@ -61,8 +61,8 @@ def write_report(
     predictions: Predictions,
     errors: Sequence[ConfidentError],
     pictures: Mapping[str, bytes],
-    run: str,
-    folder: str,
+    run: RunFolder,
+    folder: EvaluationFolder,
 ) -> str:
     """Draw and write everything; returns the page's path.
 
@@ -70,8 +70,8 @@ def write_report(
     """
     figures = {name: png(figure) for name, figure in _figures(result, predictions).items()}
     for name, picture in figures.items():
-        write_bytes(join(folder, f"{name}.png"), picture)
-    curves = history_figures(run_folder.read_history(run)).values()
+        write_bytes(folder.picture(name), picture)
+    curves = history_figures(run.read_history()).values()
     taxonomy = result.taxonomy
     page = render(
         "evaluation.html.j2",
@@ -85,15 +85,14 @@ def write_report(
             "taxonomy": taxonomy,
             "screened_sensitivity": screened_sensitivity(taxonomy) if taxonomy.screened else None,
             "groups": [column for column in GROUPS if column in result.subgroups],
-            "run": run,
+            "run": run.path,
             "figures": figures,
             "curves": [png(figure) for figure in curves],
             "gallery": [(error, pictures[error.image_id]) for error in errors],
         },
     )
-    path = join(folder, run_folder.REPORT)
-    write_text(path, page)
-    return path
+    write_text(folder.report, page)
+    return folder.report
 
 
 def picture(pixels: bytes, image: ImageSpec) -> bytes:

@@ -9,20 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
-from skinclf.storage import run_folder
-from skinclf.storage.files import exists, join, list_names, read_bytes, read_text, write_text
+from skinclf.storage.files import exists, read_bytes, read_text, write_text
 from skinclf.storage.history import Epoch
+from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 
-FILE = "mlflow.json"
 POLL_SECONDS = 2.0
 
 IMPATIENT = {
@@ -31,14 +29,6 @@ IMPATIENT = {
 }
 """A job waits for at most half a minute for a server that is gone, unless the user's environment
 says otherwise: what is missing is sent the next time."""
-
-RUN_FILES = (
-    run_folder.CONFIG,
-    run_folder.HISTORY,
-    run_folder.LABELS,
-    run_folder.MODEL,
-    run_folder.CARD,
-)
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +40,14 @@ class Tracking:
     a warning, never the end of a job: the next command that tracks the run sends it.
     """
 
-    def __init__(self, client: Any, run: str) -> None:
+    def __init__(self, client: Any, run: RunFolder) -> None:
         self._client, self._run = client, run
-        stored = json.loads(read_text(join(run, FILE)))
+        stored = json.loads(read_text(run.tracking))
         self._run_id: str = stored["run_id"]
         self._uploaded: dict[str, str] = stored.get("uploaded", {})
 
     @classmethod
-    def of_run(cls, config: Config, run: str) -> Self | None:
+    def of_run(cls, config: Config, run: RunFolder) -> Self | None:
         """Begin or go on tracking the run; None where mlflow.tracking_uri is empty.
 
         Raises ConfigError where the client is not installed or the server, which has to begin
@@ -76,9 +66,9 @@ class Tracking:
             ) from None
         try:
             client = MlflowClient(config.mlflow.tracking_uri)
-            if not exists(join(run, FILE)):
+            if not exists(run.tracking):
                 run_id = _begin(client, config, run)
-                write_text(join(run, FILE), json.dumps({"run_id": run_id}))
+                write_text(run.tracking, json.dumps({"run_id": run_id}))
         except MlflowException as error:
             raise ConfigError(f"mlflow.tracking_uri: MLflow says: {error}") from None
         return cls(client, run)
@@ -93,12 +83,13 @@ class Tracking:
     def send(self) -> None:
         """Send whatever the run folder holds and MLflow lacks; a finished run is marked so."""
         try:
-            self._send_epochs(run_folder.read_history(self._run))
-            for name in RUN_FILES:
-                self._upload(join(self._run, name))
-            for name in list_names(join(self._run, run_folder.EVALUATION)):
-                self._send_evaluation(name)
-            if exists(join(self._run, run_folder.MODEL)):
+            self._send_epochs(self._run.read_history())
+            run = self._run
+            for file in (run.config, run.history, run.labels, run.model, run.card):
+                self._upload(file)
+            for evaluation in run.evaluations():
+                self._send_evaluation(evaluation)
+            if run.is_finished:
                 self._client.set_terminated(self._run_id)
         except Exception as error:  # as in `epochs`
             log.warning(
@@ -122,16 +113,14 @@ class Tracking:
         ]
         self._client.log_batch(self._run_id, metrics=metrics)
 
-    def _send_evaluation(self, name: str) -> None:
+    def _send_evaluation(self, folder: EvaluationFolder) -> None:
         """Send an evaluation's metrics and pages, where they have changed."""
-        place = f"{run_folder.EVALUATION}/{name}"
-        metrics = join(self._run, place, run_folder.METRICS)
-        if not exists(metrics):
-            return
-        for page in (run_folder.REPORT, run_folder.CONFUSION):
-            self._upload(join(self._run, place, page), place)
-        if self._upload(metrics, place):
-            for key, value in read_result(metrics).model.items():
+        name = folder.path.rpartition("/")[2]
+        place = f"evaluation/{name}"
+        for page in (folder.report, folder.picture("confusion")):
+            self._upload(page, place)
+        if self._upload(folder.metrics, place):
+            for key, value in read_result(folder.metrics).model.items():
                 self._client.log_metric(self._run_id, f"{name}_{key}", value)
 
     def _upload(self, path: str, place: str = "") -> bool:
@@ -151,22 +140,22 @@ class Tracking:
             self._client.log_artifact(self._run_id, str(copy), place or None)
         self._uploaded[f"{place}/{name}"] = digest
         stored = {"run_id": self._run_id, "uploaded": self._uploaded}
-        write_text(join(self._run, FILE), json.dumps(stored, indent=1))
+        write_text(self._run.tracking, json.dumps(stored, indent=1))
         return True
 
 
-def _begin(client: Any, config: Config, run: str) -> str:
+def _begin(client: Any, config: Config, run: RunFolder) -> str:
     """Make a run in MLflow, with the settings as its parameters; returns its id."""
     name = config.mlflow.experiment
     experiment = client.get_experiment_by_name(name)
     place = experiment.experiment_id if experiment else client.create_experiment(name)
-    created = client.create_run(place, run_name=run.rstrip("/").rpartition("/")[2])
-    for key, value in config.learned.items():
+    created = client.create_run(place, run_name=run.name)
+    for key, value in config.hyperparameters.items():
         client.log_param(created.info.run_id, key, value)
     return str(created.info.run_id)
 
 
-def send_to_mlflow(config: Config, run: str) -> None:
+def send_to_mlflow(config: Config, run: RunFolder) -> None:
     """At the end of a job: have MLflow know all of the run, where it is tracked."""
     try:
         tracking = Tracking.of_run(config, run)
@@ -179,7 +168,7 @@ def send_to_mlflow(config: Config, run: str) -> None:
 
 @contextmanager
 def epochs_tracked(
-    tracking: Tracking | None, run: str, cancel: Callable[[], None]
+    tracking: Tracking | None, run: RunFolder, cancel: Callable[[], None]
 ) -> Iterator[None]:
     """Tell MLflow of the epochs of the training inside, from a thread of its own: a server that
     does not answer holds nothing up.
@@ -192,7 +181,7 @@ def epochs_tracked(
         told, finished = 0, False
         while not finished:
             finished = done.wait(POLL_SECONDS)
-            history = retried(partial(run_folder.read_history, run), run, done.wait, LONG_PAUSES)
+            history = retried(run.read_history, run.path, done.wait, LONG_PAUSES)
             if len(history) > told:
                 tracking.epochs(history)
                 told = len(history)

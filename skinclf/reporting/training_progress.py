@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from skinclf.storage.attempt import Heartbeat, current_attempt, read_heartbeat
 from skinclf.storage.history import Epoch
-from skinclf.storage.run_folder import read_history
+from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 
@@ -22,7 +22,7 @@ LINE_SECONDS = 30.0
 
 @contextmanager
 def training_display(
-    run: str, epochs: int, console: Console, cancel: Callable[[], None]
+    run: RunFolder, epochs: int, console: Console, cancel: Callable[[], None]
 ) -> Iterator[None]:
     """Tell of the training inside, wherever it happens, from what the run folder says.
 
@@ -74,7 +74,7 @@ def in_words(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> None:
+def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event) -> None:
     history, _ = _read(run, done)
     told = len(history)  # of earlier attempts, told when they ran
     forecast = Forecast()
@@ -99,14 +99,14 @@ def _watch(run: str, epochs: int, console: Console, done: threading.Event) -> No
                     lines.tell(what, note)
 
 
-def _read(run: str, done: threading.Event) -> tuple[list[Epoch], Heartbeat | None]:
+def _read(run: RunFolder, done: threading.Event) -> tuple[list[Epoch], Heartbeat | None]:
     """The epochs that are finished, and the first worker's last heartbeat."""
 
     def read() -> tuple[list[Epoch], Heartbeat | None]:
-        attempt = current_attempt(run)
-        return read_history(run), read_heartbeat(run, attempt, 0) if attempt else None
+        attempt = current_attempt(run.path)
+        return run.read_history(), read_heartbeat(run.path, attempt, 0) if attempt else None
 
-    return retried(read, run, done.wait, LONG_PAUSES)
+    return retried(read, run.path, done.wait, LONG_PAUSES)
 
 
 class Lines:

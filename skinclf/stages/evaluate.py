@@ -40,13 +40,11 @@ from skinclf.spark.splits import SPLITS
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import TENSORS
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.storage import run_folder
-from skinclf.storage.dataset_folder import REJECTS, STAGING, Dataset
-from skinclf.storage.files import absolute, delete, hadoop_path, join, locate
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.files import absolute, delete, hadoop_path, locate
 from skinclf.storage.ownership import check_free
+from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 from skinclf.training.predictor import Predictor
-
-PREDICTIONS, NEAR_DUPLICATES = "predictions", "near-duplicates"
 
 log = logging.getLogger(__name__)
 
@@ -70,18 +68,18 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     CheckError where an image got lost.
     """
     settings = config.evaluate
-    run = absolute(config.run.path)
-    predictor = Predictor.of_run(run, flips=settings.tta_flips)
+    run = RunFolder(absolute(config.run.path))
+    predictor = Predictor.of_run(run.path, flips=settings.tta_flips)
     dataset = _trained_on(run, config.dataset.path)
     name = set_name(settings)
-    folder = join(run, run_folder.EVALUATION, name)
+    folder = run.evaluation(name)
     outside = _outside_archive(config, predictor.taxonomy)
-    listing = list_directly(outside, folder) if outside else None
-    check_free(folder)
+    listing = list_directly(outside, folder.path) if outside else None
+    check_free(folder.path)
     with (
         spark_session("evaluate", config.spark) as spark,
-        spark_failures(folder),
-        exclusive(spark, folder, "evaluate"),
+        spark_failures(folder.path),
+        exclusive(spark, folder.path, "evaluate"),
     ):
         tensors = read_tensors(spark, dataset.path)
         tested = (
@@ -95,12 +93,13 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
                 tested.tensors, seen, dataset.image, folder, name, allowed=settings.allow_leaks
             )
         with spark_progress(spark, "predict", console):
-            table = join(folder, PREDICTIONS)
-            predictions = _predicted(tested, predictor, settings, table, dataset.taxonomy)
+            predictions = _predicted(
+                tested, predictor, settings, folder.predictions, dataset.taxonomy
+            )
             validation = _validation(tensors, dataset, predictor, settings) or predictions
         errors = most_confident_errors(predictions)
         pictures = _pictures(tested.tensors, errors, dataset.image)
-        delete(join(folder, STAGING))
+        delete(folder.staging)
         assessment = assess(
             predictions,
             validation,
@@ -109,7 +108,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         )
         chosen_on = name if validation is predictions else "val"
         result = _result(assessment, tested, predictor, leaks, name=name, chosen_on=chosen_on)
-        write_result(join(folder, run_folder.METRICS), result)
+        write_result(folder.metrics, result)
         report = write_report(result, predictions, errors, pictures, run, folder)
     write_card(run)
     send_to_mlflow(config, run)
@@ -169,10 +168,10 @@ def set_name(settings: EvaluateConfig) -> str:
     return f"outside-{name}" if name in SPLITS else name
 
 
-def _trained_on(run: str, path: str) -> Dataset:
+def _trained_on(run: RunFolder, path: str) -> Dataset:
     """The dataset at `path`. Raises RunError where the run was trained on another."""
     dataset = Dataset.read(path)
-    if not Dataset.read(run).same_as(dataset):
+    if not run.read_dataset().same_as(dataset):
         raise RunError(
             f"{run}: was not trained on {dataset.path}, so nothing tells which of its images the "
             f"model has seen. Name the run's own dataset (dataset.path); other images are "
@@ -201,7 +200,7 @@ def _outside_images(
     listing: pa.Table | None,
     archive: ArchiveConfig,
     predictor: Predictor,
-    folder: str,
+    folder: EvaluationFolder,
     console: Console,
 ) -> Tested:
     """Decode and label an archive that is no dataset; what can't be used goes to rejects."""
@@ -209,13 +208,13 @@ def _outside_images(
         listing = list_by_spark(spark, archive)
     decoding = Decoding(archive, image=predictor.image, digests=True)
     found = read_labelled_archive(
-        spark, listing, archive, predictor.taxonomy, decoding, join(folder, STAGING), console
+        spark, listing, archive, predictor.taxonomy, decoding, folder.staging, console
     )
-    write_rejects(found.rejects, join(folder, REJECTS))
-    reasons = reason_counts(spark, join(folder, REJECTS))
+    write_rejects(found.rejects, folder.rejects)
+    reasons = reason_counts(spark, folder.rejects)
     accepted = found.labelled.where("reason IS NULL")
     count = accepted.count()
-    check_nothing_lost(folder, found.inputs, count, reasons)
+    check_nothing_lost(folder.path, found.inputs, count, reasons)
     tensors = accepted.join(found.images.select(ROW.name, "pixels"), ROW.name)
     return Tested(tensors.select(*TENSORS.names), count, reasons, "")
 
@@ -224,7 +223,7 @@ def _leaks(
     tested: DataFrame,
     seen: DataFrame,
     image: ImageSpec,
-    folder: str,
+    folder: EvaluationFolder,
     name: str,
     *,
     allowed: bool,
@@ -247,11 +246,13 @@ def _leaks(
         )
     alike = near_duplicates(tested, seen, image).cache()
     harmless(alike.orderBy("difference", "image_id", "training_image_id")).coalesce(1).write.csv(
-        hadoop_path(join(folder, NEAR_DUPLICATES)), header=True, mode="overwrite"
+        hadoop_path(folder.near_duplicates), header=True, mode="overwrite"
     )
     near = alike.select("image_id").distinct().count()
     if near:
-        log.warning("%s images look nearly like training images: see %s", near, NEAR_DUPLICATES)
+        log.warning(
+            "%s images look nearly like training images: see %s", near, folder.near_duplicates
+        )
     return LeakCounts(images=images, by_key=keys, near_duplicates=near)
 
 

@@ -18,10 +18,9 @@ from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
-from skinclf.storage import run_folder
 from skinclf.storage.dataset_folder import EXPLORATION, MANIFEST, Dataset
 from skinclf.storage.files import exists, join, list_names, read_bytes, write_text
-from skinclf.storage.run_folder import CONFUSION, EVALUATION, FIGURES, METRICS
+from skinclf.storage.run_folder import RunFolder, model_digest
 
 PAPER = {
     "val": {"accuracy": 0.9406, "loss": 0.1452},
@@ -147,10 +146,11 @@ def _prepared(config: Config, console: Console) -> None:
 
 def _evaluated(config: Config, split: str, console: Console) -> EvaluationResult:
     """The result on a split; measured now, unless it is this model's already."""
-    path = join(config.run.path, EVALUATION, split, METRICS)
-    if exists(path):
-        result = read_result(path)
-        if result.digest == run_folder.model_digest(run_folder.read_model(config.run.path)):
+    run = RunFolder(config.run.path)
+    metrics = run.evaluation(split).metrics
+    if exists(metrics):
+        result = read_result(metrics)
+        if result.digest == model_digest(run.read_model()):
             return result
     settings = config.evaluate.model_copy(update={"split": split, "archive": (), "metadata": ""})
     return evaluate(config.model_copy(update={"evaluate": settings}), console)[0]
@@ -161,7 +161,8 @@ def _pictures(config: Config) -> dict[str, bytes]:
     exploration = join(config.dataset.path, EXPLORATION)
     drawn = [name for name in list_names(exploration) if name.endswith(".png")]
     files = {name.removesuffix(".png"): join(exploration, name) for name in drawn}
-    files["6-7-accuracy"] = join(config.run.path, FIGURES, "accuracy.png")
-    files["6-8-loss"] = join(config.run.path, FIGURES, "loss.png")
-    files["6-9-confusion"] = join(config.run.path, EVALUATION, "test", CONFUSION)
+    run = RunFolder(config.run.path)
+    files["6-7-accuracy"] = run.figure("accuracy")
+    files["6-8-loss"] = run.figure("loss")
+    files["6-9-confusion"] = run.evaluation("test").picture("confusion")
     return {title: read_bytes(path) for title, path in files.items()}

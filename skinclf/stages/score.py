@@ -37,7 +37,7 @@ from skinclf.spec.rejects import REASONS
 from skinclf.storage.files import absolute, delete, exists, join, write_text
 from skinclf.storage.history import validation_shares
 from skinclf.storage.ownership import check_free
-from skinclf.storage.run_folder import read_config, read_history
+from skinclf.storage.run_folder import RunFolder
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.training.predictor import Predictor
 
@@ -234,8 +234,8 @@ def _summary(
             f"{folder.path}: {inputs} inputs listed but {scored} scores + "
             f"{sum(reasons.values())} rejects; no {SUMMARY} was written"
         )
-    run = predictor.run
-    usual = validation_shares(read_history(run), read_config(run).train, folder.taxonomy)
+    run = RunFolder(predictor.run)
+    usual = validation_shares(run.read_history(), run.read_config().train, folder.taxonomy)
     drift = {
         code: round(predicted.get(code, 0) / scored - share, 4)
         for code, share in usual.items()

@@ -17,11 +17,11 @@ from skinclf.reporting.pages import png
 from skinclf.reporting.tracking import Tracking, epochs_tracked, send_to_mlflow
 from skinclf.reporting.training_progress import training_display
 from skinclf.spark.session import spark_session
-from skinclf.storage import run_folder
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import absolute, exists, join, write_bytes
+from skinclf.storage.files import absolute, exists, write_bytes
 from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_over
 from skinclf.storage.ownership import check_free, owned
+from skinclf.storage.run_folder import MODEL, RunFolder
 from skinclf.training.batches import check_divides, steps_an_epoch
 from skinclf.training.choices import check_choices
 from skinclf.training.job import TrainingJob
@@ -45,29 +45,29 @@ def train(config: Config, console: Console) -> list[Epoch]:
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, sum(dataset.rows_of("val")))
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
-    run = absolute(config.run.path)
-    check_free(run)
-    if run_folder.open_run(run, config, dataset):
-        log.info("%s is finished: it has %s. For another: --set run.path=…", run, run_folder.MODEL)
+    run = RunFolder(absolute(config.run.path))
+    check_free(run.path)
+    if run.begin(config, dataset):
+        log.info("%s is finished: it has %s. For another: --run NAME", run, MODEL)
         describe(run)  # a driver that was killed at the very end did not
         send_to_mlflow(config, run)
-        return run_folder.read_history(run)
+        return run.read_history()
     _tell(config, sum(dataset.rows_of("train")), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF
     with spark_session("train", config.spark, required) as spark:
-        _look_first(spark, dataset, run, config)
+        _look_first(spark, dataset, run.path, config)
         job = TrainingJob(dataset, run, config.model, config.train)
         supervisor = Supervisor(
             SparkLauncher(spark, config.fault_tolerance), job, config.fault_tolerance
         )
         with (
-            owned(run, "train", supervisor.cancel),
+            owned(run.path, "train", supervisor.cancel),
             training_display(run, config.train.epochs, console, supervisor.cancel),
             epochs_tracked(tracking, run, supervisor.cancel),
         ):
             supervisor.train()
-    history = run_folder.read_history(run)
+    history = run.read_history()
     if not is_over(history, config.train):
         raise TrainingError(
             f"{run}: {len(history)} epochs in the history, {config.train.epochs} expected. "
@@ -76,8 +76,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     describe(run)
     send_to_mlflow(config, run)
     epoch = final_epoch(history, config.train)
-    model = join(run, run_folder.MODEL)
-    log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), model)
+    log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), run.model)
     return history
 
 
@@ -112,11 +111,11 @@ def _look_first(spark: SparkSession, dataset: Dataset, run: str, config: Config)
             log.info("%s: %s; %s", check.name, check.found, check.hint)
 
 
-def describe(run: str) -> None:
+def describe(run: RunFolder) -> None:
     """Write the model card, and draw accuracy and loss by epoch, where they are not yet."""
-    if not exists(join(run, run_folder.CARD)):
+    if not exists(run.card):
         write_card(run)
-    for name, figure in history_figures(run_folder.read_history(run)).items():
-        path = join(run, run_folder.FIGURES, f"{name}.png")
+    for name, figure in history_figures(run.read_history()).items():
+        path = run.figure(name)
         if not exists(path):
             write_bytes(path, png(figure))

@@ -21,6 +21,7 @@ runs/<name>/
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import (
     exists,
     join,
+    list_names,
     read_bytes,
     read_json,
     read_text,
@@ -42,97 +44,7 @@ from skinclf.storage.files import (
 )
 from skinclf.storage.history import Epoch
 
-CONFIG, HISTORY = "config.toml", "history.jsonl"
-RESTARTS, TENSORBOARD = "restarts.jsonl", "tensorboard"
-MODEL, LABELS, CARD = "model.keras", "labels.json", "model_card.md"
-FIGURES, EVALUATION = "figures", "evaluation"
-METRICS, REPORT, CONFUSION = "metrics.json", "report.html", "confusion.png"  # of each set in it
-
-
-def open_run(path: str, config: Config, dataset: Dataset) -> bool:
-    """Make the folder of a new run, or go on with an unfinished one: is the run finished?
-
-    Raises RunError, naming what differs, where the folder's run has other [train] settings or
-    another dataset than asked for: half of one training and half of another is neither.
-    """
-    stored = join(path, CONFIG)
-    if not exists(stored):
-        write_text(join(path, MANIFEST), dataset.to_json())
-        write_history(path, [])
-        write_text(stored, to_toml(config))
-        return False
-    theirs = read_config(path).learned
-    differing = [
-        f"{key} = {ours!r} but {theirs[key]!r} in the run"
-        for key, ours in config.learned.items()
-        if ours != theirs[key]
-    ]
-    if not Dataset.read(path).same_as(dataset):
-        differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
-    if differing:
-        raise RunError(
-            f"{path}: holds a run of another config: {'; '.join(differing)}. "
-            f"Name another folder: --set run.path=runs/NAME"
-        )
-    return exists(join(path, MODEL))
-
-
-def read_config(path: str) -> Config:
-    """The settings that a run was begun with."""
-    stored = join(path, CONFIG)
-    return parse_config(read_text(stored), stored)
-
-
-def add_restart(path: str, cause: str, checkpoint: str) -> None:
-    """Note in restarts.jsonl that training starts again from `checkpoint`, and why."""
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    row = json.dumps({"time": time, "checkpoint": checkpoint, "cause": cause})
-    file = join(path, RESTARTS)
-    write_text(file, (read_text(file) if exists(file) else "") + row + "\n")
-
-
-def write_history(path: str, epochs: list[Epoch]) -> None:
-    """Replace history.jsonl: short, and whole at each moment on every storage."""
-    write_text(join(path, HISTORY), "".join(json.dumps(epoch) + "\n" for epoch in epochs))
-
-
-def read_history(path: str) -> list[Epoch]:
-    """The finished epochs of a run; none where training has not begun."""
-    try:
-        return read_whole(join(path, HISTORY), _json_lines)
-    except FileNotFoundError:
-        return []
-
-
-def _json_lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def write_tensorboard(path: str, epoch: int, files: dict[str, bytes]) -> None:
-    """Write an epoch's event files; TensorBoard reads a folder's files in the order of names."""
-    for curve, content in files.items():
-        name = f"events.out.tfevents.{epoch:010}.skinclf"
-        write_bytes(join(path, TENSORBOARD, curve, name), content)
-
-
-def write_model(path: str, model: bytes, taxonomy: Taxonomy, image: ImageSpec) -> None:
-    """Write labels.json and model.keras (the file's bytes), which finishes the run."""
-    labels: dict[str, Any] = {
-        "classes": list(taxonomy.codes),
-        "names": {code: taxonomy.name_of(code) for code in taxonomy.codes},
-        "input": {
-            "shape": list(image.shape),
-            "dtype": "uint8 or float",
-            "range": [0, 255],
-            "channels": "RGB",
-            "resize": f"skinclf.spec.image: Pillow {image.filter}, aspect ratio not kept",
-        },
-        "scaling": "inside the model",
-        "taxonomy": taxonomy.model_dump(),
-        "image": image.model_dump(),
-    }
-    write_text(join(path, LABELS), json.dumps(labels, indent=1) + "\n")
-    write_bytes(join(path, MODEL), model)
+MODEL, LABELS = "model.keras", "labels.json"
 
 
 class Labels(NamedTuple):
@@ -142,38 +54,231 @@ class Labels(NamedTuple):
     image: ImageSpec
 
 
-def read_labels(path: str) -> Labels:
-    """The classes and the input of a run's model. Raises RunError where the run has none."""
-    try:
-        stored = read_json(join(path, LABELS))
-        # Before there was a choice, every model was of HAM10000's classes at 75x100.
-        labels = Labels(
-            Taxonomy.model_validate(stored.get("taxonomy", {})),
-            ImageSpec.model_validate(stored.get("image", {})),
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """The folder of one evaluation of a run's model."""
+
+    path: str
+
+    @property
+    def metrics(self) -> str:
+        """The result as JSON; there once the evaluation is finished."""
+        return join(self.path, "metrics.json")
+
+    @property
+    def report(self) -> str:
+        """The page."""
+        return join(self.path, "report.html")
+
+    @property
+    def predictions(self) -> str:
+        """Parquet files of predictions_schema."""
+        return join(self.path, "predictions")
+
+    @property
+    def near_duplicates(self) -> str:
+        """CSV files of images that look like training images."""
+        return join(self.path, "near-duplicates")
+
+    @property
+    def rejects(self) -> str:
+        """Parquet files of what could not be evaluated, of an outside set."""
+        return join(self.path, "rejects")
+
+    @property
+    def staging(self) -> str:
+        """Only while it runs."""
+        return join(self.path, "staging")
+
+    def picture(self, name: str) -> str:
+        """A figure, such as "confusion"."""
+        return join(self.path, f"{name}.png")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one training run, on any storage."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def history(self) -> str:
+        """One line of JSON an epoch."""
+        return join(self.path, "history.jsonl")
+
+    @property
+    def labels(self) -> str:
+        """The classes and the input of the model."""
+        return join(self.path, LABELS)
+
+    @property
+    def model(self) -> str:
+        """The model; there once the run is finished."""
+        return join(self.path, MODEL)
+
+    @property
+    def card(self) -> str:
+        """The model card."""
+        return join(self.path, "model_card.md")
+
+    @property
+    def config(self) -> str:
+        """The settings that the run was begun with."""
+        return join(self.path, "config.toml")
+
+    @property
+    def tracking(self) -> str:
+        """Which run of MLflow this is."""
+        return join(self.path, "mlflow.json")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is a model."""
+        return exists(self.model)
+
+    def figure(self, name: str) -> str:
+        """A figure of the training, such as "loss"."""
+        return join(self.path, "figures", f"{name}.png")
+
+    def evaluation(self, name: str) -> EvaluationFolder:
+        """The folder of an evaluation on a split or another set."""
+        return EvaluationFolder(join(self.path, "evaluation", name))
+
+    def evaluations(self) -> list[EvaluationFolder]:
+        """Those that are finished, by name."""
+        names = list_names(join(self.path, "evaluation"))
+        folders = [self.evaluation(name) for name in names]
+        return [folder for folder in folders if exists(folder.metrics)]
+
+    def begin(self, config: Config, dataset: Dataset) -> bool:
+        """Make the folder of a new run, or resume an unfinished one: is the run finished?
+
+        Raises RunError, naming what differs, where the folder's run has other hyperparameters or
+        another dataset than asked for: half of one training and half of another is neither.
+        """
+        if not exists(self.config):
+            write_text(join(self.path, MANIFEST), dataset.to_json())
+            self.write_history([])
+            write_text(self.config, to_toml(config))
+            return False
+        theirs = self.read_config().hyperparameters
+        differing = [
+            f"{key} = {ours!r} but {theirs[key]!r} in the run"
+            for key, ours in config.hyperparameters.items()
+            if ours != theirs[key]
+        ]
+        if not self.read_dataset().same_as(dataset):
+            differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
+        if differing:
+            raise RunError(
+                f"{self}: holds a run of another config: {'; '.join(differing)}. "
+                f"Choose another folder: --run NAME"
+            )
+        return self.is_finished
+
+    def read_config(self) -> Config:
+        """The settings that the run was begun with."""
+        return parse_config(read_text(self.config), self.config)
+
+    def read_dataset(self) -> Dataset:
+        """The dataset that it was trained on."""
+        return Dataset.read(self.path)
+
+    def add_restart(self, cause: str, checkpoint: str) -> None:
+        """Note in restarts.jsonl that training starts again from `checkpoint`, and why."""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        row = json.dumps({"time": time, "checkpoint": checkpoint, "cause": cause})
+        file = join(self.path, "restarts.jsonl")
+        write_text(file, (read_text(file) if exists(file) else "") + row + "\n")
+
+    def write_history(self, epochs: list[Epoch]) -> None:
+        """Replace history.jsonl: short, and whole at each moment on every storage."""
+        write_text(self.history, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+
+    def read_history(self) -> list[Epoch]:
+        """The finished epochs; none where training has not begun."""
+        try:
+            return read_whole(self.history, _json_lines)
+        except FileNotFoundError:
+            return []
+
+    def write_tensorboard(self, epoch: int, files: dict[str, bytes]) -> None:
+        """Write an epoch's event files; TensorBoard reads a folder's in the order of names."""
+        for curve, content in files.items():
+            name = f"events.out.tfevents.{epoch:010}.skinclf"
+            write_bytes(join(self.path, "tensorboard", curve, name), content)
+
+    def write_model(self, model: bytes, labels: Labels, parameters: int) -> None:
+        """Write labels.json and model.keras (the file's bytes), which finishes the run.
+
+        `parameters`: how many weights the model has.
+        """
+        taxonomy, image = labels
+        described: dict[str, Any] = {
+            "classes": list(taxonomy.codes),
+            "names": {code: taxonomy.name_of(code) for code in taxonomy.codes},
+            "input": {
+                "shape": list(image.shape),
+                "dtype": "uint8 or float",
+                "range": [0, 255],
+                "channels": "RGB",
+                "resize": f"skinclf.spec.image: Pillow {image.filter}, aspect ratio not kept",
+            },
+            "scaling": "inside the model",
+            "parameters": parameters,
+            "taxonomy": taxonomy.model_dump(),
+            "image": image.model_dump(),
+        }
+        write_text(self.labels, json.dumps(described, indent=1) + "\n")
+        write_bytes(self.model, model)
+
+    def read_labels(self) -> Labels:
+        """The classes and the input of the model. Raises RunError where there is none."""
+        try:
+            stored = read_json(self.labels)
+            # Before there was a choice, every model was of HAM10000's classes at 75x100.
+            labels = Labels(
+                Taxonomy.model_validate(stored.get("taxonomy", {})),
+                ImageSpec.model_validate(stored.get("image", {})),
+            )
+            classes = tuple(stored["classes"])
+        except (OSError, KeyError, ValueError) as error:
+            raise self._unfinished(error) from None
+        if classes != labels.taxonomy.codes:
+            raise RunError(f"{self}: the classes are {classes}; expected {labels.taxonomy.codes}")
+        return labels
+
+    def count_parameters(self) -> int | None:
+        """How many weights the model has; None where an earlier version wrote it."""
+        count: int | None = read_json(self.labels).get("parameters")
+        return count
+
+    def read_model(self) -> bytes:
+        """The bytes of model.keras. Raises RunError where there is none."""
+        try:
+            return read_bytes(self.model)
+        except OSError as error:
+            raise self._unfinished(error) from None
+
+    def _unfinished(self, error: Exception) -> RunError:
+        return RunError(
+            f"{self}: no finished model here ({error}). run.path names a run with {MODEL} and "
+            f"{LABELS}; train one: skinclf train"
         )
-        classes = tuple(stored["classes"])
-    except (OSError, KeyError, ValueError) as error:
-        raise _unfinished(path, error) from None
-    if classes != labels.taxonomy.codes:
-        raise RunError(f"{path}: the classes are {classes}; expected {labels.taxonomy.codes}")
-    return labels
-
-
-def read_model(path: str) -> bytes:
-    """The bytes of model.keras. Raises RunError where the run has none."""
-    try:
-        return read_bytes(join(path, MODEL))
-    except OSError as error:
-        raise _unfinished(path, error) from None
-
-
-def _unfinished(path: str, error: Exception) -> RunError:
-    return RunError(
-        f"{path}: no finished model here ({error}). run.path names a run with {MODEL} and "
-        f"{LABELS}; train one: skinclf train"
-    )
 
 
 def model_digest(model: bytes) -> str:
     """A model's name in scores: the SHA-256 of model.keras, hexadecimal."""
     return hashlib.sha256(model).hexdigest()
+
+
+def _json_lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]

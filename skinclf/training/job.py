@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,7 @@ class TrainingJob:
     """What to train on, where to write, and how; the same for all workers of an attempt."""
 
     dataset: Dataset
-    run: str
+    run: RunFolder
     model: ModelConfig
     config: TrainConfig
     attempt: str = ""  # that alone may write to the run now

@@ -13,10 +13,10 @@ import numpy as np
 
 from skinclf.config.schema import TrainConfig
 from skinclf.errors import DamagedCheckpoint, RunError, TrainingError
-from skinclf.storage import run_folder
 from skinclf.storage.attempt import check_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_bytes
 from skinclf.storage.history import Epoch, final_epoch, is_over
+from skinclf.storage.run_folder import Labels
 from skinclf.training.batches import (
     Order,
     own_shards,
@@ -63,7 +63,7 @@ def train(job: TrainingJob, context: WorkerContext, report: Report) -> None:
     report("waiting for the other workers")
     trainer = make_trainer(job, context)
     position = resumed(trainer, worker) if job.resume else start_of_epoch(job, [])
-    checkpoints = CheckpointFolder(job.run, job.attempt) if context.is_chief else None
+    checkpoints = CheckpointFolder(job.run.path, job.attempt) if context.is_chief else None
     while not is_over(position.history, job.config):
         train_epoch(trainer, train_reader, worker, position, checkpoints)
         row = epoch_row(position, trainer, validate(trainer, val_reader, worker), job)
@@ -88,7 +88,7 @@ def resumed(trainer: Trainer, worker: Worker) -> Position:
     history.jsonl may be a line behind the checkpoint: it is mended.
     """
     job = worker.job
-    checkpoint = read_checkpoint(checkpoint_bytes(job.run, job.resume))
+    checkpoint = read_checkpoint(checkpoint_bytes(job.run.path, job.resume))
     restore(checkpoint, trainer.model, trainer.optimizer)
     if worker.context.is_chief:
         write_curves(job, checkpoint.position.history)
@@ -97,10 +97,10 @@ def resumed(trainer: Trainer, worker: Worker) -> Position:
 
 def write_curves(job: TrainingJob, history: list[Epoch]) -> None:
     """Write history.jsonl and the last epoch for TensorBoard; the chief's alone."""
-    check_attempt(job.run, job.attempt)
-    run_folder.write_history(job.run, history)
+    check_attempt(job.run.path, job.attempt)
+    job.run.write_history(history)
     if history:
-        run_folder.write_tensorboard(job.run, len(history), event_files(history[-1]))
+        job.run.write_tensorboard(len(history), event_files(history[-1]))
 
 
 def save(
@@ -132,10 +132,11 @@ def finish(
     epoch = final_epoch(history, job.config)
     weights = [np.asarray(weight) for weight in trainer.model.get_weights()]
     if epoch != len(history):
-        weights = epoch_weights(job.run, checkpoints, epoch)
-    check_attempt(job.run, job.attempt)
-    content = model_bytes(weights, job)
-    run_folder.write_model(job.run, content, job.dataset.taxonomy, job.dataset.image)
+        weights = epoch_weights(job.run.path, checkpoints, epoch)
+    check_attempt(job.run.path, job.attempt)
+    labels = Labels(job.dataset.taxonomy, job.dataset.image)
+    parameters = sum(weight.size for weight in weights)
+    job.run.write_model(model_bytes(weights, job), labels, parameters)
 
 
 def epoch_weights(run: str, checkpoints: CheckpointFolder, epoch: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from skinclf.errors import RunError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute
-from skinclf.storage.run_folder import model_digest, read_config, read_labels, read_model
+from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.training import import_tensorflow
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -39,14 +39,15 @@ class Predictor:
     def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none."""
         run = absolute(run)  # a task may run in another folder
-        content = read_model(run)
+        folder = RunFolder(run)
+        content = folder.read_model()
         try:  # now, and not in the tasks: a .keras file is a zip
             damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
         except zipfile.BadZipFile as error:
             damaged = str(error)
         if damaged:
             raise RunError(f"{run}: model.keras is damaged: {damaged}")
-        return cls(run, model_digest(content), *read_labels(run), precision, flips)
+        return cls(run, model_digest(content), *folder.read_labels(), precision, flips)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""
@@ -63,11 +64,12 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     from skinclf.training.strategy import limit_threads
 
     limit_threads(threads)
-    content = read_model(predictor.run)
+    folder = RunFolder(predictor.run)
+    content = folder.read_model()
     if model_digest(content) != predictor.digest:
         raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "model.keras"
         file.write_bytes(content)
         try:  # in safe mode, a model file that carries code is refused, not run
             model = keras.models.load_model(file, compile=False, safe_mode=True)
@@ -75,7 +77,7 @@ def _load(predictor: Predictor, threads: int) -> Predict:
             raise RunError(f"{predictor.run}: model.keras is not loaded: {error}") from None
     if predictor.precision != "float32":
         weights = model.get_weights()
-        network = read_config(predictor.run).model
+        network = folder.read_config().model
         image, classes = predictor.image, len(predictor.taxonomy)
         model = build_network(network, image, classes, dropout=0.0, precision=predictor.precision)
         model.set_weights(weights)

@@ -36,9 +36,9 @@ def test_assignments_win_over_the_file(tmp_path: Path) -> None:
 def test_where_a_training_runs_is_no_part_of_what_it_learns() -> None:
     """A cluster that has lost a machine for good resumes with fewer slots."""
     here, there = Config(), load_config(None, ["train.slots=4", "train.local_mode=false"])
-    assert here.learned == there.learned
-    assert load_config(None, ["train.threads_per_slot=1"]).learned == here.learned
-    assert load_config(None, ["train.dropout=0.4"]).learned != here.learned
+    assert here.hyperparameters == there.hyperparameters
+    assert load_config(None, ["train.threads_per_slot=1"]).hyperparameters == here.hyperparameters
+    assert load_config(None, ["train.dropout=0.4"]).hyperparameters != here.hyperparameters
 
 
 def test_one_path_may_stand_without_brackets() -> None:

@@ -15,6 +15,7 @@ from skinclf.distributed.supervisor import Supervisor, last_checkpoint
 from skinclf.errors import RunError, StorageUnavailable, TrainingError, WorkersLost
 from skinclf.storage.attempt import WorkerError, current_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder
+from skinclf.storage.run_folder import RunFolder
 from skinclf.training.checkpoints import Position, take_checkpoint
 from skinclf.training.job import TrainingJob
 from tests.support.datasets import dataset_of
@@ -95,7 +96,9 @@ class Rehearsal:
 def supervisor_of(
     launcher: Rehearsal, run: Path, train: TrainConfig | None = None, **limits: Any
 ) -> Supervisor:
-    job = TrainingJob(dataset_of([], ""), str(run), ModelConfig(), train or TrainConfig())
+    job = TrainingJob(
+        dataset_of([], ""), RunFolder(str(run)), ModelConfig(), train or TrainConfig()
+    )
     return Supervisor(launcher, job, FaultToleranceConfig(**limits))
 
 

@@ -8,6 +8,7 @@ from skinclf.reporting.evaluation import most_confident_errors, picture, write_r
 from skinclf.reporting.results import read_result, write_result
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
+from skinclf.storage.run_folder import RunFolder
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 
 SMALL = ImageSpec(height=8, width=12)
@@ -20,8 +21,9 @@ def report(taxonomy: Taxonomy, folder: Path) -> str:
     result = evaluation_result(predictions, sensitivities=(0.8, 0.95), rounds=20)
     errors = most_confident_errors(predictions)
     pictures = {error.image_id: picture(bytes(SMALL.size_bytes), SMALL) for error in errors}
+    run = RunFolder(str(folder))
     return Path(
-        write_report(result, predictions, errors, pictures, str(folder), str(folder))
+        write_report(result, predictions, errors, pictures, run, run.evaluation("test"))
     ).read_text()
 
 

@@ -14,7 +14,7 @@ from skinclf.errors import ConfigError
 from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.train import train
-from skinclf.storage.run_folder import write_history
+from skinclf.storage.run_folder import RunFolder
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 from tests.support.pipeline import pipeline_config
 
@@ -104,7 +104,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "evaluation" / "test").mkdir(parents=True)
     for name in ("config.toml", "labels.json", "model.keras", "model_card.md"):
         (tmp_path / name).write_text(name)
-    write_history(str(tmp_path), [{"epoch": 1.0, "loss": 0.5}])
+    RunFolder(str(tmp_path)).write_history([{"epoch": 1.0, "loss": 0.5}])
     result = evaluation_result(drawn_predictions(20, 1))
     (tmp_path / "evaluation" / "test" / "metrics.json").write_text(result.to_json())
     (tmp_path / "mlflow.json").write_text('{"run_id": "1"}')
@@ -120,21 +120,21 @@ def test_what_a_dead_server_was_not_told_the_next_command_sends(
 ) -> None:
     server = Server()
     server.dead = True
-    Tracking(server, str(run)).epochs([{"epoch": 1.0, "loss": 0.5}])
-    Tracking(server, str(run)).send()
+    Tracking(server, RunFolder(str(run))).epochs([{"epoch": 1.0, "loss": 0.5}])
+    Tracking(server, RunFolder(str(run))).send()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "The next train or evaluate of this run sends what is missing" in caplog.text
     server.dead = False
-    Tracking(server, str(run)).send()
+    Tracking(server, RunFolder(str(run))).send()
     assert server.files() == FILES
     assert {"log_batch", "log_metric test_accuracy", "set_terminated"} <= set(server.told)
 
 
 def test_only_what_is_new_is_sent_again(run: Path) -> None:
     server = Server()
-    Tracking(server, str(run)).send()
+    Tracking(server, RunFolder(str(run))).send()
     (run / "model_card.md").write_text("with metrics")
-    Tracking(server, str(run)).send()
+    Tracking(server, RunFolder(str(run))).send()
     assert server.files() == sorted([*FILES, "model_card.md"])
 
 
@@ -146,9 +146,9 @@ def test_a_server_that_is_not_there_is_told_before_training_and_a_warning_after_
         monkeypatch.delenv(key, raising=False)
     config = load_config(None, ["mlflow.tracking_uri=http://127.0.0.1:1"])
     with pytest.raises(ConfigError, match=r"mlflow\.tracking_uri: MLflow says.*Max retries"):
-        Tracking.of_run(config, str(tmp_path / "run"))
+        Tracking.of_run(config, RunFolder(str(tmp_path / "run")))
     assert {key: os.environ[key] for key in IMPATIENT} == IMPATIENT  # and not MLflow's four minutes
-    send_to_mlflow(config, str(tmp_path / "run"))
+    send_to_mlflow(config, RunFolder(str(tmp_path / "run")))
     assert "mlflow.tracking_uri: MLflow says" in caplog.text
 
 

@@ -13,8 +13,8 @@ from skinclf.reporting.evaluation import GALLERY
 from skinclf.spec.tables import predictions_schema
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.evaluate import evaluate, set_name
-from skinclf.storage import run_folder
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.run_folder import model_digest
 from skinclf.testing.archive import METADATA, ZIPS
 from skinclf.training.predictor import Predictor
 from skinclf.training.shards import pixel_array
@@ -46,7 +46,7 @@ def test_every_image_of_the_test_split_is_predicted_once(trained: Path, evaluate
     assert table.schema.names == predictions_schema(HAM10000).names
     assert table.num_rows == sum(dataset.rows_of("test")) == len(set(table["image_id"].to_pylist()))
     (model,) = set(table["model"].to_pylist())
-    assert model == run_folder.model_digest((trained / "run" / "model.keras").read_bytes())
+    assert model == model_digest((trained / "run" / "model.keras").read_bytes())
 
 
 def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evaluated: Path) -> None:

@@ -11,7 +11,7 @@ from skinclf.errors import ConfigError, RunError, TrainingError
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.train import train
 from skinclf.storage.checkpoint_folder import checkpoint_names
-from skinclf.storage.run_folder import read_history
+from skinclf.storage.run_folder import RunFolder
 from skinclf.training.networks.benbrahim2020 import PARAMETERS
 from skinclf.training.predictor import Predictor
 from tests.support.pipeline import pipeline_config, weights
@@ -37,7 +37,7 @@ def test_one_slot_in_the_driver_leaves_a_whole_run_folder(trained: Path) -> None
 
 
 def test_the_history_has_one_line_an_epoch(trained: Path) -> None:
-    history = read_history(str(trained / "run"))
+    history = RunFolder(str(trained / "run")).read_history()
     assert [row["epoch"] for row in history] == [1, 2]
     for row in history:
         assert 0 <= row["val_balanced_accuracy"] <= 1
@@ -59,7 +59,7 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path, tmp_
     printed = io.StringIO()
     config = pipeline_config(trained, f"run.path={run}", "train.slots=2", "train.local_mode=false")
     history = train(config, Console(file=printed, soft_wrap=True))
-    alone = read_history(str(trained / "run"))
+    alone = RunFolder(str(trained / "run")).read_history()
     for ours, theirs in zip(history, alone, strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
         assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-3)
@@ -122,7 +122,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(
     assert [name.place for name in checkpoint_names(str(broken))] == [(0, 2)]
     train(config, QUIET)
     assert np.array_equal(weights(broken), weights(whole))
-    theirs, ours = read_history(str(whole)), read_history(str(broken))
+    theirs, ours = RunFolder(str(whole)).read_history(), RunFolder(str(broken)).read_history()
     assert [row["loss"] for row in ours] == [row["loss"] for row in theirs]
     assert [name.place for name in checkpoint_names(str(broken))] == [(1, 0), (2, 0)]
 
@@ -151,7 +151,7 @@ def test_the_best_epoch_s_weights_are_taken_and_a_hopeless_training_stops(
 def test_tensorboard_reads_what_the_history_says(trained: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    history = read_history(str(trained / "run"))
+    history = RunFolder(str(trained / "run")).read_history()
     for curve, name in (("train", "loss"), ("validation", "val_loss")):
         events = EventAccumulator(str(trained / "run" / "tensorboard" / curve)).Reload()
         points = [(point.step, point.value) for point in events.Scalars("loss")]
@@ -161,7 +161,7 @@ def test_tensorboard_reads_what_the_history_says(trained: Path) -> None:
 def test_bfloat16_learns_what_float32_learns(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     history = train(pipeline_config(trained, f"run.path={run}", "train.precision=bfloat16"), QUIET)
-    for ours, theirs in zip(history, read_history(str(trained / "run")), strict=True):
+    for ours, theirs in zip(history, RunFolder(str(trained / "run")).read_history(), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.05)
     assert weights(run).dtype == np.float32
 

@@ -16,7 +16,7 @@ from skinclf.errors import TrainingError
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.attempt import begin_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
-from skinclf.storage.run_folder import read_history
+from skinclf.storage.run_folder import RunFolder
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.loop import Worker, save, start_of_epoch, train, write_curves
 from skinclf.training.optimizers import make_optimizer
@@ -31,6 +31,7 @@ from skinclf.training import import_tensorflow
 import_tensorflow()
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.run_folder import RunFolder
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.loop import train
 dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
@@ -43,7 +44,7 @@ def report(doing, epoch=0, step=0, **_):
     if f"{epoch}-{step}" == killed_at:
         os.kill(os.getpid(), signal.SIGKILL)
 context = WorkerContext(int(index), tuple(filter(None, addresses.split(","))), threads=1)
-job = TrainingJob(Dataset.read(dataset), run, ModelConfig(), config, "test", resume)
+job = TrainingJob(Dataset.read(dataset), RunFolder(run), ModelConfig(), config, "test", resume)
 train(job, context, report)
 """
 
@@ -177,7 +178,7 @@ def job(make_dataset: MakeDataset, tmp_path: Path) -> TrainingJob:
     config = TrainConfig(epochs=1, global_batch_size=4)
     run = str(tmp_path / "run")
     begin_attempt(run, "test")
-    return TrainingJob(dataset, run, ModelConfig(name="tiny"), config, "test")
+    return TrainingJob(dataset, RunFolder(run), ModelConfig(name="tiny"), config, "test")
 
 
 def test_a_training_leaves_nothing_in_the_temporary_folder(
@@ -187,7 +188,7 @@ def test_a_training_leaves_nothing_in_the_temporary_folder(
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     train(job, WorkerContext(), silent)
-    assert (Path(job.run) / "model.keras").exists()
+    assert Path(job.run.model).exists()
     assert list(temporary.iterdir()) == []
 
 
@@ -206,19 +207,19 @@ def test_an_attempt_that_is_no_longer_the_current_one_leaves_the_history_alone(
 ) -> None:
     history = [{"epoch": float(n), "loss": 1.0} for n in range(1, 7)]
     write_curves(job, history)
-    begin_attempt(job.run, "other")
+    begin_attempt(job.run.path, "other")
     with pytest.raises(TrainingError, match="another attempt"):
         write_curves(job, history[:4])
-    assert len(read_history(job.run)) == 6
+    assert len(job.run.read_history()) == 6
 
 
 def test_weights_that_are_no_numbers_reach_no_checkpoint(job: TrainingJob) -> None:
     """After an epoch's last update no loss of another step would tell."""
     worker = Worker(job, WorkerContext(), silent)
     trainer = make_trainer(job, worker.context)
-    folder = CheckpointFolder(job.run, job.attempt)
+    folder = CheckpointFolder(job.run.path, job.attempt)
     weights = trainer.model.get_weights()
     trainer.model.set_weights([weights[0] * np.nan, *weights[1:]])
     with pytest.raises(TrainingError, match="epoch 1, step 0: a weight is no longer a finite"):
         save(trainer, worker, folder, start_of_epoch(job, [{"epoch": 1.0}]))
-    assert checkpoint_names(job.run) == []
+    assert checkpoint_names(job.run.path) == []
