@@ -2,7 +2,7 @@
 
 import sys
 
-from skinclf.cli.commands import app
+from skinclf.cli import commands
 from skinclf.cli.terminal import say
 from skinclf.errors import SkinclfError
 from skinclf.system.interruption import ended_by_signals, interrupted_by
@@ -18,7 +18,7 @@ def main(job: str | None = None) -> None:
     name = "skinclf" if job is None else "spark-submit"
     try:
         with ended_by_signals():
-            app(arguments, prog_name=name)
+            commands.app(arguments, prog_name=name)
     except BaseException as error:  # any: see interrupted_by
         number = interrupted_by()
         if number is not None:

@@ -4,39 +4,12 @@ from typing import Annotated
 
 import typer
 
-from skinclf import __version__
 from skinclf.cli import options
+from skinclf.cli.app import app as app
 from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath
 from skinclf.cli.terminal import log_to_terminal, print_table, terminal
 from skinclf.config.loader import Option, load_config
 from skinclf.config.schema import Config
-
-app = typer.Typer(
-    name="skinclf",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Train and evaluate a skin lesion classifier on Spark, and score image archives with it.",
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"skinclf {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    """Options of the command itself."""
 
 
 @app.command()

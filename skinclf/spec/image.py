@@ -87,9 +87,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
-
-
-# To go: until everything takes the image spec that it is given.
-def tensor_array(pixels: bytes) -> NDArray[np.uint8]:
-    """`pixels_array` of the default size."""
-    return pixels_array(pixels, ImageSpec())

@@ -2,8 +2,7 @@
 
 import pyarrow as pa
 
-from skinclf.spec.image_spec import ImageSpec
-from skinclf.spec.taxonomy import HAM10000, Taxonomy, probability_column
+from skinclf.spec.taxonomy import Taxonomy, probability_column
 
 TENSORS = pa.schema(
     [
@@ -65,9 +64,3 @@ def outcomes_schema(taxonomy: Taxonomy) -> pa.Schema:
 def predictions_schema(taxonomy: Taxonomy) -> pa.Schema:
     """Scores with the truth beside them, written by evaluate."""
     return pa.schema([*scores_schema(taxonomy), *(TENSORS.field(name) for name in TENSOR_METADATA)])
-
-
-# To go: until everything takes the taxonomy that it is given.
-HEIGHT, WIDTH, CHANNELS = ImageSpec().shape
-PIXEL_BYTES = ImageSpec().size_bytes
-SCORES, PREDICTIONS = scores_schema(HAM10000), predictions_schema(HAM10000)

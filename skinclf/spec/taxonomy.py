@@ -83,29 +83,3 @@ HAM10000 = Taxonomy()
 def probability_column(code: str) -> str:
     """The name of the column that holds a class's probability, such as `probability_mel`."""
     return f"probability_{code}"
-
-
-# To go: until everything takes the taxonomy that it is given.
-CODES, MAJORITY, label_of = HAM10000.codes, HAM10000.majority, HAM10000.label_of
-NAMES = HAM10000_NAMES
-
-ISIC_DIAGNOSES = {
-    "Nevus": "nv",
-    "Basal cell carcinoma": "bcc",
-    "Dermatofibroma": "df",
-    "Pigmented benign keratosis": "bkl",
-    "Seborrheic keratosis": "bkl",
-    "Solar lentigo": "bkl",
-    "Lichen planus like keratosis": "bkl",
-    "Solar or actinic keratosis": "akiec",
-    "Squamous cell carcinoma in situ": "akiec",
-    # The archive's name of HAM10000's own intraepithelial carcinomas; invasive ones have another.
-    "Squamous cell carcinoma, NOS": "akiec",
-}
-"""`diagnosis_3` of the ISIC archive's export → code. What stands in neither table has no code."""
-
-ISIC_GROUPS = {
-    "Malignant melanocytic proliferations (Melanoma)": "mel",
-    "Benign soft tissue proliferations - Vascular": "vasc",
-}
-"""`diagnosis_2` of the ISIC archive's export → code, whatever stands in `diagnosis_3`."""

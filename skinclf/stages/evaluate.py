@@ -2,16 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from skinclf.archives.decoding import Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, LeakError, RunError
@@ -28,17 +25,16 @@ from skinclf.reporting.model_card import write_card
 from skinclf.reporting.results import write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.csv_cells import harmless
-from skinclf.spark.dataset import check_nothing_lost, read_tensors, reason_counts, write_rejects
-from skinclf.spark.decoding import ROW
+from skinclf.spark.dataset import read_tensors
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_tensors
-from skinclf.spark.labelled_archive import list_by_spark, list_directly, read_labelled_archive
+from skinclf.spark.labelled_archive import list_directly
 from skinclf.spark.leaks import near_duplicates, seen_images, shared_keys
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.splits import SPLITS
+from skinclf.spark.tested import TestedImages, outside_images, split_images
 from skinclf.spec.image_spec import ImageSpec
-from skinclf.spec.tables import TENSORS
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, hadoop_path, locate
@@ -49,16 +45,6 @@ from skinclf.training.predictor import Predictor
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Tested:
-    """The images of one evaluation: TENSORS, and where they come from."""
-
-    tensors: DataFrame
-    count: int
-    rejects: dict[str, int]  # by reason; of an outside archive
-    split_by: str  # "image" or "lesion"; "" for an outside archive
-
-
 def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     """Measure how good the run's model is on a split, or on `evaluate.archive` → (what
     metrics.json holds, the report's path).
@@ -67,6 +53,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     what is missing, LeakError where the model was trained on tested lesions, images or files, and
     CheckError where an image got lost.
     """
+    # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
     run = RunFolder(absolute(config.run.path))
     predictor = Predictor.of_run(run.path, flips=settings.tta_flips)
@@ -83,9 +70,11 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     ):
         tensors = read_tensors(spark, dataset.path)
         tested = (
-            _outside_images(spark, listing, outside, predictor, folder, console)
+            outside_images(
+                spark, listing, outside, predictor.taxonomy, predictor.image, folder, console
+            )
             if outside
-            else _split_images(tensors, dataset, settings.split)
+            else split_images(tensors, dataset, settings.split)
         )
         with spark_progress(spark, "look for leaks", console):
             seen = seen_images(tensors, outside=outside is not None)
@@ -118,7 +107,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
 
 def _result(
     assessment: Assessment,
-    tested: Tested,
+    tested: TestedImages,
     predictor: Predictor,
     leaks: LeakCounts,
     *,
@@ -144,7 +133,7 @@ def _result(
 
 
 def _predicted(
-    tested: Tested,
+    tested: TestedImages,
     predictor: Predictor,
     settings: EvaluateConfig,
     path: str,
@@ -187,36 +176,6 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None
     check_metadata_file(settings.metadata, taxonomy)
     new = {"paths": settings.archive, "metadata": settings.metadata}
     return config.archive.model_copy(update=new)
-
-
-def _split_images(tensors: DataFrame, dataset: Dataset, split: str) -> Tested:
-    return Tested(
-        tensors.where(F.col("split") == split), sum(dataset.rows_of(split)), {}, dataset.split.by
-    )
-
-
-def _outside_images(
-    spark: SparkSession,
-    listing: pa.Table | None,
-    archive: ArchiveConfig,
-    predictor: Predictor,
-    folder: EvaluationFolder,
-    console: Console,
-) -> Tested:
-    """Decode and label an archive that is no dataset; what can't be used goes to rejects."""
-    if listing is None:
-        listing = list_by_spark(spark, archive)
-    decoding = Decoding(archive, image=predictor.image, digests=True)
-    found = read_labelled_archive(
-        spark, listing, archive, predictor.taxonomy, decoding, folder.staging, console
-    )
-    write_rejects(found.rejects, folder.rejects)
-    reasons = reason_counts(spark, folder.rejects)
-    accepted = found.labelled.where("reason IS NULL")
-    count = accepted.count()
-    check_nothing_lost(folder.path, found.inputs, count, reasons)
-    tensors = accepted.join(found.images.select(ROW.name, "pixels"), ROW.name)
-    return Tested(tensors.select(*TENSORS.names), count, reasons, "")
 
 
 def _leaks(

@@ -91,11 +91,7 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
         raise ConfigError("score.archive: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
         check_paths(paths)  # a missing path is reported before Spark starts
-    name = predictor.digest[:DIGEST_CHARACTERS]
-    # The same model's scores differ with precision and test-time augmentation.
-    name += "" if precision == "float32" else f"-{precision}"
-    name += "-flips" if flips else ""
-    folder = ScoreFolder(join(absolute(config.score.output), name), predictor.taxonomy)
+    folder = folder_of(predictor, config.score.output)
     folder.check()
     check_free(folder.path)
     with (
@@ -126,6 +122,14 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
         write_text(join(folder.path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
     _tell(summary, config)
     return summary
+
+
+def folder_of(predictor: Predictor, output: str) -> ScoreFolder:
+    """The folder of a model's scores, which differ with precision and test-time augmentation."""
+    name = predictor.digest[:DIGEST_CHARACTERS]
+    name += "" if predictor.precision == "float32" else f"-{predictor.precision}"
+    name += "-flips" if predictor.flips else ""
+    return ScoreFolder(join(absolute(output), name), predictor.taxonomy)
 
 
 def check_retried(reasons: Sequence[str]) -> None:

@@ -94,10 +94,6 @@ def trainer_of(
     def test(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return sums(logits.inference(pixels), labels)
 
-    def add_up(local: tf.Tensor) -> tf.Tensor:
-        placed = tf.identity(local)  # on this replica's device, where the collective runs
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
-
     # Nothing below needs AutoGraph, which leaves the files that it generates behind.
     @tf.function(input_signature=[pixels_spec, LABELS, RANDOM, SEEDS], autograph=False)
     def train_step(*batch: tf.Tensor) -> tf.Tensor:
@@ -118,6 +114,12 @@ def trainer_of(
         lambda images: test_step(images.pixels, images.labels),
         lambda local: sum_over_workers(local.vector),
     )
+
+
+def add_up(local: tf.Tensor) -> tf.Tensor:
+    """The sum over all workers; in a replica's context."""
+    placed = tf.identity(local)  # on this replica's device, where the collective runs
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
 
 class Logits:

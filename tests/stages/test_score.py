@@ -11,7 +11,8 @@ from rich.console import Console
 from skinclf.config.schema import Config
 from skinclf.errors import CheckError
 from skinclf.spec.image import decode_rgb
-from skinclf.spec.tables import REJECTS, SCORES
+from skinclf.spec.tables import REJECTS, scores_schema
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.score import Summary, _tell, score
 from skinclf.stages.train import train
 from skinclf.training.predictor import Predictor
@@ -65,8 +66,8 @@ def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> Non
 def test_every_input_is_a_score_or_a_reject(scored: Path) -> None:
     scores, rejects = pq.read_table(scored / "scores"), pq.read_table(scored / "rejects")
     assert (scores.num_rows, rejects.num_rows) == (150, 4)
-    assert scores.schema.names == [*SCORES.names, "batch"]
-    assert scores.schema.types[:-1] == SCORES.types
+    assert scores.schema.names == [*scores_schema(HAM10000).names, "batch"]
+    assert scores.schema.types[:-1] == scores_schema(HAM10000).types
     assert rejects.schema.names == [*REJECTS.names, "batch"]
     reasons = {row["image_id"]: row["reason"] for row in rejects.to_pylist()}
     assert reasons == {"a": "empty", "b": "unreadable", "c": "truncated", "no": "unreadable"}
@@ -83,7 +84,11 @@ def test_probabilities_are_the_model_s_for_this_very_image(trained: Path, scored
         pixels = decode_rgb(jpeg((number, 90, 200 - number)), max_pixels=10**6)
         expected = predict(pixels[None])[0]
         row = rows[name]
-        found = [row[column] for column in SCORES.names if column.startswith("probability_")]
+        found = [
+            row[column]
+            for column in scores_schema(HAM10000).names
+            if column.startswith("probability_")
+        ]
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert (
             row["predicted"]
@@ -114,7 +119,7 @@ def rows_of(path: str) -> dict[str, tuple[object, ...]]:
     """image_id → its probabilities; each image once."""
     rows = pq.read_table(f"{path}/scores").to_pylist()
     assert len({row["source"] for row in rows}) == len(rows)
-    names = [name for name in SCORES.names if name.startswith("probability_")]
+    names = [name for name in scores_schema(HAM10000).names if name.startswith("probability_")]
     return {row["image_id"]: tuple(row[name] for name in names) for row in rows}
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from skinclf.config.schema import Config, DatasetConfig, RunConfig, TrainConfig
 from skinclf.errors import ConfigError
-from skinclf.spec.taxonomy import CODES, HAM10000
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import TensorFile
 from skinclf.storage.files import write_text
@@ -86,7 +86,9 @@ def test_the_model_gets_the_last_or_the_best_epoch_s_weights() -> None:
 
 def test_drift_is_measured_against_what_the_model_predicts_for_validation_images() -> None:
     """Not against the training set: logit adjustment predicts other shares on purpose."""
-    rows = [row | {f"val_predicted_{code}": 1 / 7 for code in CODES} for row in history(1, 2)]
+    rows = [
+        row | {f"val_predicted_{code}": 1 / 7 for code in HAM10000.codes} for row in history(1, 2)
+    ]
     rows[0]["val_predicted_nv"] = 0.6
     best = TrainConfig(final_weights="best")
     assert validation_shares(rows, best, HAM10000)["nv"] == 0.6
