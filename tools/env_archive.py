@@ -13,6 +13,7 @@ suites) stays out.
 """
 
 import io
+import os
 import py_compile
 import re
 import subprocess
@@ -59,10 +60,14 @@ def main() -> None:
         members |= compiled(members, Path(folder))
         unpacked = sum(file.stat().st_size for file in members.values())
         # Level 1: unpacking is what every executor waits for, and it is as fast at any level.
-        with tarfile.open(target, "w:gz", compresslevel=1) as archive:
+        unfinished = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        with tarfile.open(unfinished, "w:gz", compresslevel=1) as archive:
             add_launcher(archive)
             for place, file in sorted(members.items()):
                 archive.add(file.resolve(), place)
+        unfinished.replace(
+            target
+        )  # who reads it meanwhile has the one before, or the whole new one
     size = target.stat().st_size
     print(f"{target}: {size / 2**20:.0f} MB, {unpacked / 2**20:.0f} MB unpacked")
 
