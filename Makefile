@@ -1,4 +1,4 @@
-# make demo: the whole road on a small archive; make test: the whole test suite.
+# make demo: the whole pipeline on a small archive; make test: the tests.
 # Needs Python 3.11 to 3.13, make and the package index; everything else is installed into .venv.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -1,11 +1,13 @@
 """What the README says is checked against the code that it speaks of."""
 
-import itertools
 import re
 import shlex
+from pathlib import Path
 
 import pytest
+import typer
 
+from skinclf.cli.commands import app
 from skinclf.config.loader import load_config
 from skinclf.spec.rejects import REASONS
 from tests.support.repository import REPOSITORY
@@ -22,17 +24,18 @@ def commands(start: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", commands("skinclf") + commands("spark-submit"), ids=" ".join)
-def test_every_command_names_a_job_and_settings_that_exist(words: list[str]) -> None:
-    values = dict(itertools.pairwise(words))
-    settings = [after for before, after in itertools.pairwise(words) if before == "--set"]
-    config = values.get("--config")
-    load_config(str(REPOSITORY / config) if config else None, settings)
-    job = next(word for word in words[1:] if word.endswith(".py") or not word.startswith("-"))
-    if words[0] == "skinclf":
-        assert (REPOSITORY / "jobs" / f"{job}.py").exists()
-    else:
-        assert (REPOSITORY / values["--properties-file"]).exists()
-        assert any((REPOSITORY / word).exists() for word in words if word.startswith("jobs/"))
+def test_every_command_names_a_job_options_and_settings_that_exist(words: list[str]) -> None:
+    job = words[1]
+    if words[0] == "spark-submit":
+        job = next(word for word in words if word.startswith("jobs/"))
+        before = words[: words.index(job)]
+        assert (REPOSITORY / before[before.index("--properties-file") + 1]).exists()
+        assert (REPOSITORY / job).exists()
+    arguments = words[words.index(job) + 1 :]
+    command = typer.main.get_command(app).commands[Path(job).stem]  # type: ignore[attr-defined]
+    given = command.make_context(job, arguments).params
+    config = given["config"]
+    load_config(str(REPOSITORY / config) if config else None, given["assignments"] or ())
 
 
 def test_make_targets_exist() -> None:
