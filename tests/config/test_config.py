@@ -151,3 +151,11 @@ def test_of_both_names_in_one_file_the_new_one_counts(tmp_path: Path) -> None:
     file = tmp_path / "both.toml"
     file.write_text("[train]\nglobal_batch = 32\nglobal_batch_size = 48\n")
     assert load_config(str(file)).train.global_batch_size == 48
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "conf").glob("*.toml")), ids=lambda f: f.name)
+def test_shipped_config_files_use_the_names_of_today(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_config(str(file))
+    assert caplog.text == ""
