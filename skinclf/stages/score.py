@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,14 +14,14 @@ from rich.console import Console
 
 from skinclf.archives import Selection, check_paths, iter_images
 from skinclf.archives.decoding import Decode, Decoding
-from skinclf.config.schema import Config
+from skinclf.config.schema import Config, ScoreConfig
 from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.reporting.scoring_progress import ScoreDisplay
 from skinclf.spark.archive import needs_spark, spark_images
 from skinclf.spark.content_check import with_content_versions
 from skinclf.spark.decoding import listing_frame
 from skinclf.spark.failures import spark_failures
-from skinclf.spark.inference import scored_files
+from skinclf.spark.inference import ModelLoader, scored_files
 from skinclf.spark.labelled_archive import log_left_out
 from skinclf.spark.score_export import export
 from skinclf.spark.score_ledger import (
@@ -34,6 +34,7 @@ from skinclf.spark.score_ledger import (
 )
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import absolute, delete, exists, join, write_text
 from skinclf.storage.history import validation_shares
 from skinclf.storage.ownership import check_free
@@ -74,24 +75,30 @@ class Summary:
     images_per_second: float
 
 
-def score(config: Config, console: Console, decode: Decode | None = None) -> Summary:
+def score(
+    config: Config,
+    console: Console,
+    decode: Decode | None = None,
+    model: ModelLoader | None = None,
+) -> Summary:
     """Score what is new or changed in `score.archive` since this model's last job.
 
     Writes below `score.output`/MODEL, one folder a model: what was listed, scores, rejects and,
     last, summary.json. Killed at any moment and started again, at most one micro-batch is
     computed again, and each input ends exactly once in scores or rejects. `decode` replaces the
-    decoder. Raises UsageError children for what is missing, CheckError where an input got lost or
-    too many were rejected, StorageUnavailable where the storage fails.
+    decoder, and `model` the run's model: then no drift is measured.
+
+    Raises UsageError children for what is missing, CheckError where an input got lost or too many
+    were rejected, StorageUnavailable where the storage fails.
     """
-    precision, flips = config.score.precision, config.score.tta_flips
-    predictor = Predictor.of_run(config.run.path, precision, flips=flips)
+    scored_by = model or _model_of_run(config)
     paths = config.score.archive or config.archive.paths
     check_retried(config.score.retry_rejects)
     if not paths:
         raise ConfigError("score.archive: is empty; name the folders or archives to score")
     if not needs_spark(config.archive, paths):
         check_paths(paths)  # a missing path is reported before Spark starts
-    folder = folder_of(predictor, config.score.output)
+    folder = folder_of(scored_by, config.score)
     folder.check()
     check_free(folder.path)
     with (
@@ -101,8 +108,8 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
     ):
         display = ScoreDisplay(console)
         start = time.monotonic()
-        decoding = Decoding(config.archive, decode, predictor.image)
-        scoring = Scoring(spark, config, predictor, decoding, folder)
+        decoding = Decoding(config.archive, decode, scored_by.image)
+        scoring = Scoring(spark, config, scored_by, decoding, folder)
         done = scoring.run(display)
         if done:
             log.info("finished the %s images of a job that was interrupted", f"{done:,}")
@@ -116,7 +123,9 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
                 break
             log.info("%s inputs moved while they were read: listing again", f"{scoring.moved:,}")
         rate = done / (time.monotonic() - start)
-        summary = _summary(spark, folder, predictor, done, changed, rate)
+        summary = _summary(spark, folder, scored_by.digest, done, changed, rate)
+        if model is None:
+            summary = replace(summary, drift=_drift(summary, config.run.path, folder.taxonomy))
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, folder, config.score.format))
         write_text(join(folder.path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
@@ -124,12 +133,17 @@ def score(config: Config, console: Console, decode: Decode | None = None) -> Sum
     return summary
 
 
-def folder_of(predictor: Predictor, output: str) -> ScoreFolder:
+def _model_of_run(config: Config) -> ModelLoader:
+    settings = config.score
+    return Predictor.of_run(config.run.path, settings.precision, flips=settings.tta_flips)
+
+
+def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:
     """The folder of a model's scores, which differ with precision and test-time augmentation."""
-    name = predictor.digest[:DIGEST_CHARACTERS]
-    name += "" if predictor.precision == "float32" else f"-{predictor.precision}"
-    name += "-flips" if predictor.flips else ""
-    return ScoreFolder(join(absolute(output), name), predictor.taxonomy)
+    name = model.digest[:DIGEST_CHARACTERS]
+    name += "" if settings.precision == "float32" else f"-{settings.precision}"
+    name += "-flips" if settings.tta_flips else ""
+    return ScoreFolder(join(absolute(settings.output), name), model.taxonomy)
 
 
 def check_retried(reasons: Sequence[str]) -> None:
@@ -180,7 +194,7 @@ class Scoring:
 
     spark: SparkSession
     config: Config
-    predictor: Predictor
+    model: ModelLoader
     decoding: Decoding
     folder: ScoreFolder
     moved: int = 0  # inputs of the last run whose archive was rewritten meanwhile
@@ -205,7 +219,7 @@ class Scoring:
         delete(join(self.folder.path, SUMMARY))  # what it says is no longer so
         frame = listing_frame(self.spark, listing)
         batch_size = self.config.score.batch_size
-        outcomes = scored_files(frame, self.predictor, self.decoding, batch_size).persist()
+        outcomes = scored_files(frame, self.model, self.decoding, batch_size).persist()
         try:
             reasons = dict(map(tuple, outcomes.groupBy("reason").count().collect()))
             count = sum(reasons.values())
@@ -223,7 +237,7 @@ class Scoring:
 def _summary(
     spark: SparkSession,
     folder: ScoreFolder,
-    predictor: Predictor,
+    digest: str,
     new: int,
     changed: int,
     rate: float,
@@ -238,26 +252,30 @@ def _summary(
             f"{folder.path}: {inputs} inputs listed but {scored} scores + "
             f"{sum(reasons.values())} rejects; no {SUMMARY} was written"
         )
-    run = RunFolder(predictor.run)
-    usual = validation_shares(run.read_history(), run.read_config().train, folder.taxonomy)
-    drift = {
-        code: round(predicted.get(code, 0) / scored - share, 4)
-        for code, share in usual.items()
-        if scored
-    }
     return Summary(
         path=folder.path,
-        model=predictor.digest,
+        model=digest,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=inputs,
         scored=scored,
         predicted={code: predicted[code] for code in folder.taxonomy.codes if code in predicted},
         rejects=reasons,
-        drift=drift,
+        drift={},
         new=new,
         changed=changed,
         images_per_second=round(rate, 1),
     )
+
+
+def _drift(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]:
+    """See Summary: against the predictions for the run's validation images."""
+    folder = RunFolder(run)
+    usual = validation_shares(folder.read_history(), folder.read_config().train, taxonomy)
+    return {
+        code: round(summary.predicted.get(code, 0) / summary.scored - share, 4)
+        for code, share in usual.items()
+        if summary.scored
+    }
 
 
 def _tell(summary: Summary, config: Config) -> None:

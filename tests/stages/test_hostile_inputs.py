@@ -36,8 +36,8 @@ HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 
 
 @pytest.fixture
-def scores(trained: Path, tmp_path: Path) -> Scoring:
-    return Scoring(trained, tmp_path, decoders.decode)
+def scores(tmp_path: Path) -> Scoring:
+    return Scoring(tmp_path, decoders.decode)
 
 
 def rejected(path: str) -> dict[str, str]:

@@ -12,13 +12,13 @@ from skinclf.config.schema import Config
 from skinclf.errors import CheckError
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.score import Summary, _tell, score
-from skinclf.stages.train import train
 from skinclf.training.predictor import Predictor
 from tests.support.images import jpeg, write_zip
+from tests.support.models import Brightness
 from tests.support.pipeline import pipeline_config
-from tests.support.scoring import Scoring
+from tests.support.scoring import BRIGHTNESS, Scoring
 
 QUIET = Console(quiet=True)
 
@@ -111,8 +111,8 @@ def test_the_summary_adds_up(scored: Path) -> None:
 
 
 @pytest.fixture
-def archive(trained: Path, tmp_path: Path) -> Scoring:
-    return Scoring(trained, tmp_path)
+def archive(tmp_path: Path) -> Scoring:
+    return Scoring(tmp_path)
 
 
 def rows_of(path: str) -> dict[str, tuple[object, ...]]:
@@ -150,16 +150,14 @@ def test_a_limit_leaves_the_rest_for_the_next_job(archive: Scoring) -> None:
     assert archive.score().scored == 5
 
 
-def test_another_model_s_scores_stand_beside_the_first_one_s(
-    archive: Scoring, trained: Path, tmp_path: Path
-) -> None:
+def test_another_model_s_scores_are_beside_the_first_one_s(archive: Scoring) -> None:
     archive.write(1, 2)
     first = archive.score()
-    other = tmp_path / "run"
-    train(pipeline_config(trained, f"run.path={other}", "train.epochs=1", "train.seed=7"), QUIET)
-    second = archive.score(f"run.path={other}")
+    two_classes = Taxonomy(codes=("dark", "bright"), majority="dark", screened="")
+    second = archive.score(model=Brightness("c" * 64, two_classes))
     assert Path(first.path).parent == Path(second.path).parent
-    assert rows_of(first.path) != rows_of(second.path)
+    assert (first.scored, second.scored) == (2, 2)
+    assert set(second.predicted) <= {"dark", "bright"}
 
 
 def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Scoring) -> None:
@@ -183,19 +181,19 @@ def test_exports_are_one_file(archive: Scoring) -> None:
 
 @pytest.mark.usefixtures("own_session")
 def test_storage_that_only_hadoop_reaches_is_read_by_spark(
-    archive: Scoring, trained: Path, tmp_path: Path
+    archive: Scoring, tmp_path: Path
 ) -> None:
     """viewfs: is a scheme of Hadoop's own, here a name for the archive's folder."""
     archive.write(*range(5))
     (archive.folder / "no.jpg").write_bytes(b"no")
     link = "spark.conf.spark.hadoop.fs.viewfs.mounttable.clinic.link./images"
     config = pipeline_config(
-        trained,
+        tmp_path,
         "score.archive=viewfs://clinic/images",
         *(f"score.output={tmp_path / 'by spark'}", f"{link}={archive.folder.as_uri()}"),
     )
-    by_spark = score(config, QUIET)
+    by_spark = score(config, QUIET, model=BRIGHTNESS)
     assert (by_spark.scored, by_spark.rejects) == (5, {"unreadable": 1})
     assert rows_of(by_spark.path) == rows_of(archive.score().path)
     (archive.folder / "IMG_007.jpg").write_bytes(jpeg((7, 7, 7)))
-    assert score(config, QUIET).new == 1
+    assert score(config, QUIET, model=BRIGHTNESS).new == 1
