@@ -27,7 +27,9 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     """A folder as tracking store: the client's own, which needs no server."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri, run = (tmp_path / "mlruns").as_uri(), tmp_path / "run"
-    config = pipeline_config(trained, f"run.path={run}", f"mlflow.tracking_uri={uri}")
+    config = pipeline_config(
+        trained, "model.name=tiny", f"run.path={run}", f"mlflow.tracking_uri={uri}"
+    )
     train(config, QUIET)
     evaluate(config, QUIET)
 
@@ -53,7 +55,12 @@ def test_a_tracked_run_that_goes_on_tells_each_epoch_once(
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri, run = (tmp_path / "mlruns").as_uri(), tmp_path / "run"
-    settings = (f"run.path={run}", f"mlflow.tracking_uri={uri}", "train.epochs=3")
+    settings = (
+        f"run.path={run}",
+        f"mlflow.tracking_uri={uri}",
+        "train.epochs=3",
+        "model.name=tiny",
+    )
     train(pipeline_config(trained, *settings), QUIET)
     (run / "model.keras").unlink()
     for checkpoint in (run / "checkpoints").glob("epoch-0003-*"):

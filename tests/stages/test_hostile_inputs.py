@@ -287,6 +287,7 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
         *(f"{key}={json.dumps(str(folder / name))}" for key, name in PLACES.items()),
         *(
             "dataset.shards=2",
+            "model.name=tiny",
             "train.epochs=1",
             "train.global_batch_size=8",
             "evaluate.bootstrap_samples=20",
