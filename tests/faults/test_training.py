@@ -29,7 +29,7 @@ def assert_whole(training: Training, uninterrupted: Path, cluster: Cluster) -> N
 def test_a_killed_training_process_then_executor_then_spark_worker_then_driver(
     prepared: Path, cluster: Cluster, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    """One training loses them in turn, and goes on from its last checkpoint each time."""
+    """One training loses them in turn, and resumes from its last checkpoint each time."""
     training = Training(prepared, tmp_path / "run", cluster.master)
     training.wait_for_epochs(3)
     os.kill(cluster.python_workers()[-1], signal.SIGKILL)
@@ -50,7 +50,7 @@ def test_a_killed_training_process_then_executor_then_spark_worker_then_driver(
     until(lambda: not cluster.python_workers(), training.told)
     training.start()  # the same command again
     assert training.finish() == 0, training.told()
-    assert "going on from checkpoint" in training.told()
+    assert "resuming from checkpoint" in training.told()
 
     assert len(training.restarts()) == 3
     assert all(restart["cause"] for restart in training.restarts())
