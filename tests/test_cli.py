@@ -44,6 +44,11 @@ def test_the_script_for_spark_submit_is_the_same_command(
             "train.epoch: there is no such setting; did you mean",
         ),
         (["train", "--set", "train.epochs=many"], "train.epochs: input should be a valid integer"),
+        (
+            ["train", "--set", "train.optimizer=sgd"],
+            "train.optimizer: there is no 'sgd'; known are adam, adamw",
+        ),
+        (["doctor", "--set", "model.name=resnet"], "model.name: there is no 'resnet'; known are"),
         (["train", "--config", "nowhere.toml"], "nowhere.toml: can't be read"),
         (["train", "--set", "dataset.path=nowhere"], "nowhere: no dataset.json"),
         (["explore", "--set", "dataset.path=nowhere"], "nowhere: no dataset.json"),

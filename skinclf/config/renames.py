@@ -65,7 +65,8 @@ def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
     Where it has both names of a setting, the one of today counts.
     """
     found: dict[str, Any] = {}
-    for old_section, settings in tree.items():
+    for old_section in sorted(tree, key=lambda name: name not in SECTIONS):  # old ones first
+        settings = tree[old_section]
         section = SECTIONS.get(old_section, old_section)
         if not isinstance(settings, dict):
             found[section] = settings

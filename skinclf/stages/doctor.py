@@ -7,6 +7,7 @@ from skinclf.spark.session import spark_session
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute
 from skinclf.training.batches import check_divides
+from skinclf.training.choices import check_choices
 
 REGISTRATION_SECONDS = 15
 """Executors take a moment to register; after that, what is there is reported."""
@@ -17,6 +18,7 @@ def doctor(config: Config) -> list[Check]:
 
     Raises ConfigError or DatasetError where the settings alone are wrong.
     """
+    check_choices(config)
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     required = {} if config.train.local_mode else REQUIRED_CONF

@@ -149,8 +149,12 @@ def test_an_old_name_on_the_command_line_wins_over_the_new_one_in_a_file(tmp_pat
 
 def test_of_both_names_in_one_file_the_new_one_counts(tmp_path: Path) -> None:
     file = tmp_path / "both.toml"
-    file.write_text("[train]\nglobal_batch = 32\nglobal_batch_size = 48\n")
-    assert load_config(str(file)).train.global_batch_size == 48
+    file.write_text(
+        "[fault_tolerance]\nmax_restarts = 1\n[supervise]\nmax_restarts = 2\n"
+        "[train]\nglobal_batch = 32\nglobal_batch_size = 48\n"
+    )
+    config = load_config(str(file))
+    assert (config.train.global_batch_size, config.fault_tolerance.max_restarts) == (48, 1)
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "conf").glob("*.toml")), ids=lambda f: f.name)
