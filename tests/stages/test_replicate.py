@@ -30,7 +30,7 @@ def test_both_protocols_stand_beside_the_paper(
 ) -> None:
     monkeypatch.setattr("skinclf.stages.replicate.evaluate", evaluate_test)
     make_archive(tmp_path / "archive", 160)
-    settings = ("model.name=tiny", "train.loss=binary_crossentropy", "train.epochs=1")
+    settings = ("train.loss=binary_crossentropy", "train.epochs=1")
     config = pipeline_config(tmp_path, *settings)
     rows, page = replicate(config, QUIET)
     assert [len(row) for row in rows] == [len(COLUMNS)] * 10
