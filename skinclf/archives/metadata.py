@@ -211,9 +211,9 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
         file.version()  # no device or FIFO, which could be read for ever
         encoding = encoding_of(file)
     except RejectedImage as missing:
+        why = "no such file" if missing.reason == "vanished" else missing.detail
         raise MetadataError(
-            f"{path}: can't be read ({missing.detail}); archive.metadata names the CSV with the "
-            f"diagnoses"
+            f"{path}: can't be read ({why}); archive.metadata names the CSV with the diagnoses"
         ) from None
     text = io.TextIOWrapper(io.BufferedReader(file), encoding, PERCENT, newline="")
     with text:

@@ -135,14 +135,15 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a split of its dataset, or on a labelled archive from elsewhere.
 
-    **Inputs:** `--dataset` and `--run`; with `--archive` and `--metadata` any labelled archive, its
-    CSV in the format of HAM10000, of the ISIC archive's export or of ISIC 2018's ground truth.
+    **Inputs:** `--run` and `--dataset`, the one that the run was trained on; with `--archive` and
+    `--metadata` any labelled archive, its CSV in the format of HAM10000, of the ISIC archive's
+    export or of ISIC 2018's ground truth.
 
     **Output:** `--run`/evaluation/SET with predictions, metrics.json, figures, a report (HTML) and
     near duplicates of training images; and `--run`/model_card.md.
 
-    **Examples:** `skinclf evaluate --run runs/first`. Another set: `skinclf evaluate
-    --run runs/first --archive ISIC2018_Task3_Test_Input.zip
+    **Examples:** `skinclf evaluate --dataset dataset --run runs/first`. Another set: `skinclf
+    evaluate --dataset dataset --run runs/first --archive ISIC2018_Task3_Test_Input.zip
     --metadata ISIC2018_Task3_Test_GroundTruth.csv`
     """
     settings = _settings(

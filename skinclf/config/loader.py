@@ -37,6 +37,8 @@ def load_config(
     Raises ConfigError with one line for each setting that is wrong, naming its key and where it
     was given.
     """
+    if file == "":
+        raise ConfigError("--config: is empty; expected is a TOML file such as conf/default.toml")
     tree = with_new_names(_parse(_read(file), file), warn=True) if file else {}
     origins = {}
     for assignment in assignments:

@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+from skinclf.errors import ConfigError
+
 SECTIONS = {"supervise": "fault_tolerance"}
 """Section before → now."""
 
@@ -48,7 +50,7 @@ def renamed(key: str) -> str:
 def renamed_value(key: str, value: Any, *, warn: bool) -> Any:
     """The value that a setting (by its name now) has now."""
     new = VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
-    if new != value and warn:
+    if new is not value and warn:
         log.warning("%s: %r is now called %r", key, value, new)
     return new
 
@@ -62,11 +64,10 @@ def warn_of_name(before: str, now: str) -> None:
 def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
     """A tree of sections with today's names and values; `warn`: log each old one.
 
-    Where it has both names of a setting, the one of today counts.
+    Raises ConfigError where it has both names of a setting.
     """
     found: dict[str, Any] = {}
-    for old_section in sorted(tree, key=lambda name: name not in SECTIONS):  # old ones first
-        settings = tree[old_section]
+    for old_section, settings in tree.items():
         section = SECTIONS.get(old_section, old_section)
         if not isinstance(settings, dict):
             found[section] = settings
@@ -77,6 +78,9 @@ def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
             key = now.partition(".")[2]
             if warn:
                 warn_of_name(f"{old_section}.{old}", now)
-            if key == old or key not in settings:
-                place[key] = renamed_value(now, value, warn=warn)
+            if key in place:
+                raise ConfigError(
+                    f"{now}: is set twice, under its name and under the one that it had: keep {now}"
+                )
+            place[key] = renamed_value(now, value, warn=warn)
     return found

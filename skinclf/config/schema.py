@@ -37,7 +37,7 @@ Paths = Annotated[
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values can't be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ArchiveConfig(Section):
@@ -133,7 +133,7 @@ class TrainConfig(Section):
     local_mode: bool = True
     threads_per_slot: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    epochs: PositiveInt = 25
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 25
     global_batch_size: PositiveInt = 64
     optimizer: Text = "adam"  # of training.optimizers.OPTIMIZERS
     learning_rate: PositiveFloat = 1e-3

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,14 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     )
     environment.filters["data_uri"] = data_uri
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
+    environment.filters["md"] = in_markdown
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment.get_template(template).render(values)
+
+
+def in_markdown(text: str) -> str:
+    """Text from outside for Markdown, where neither it nor HTML in it means anything."""
+    return re.sub(r"([\\`*_|\[\]<>&])", r"\\\1", " ".join(text.split()))
 
 
 def _without_controls(value: object) -> object:

@@ -3,6 +3,7 @@
 from skinclf.errors import RunError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.storage.files import read_text, write_text
+from skinclf.system.text import in_one_line
 
 
 def write_result(path: str, result: EvaluationResult) -> None:
@@ -16,5 +17,6 @@ def read_result(path: str) -> EvaluationResult:
         return EvaluationResult.from_json(read_text(path))
     except ValueError as error:  # pydantic's ValidationError is one
         raise RunError(
-            f"{path}: can't be read as an evaluation: {error}. Evaluate anew: skinclf evaluate"
+            f"{path}: can't be read as an evaluation: {in_one_line(error)}. Evaluate anew: "
+            f"skinclf evaluate"
         ) from None

@@ -94,6 +94,7 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
         raise CheckError(
             f"{place}: none of {inputs} inputs became a tensor ({reasons}); "
             f"{join(place, REJECTS)} names them"
+            f"{'. Are [classes] those of the metadata?' if 'unknown_dx' in rejects else ''}"
         )
 
 

@@ -56,15 +56,23 @@ class Taxonomy(BaseModel):
                 f"names: one for each of the {len(self.codes)} codes is expected, or none at all; "
                 f"got {len(self.names)}"
             )
+        taken = [code for code in self.codes if code.lower() in COLUMNS]
+        if taken:
+            raise ValueError(f'codes: {taken[0]} is the name of a column of score.format = "isic"')
         known = ", ".join(self.codes)
         if self.majority not in self.codes:
-            raise ValueError(f"majority: one of the codes {known} is expected, got {self.majority}")
+            raise ValueError(
+                f"majority: one of the codes {known} is expected, got {self.majority!r}"
+            )
         if self.screened and self.screened not in self.codes:
             raise ValueError(
                 f'screened: one of the codes {known} or "" is expected, got {self.screened}'
             )
         return self
 
+
+COLUMNS = ("image",)
+"""That a class can't be called."""
 
 HAM10000_NAMES = {
     "akiec": "Actinic keratosis / intraepithelial carcinoma",

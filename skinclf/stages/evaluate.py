@@ -163,8 +163,8 @@ def _trained_on(run: RunFolder, path: str) -> Dataset:
     if not run.read_dataset().same_as(dataset):
         raise RunError(
             f"{run}: was not trained on {dataset.path}, so nothing tells which of its images the "
-            f"model has seen. Name the run's own dataset (dataset.path); other images are "
-            f"evaluated with --archive and --metadata"
+            f"model has seen. Name the run's own dataset: --dataset PATH. It is needed with "
+            f"--archive, too: to find images that the model was trained on"
         )
     return dataset
 

@@ -17,6 +17,8 @@ from skinclf.reporting.pages import png
 from skinclf.reporting.tracking import Tracking, epochs_tracked, send_to_mlflow
 from skinclf.reporting.training_progress import training_display
 from skinclf.spark.session import spark_session
+from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, exists, write_bytes
 from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_over
@@ -40,6 +42,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
     check_choices(config)
     dataset = Dataset.read(config.dataset.path)
     # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
+    asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
+    if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):
+        log.warning("[classes] and [image] are not used: %s has others", dataset.path)
     own = {"classes": dataset.taxonomy, "image": dataset.image}
     config = config.model_copy(update=own)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)

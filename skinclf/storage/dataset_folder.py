@@ -22,6 +22,7 @@ from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute, join, locate, read_json
 from skinclf.storage.output_folder import OutputFolder
+from skinclf.system.text import in_one_line
 
 FORMAT = 1
 MANIFEST = "dataset.json"
@@ -89,7 +90,9 @@ class Dataset(BaseModel):
                 f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
             ) from None
         except (OSError, ValueError) as error:  # ValueError: no JSON, or other keys and values
-            raise DatasetError(f"{manifest}: can't be read as a dataset: {error}") from None
+            raise DatasetError(
+                f"{manifest}: can't be read as a dataset: {in_one_line(error)}"
+            ) from None
         said = {"format": FORMAT} | dataset.model_dump(include={"classes", "shape", "dtype"})
         for key, ours in said.items():
             if stored.get(key, ours) != ours:

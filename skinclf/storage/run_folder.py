@@ -43,6 +43,7 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.history import Epoch
+from skinclf.system.text import in_one_line
 
 MODEL, LABELS = "model.keras", "labels.json"
 
@@ -241,7 +242,9 @@ class RunFolder:
         write_bytes(self.model, model)
 
     def read_labels(self) -> Labels:
-        """The classes and the input of the model. Raises RunError where there is none."""
+        """The classes and the input of the model. Raises RunError where there are none, or not
+        those of the run's dataset.
+        """
         try:
             stored = read_json(self.labels)
             # Before there was a choice, every model was of HAM10000's classes at 75x100.
@@ -250,10 +253,18 @@ class RunFolder:
                 ImageSpec.model_validate(stored.get("image", {})),
             )
             classes = tuple(stored["classes"])
-        except (OSError, KeyError, ValueError) as error:
+        except OSError as error:
             raise self._unfinished(error) from None
+        except KeyError as error:
+            raise RunError(f"{self.labels}: is damaged: {error} is missing") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.labels}: is damaged: {in_one_line(error)}") from None
         if classes != labels.taxonomy.codes:
             raise RunError(f"{self}: the classes are {classes}; expected {labels.taxonomy.codes}")
+        if exists(join(self.path, MANIFEST)):
+            dataset = self.read_dataset()
+            if labels != (dataset.taxonomy, dataset.image):
+                raise RunError(f"{self}: {LABELS} and {MANIFEST} name other classes or images")
         return labels
 
     def count_parameters(self) -> int | None:

@@ -28,3 +28,15 @@ def printable(text: str, keep: str = "") -> str:
 def harmless_cell(text: str) -> str:
     """Text for a cell of a CSV: printable, and never a formula (a `'` precedes it)."""
     return ("'" if text.startswith(FORMULA) else "") + printable(text)
+
+
+def in_one_line(error: Exception) -> str:
+    """An error's text; of pydantic's ValidationError, each wrong key with what is wrong."""
+    details = getattr(error, "errors", None)
+    if not callable(details):
+        return str(error)
+    lines = (
+        f"{'.'.join(map(str, detail['loc'])) or 'it'}: {detail['msg'].lower()}"
+        for detail in details()
+    )
+    return "; ".join(lines)

@@ -1,9 +1,11 @@
 """A saved model → a function from pixels to probabilities, loaded once per process."""
 
 import io
+import json
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from skinclf.errors import RunError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute
-from skinclf.storage.run_folder import RunFolder, model_digest
+from skinclf.storage.run_folder import Labels, RunFolder, model_digest
 from skinclf.training import import_tensorflow
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -47,11 +49,28 @@ class Predictor:
             damaged = str(error)
         if damaged:
             raise RunError(f"{run}: model.keras is damaged: {damaged}")
-        return cls(run, model_digest(content), *folder.read_labels(), precision, flips)
+        labels = folder.read_labels()
+        _check_fits(content, labels, run)
+        return cls(run, model_digest(content), *labels, precision, flips)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""
         return _load(self, threads)
+
+
+def _check_fits(content: bytes, labels: Labels, run: str) -> None:
+    """Raise RunError unless a .keras file reads and gives what labels.json says, as far as its
+    config.json is of the form that Keras 3 writes.
+    """
+    with suppress(KeyError, ValueError, TypeError, IndexError):
+        described = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("config.json"))
+        first, *_, last = (layer["config"] for layer in described["config"]["layers"])
+        shape, outputs = tuple(first["batch_shape"][1:]), last["units"]
+        if (shape, outputs) != (labels.image.shape, len(labels.taxonomy)):
+            raise RunError(
+                f"{run}: model.keras reads {shape} and has {outputs} outputs, which is not what "
+                f"its labels.json says ({labels.image.shape}, {len(labels.taxonomy)})"
+            )
 
 
 @lru_cache(maxsize=1)  # at module level: it survives from one Spark task to the next
@@ -81,12 +100,6 @@ def _load(predictor: Predictor, threads: int) -> Predict:
         image, classes = predictor.image, len(predictor.taxonomy)
         model = build_network(network, image, classes, dropout=0.0, precision=predictor.precision)
         model.set_weights(weights)
-    shapes = model.input_shape[1:], model.output_shape[1:]
-    if shapes != (predictor.image.shape, (len(predictor.taxonomy),)):
-        raise RunError(
-            f"{predictor.run}: model.keras reads {shapes[0]} and has {shapes[1]} outputs, which is "
-            f"not what its labels.json says"
-        )
     signature = [tf.TensorSpec((None, *predictor.image.shape), tf.uint8)]
 
     @tf.function(input_signature=signature, autograph=False)

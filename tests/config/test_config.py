@@ -70,6 +70,7 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
         ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
         ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
         ("spark.master=bogus", ["spark.master:", "spark://HOST:PORT", "'bogus'"]),
+        ("train.learning_rate=inf", ["train.learning_rate:", "finite number"]),
         ("train.epochs=0", ["train.epochs:", "greater than 0"]),
         ("archive.max_decode_seconds=1e300", ["archive.max_decode_seconds:", "86400"]),
         ("archive.max_pixels=1000000000", ["archive.max_pixels:", "178956970"]),
@@ -147,14 +148,24 @@ def test_an_old_name_on_the_command_line_wins_over_the_new_one_in_a_file(tmp_pat
     assert load_config(str(file), ["train.global_batch=32"]).train.global_batch_size == 32
 
 
-def test_of_both_names_in_one_file_the_new_one_counts(tmp_path: Path) -> None:
-    file = tmp_path / "both.toml"
-    file.write_text(
-        "[fault_tolerance]\nmax_restarts = 1\n[supervise]\nmax_restarts = 2\n"
-        "[train]\nglobal_batch = 32\nglobal_batch_size = 48\n"
-    )
-    config = load_config(str(file))
-    assert (config.train.global_batch_size, config.fault_tolerance.max_restarts) == (48, 1)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[train]\nglobal_batch = 32\nglobal_batch_size = 48\n",
+        "[train]\nglobal_batch_size = 48\nglobal_batch = 32\n",
+        "[fault_tolerance]\nmax_restarts = 1\n[supervise]\nmax_restarts = 2\n",
+    ],
+)
+def test_a_file_with_both_names_of_a_setting_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "both.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"(size|max_restarts): is set twice"):
+        load_config(str(tmp_path / "both.toml"))
+
+
+def test_an_empty_name_of_a_config_file_is_refused() -> None:
+    """Such as a variable of a shell that is not set."""
+    with pytest.raises(ConfigError, match="--config: is empty"):
+        load_config("")
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "conf").glob("*.toml")), ids=lambda f: f.name)

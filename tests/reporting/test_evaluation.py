@@ -5,6 +5,7 @@ import pytest
 from skinclf.errors import RunError
 from skinclf.evaluation.metrics import METRICS, Metric
 from skinclf.reporting.evaluation import most_confident_errors, picture, write_report
+from skinclf.reporting.pages import in_markdown
 from skinclf.reporting.results import read_result, write_result
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
@@ -69,3 +70,7 @@ def test_a_result_is_read_as_it_was_written_and_nothing_else_is(tmp_path: Path) 
     (tmp_path / "metrics.json").write_text('{"model": {}}')
     with pytest.raises(RunError, match=r"metrics\.json: can't be read as an evaluation"):
         read_result(path)
+
+
+def test_names_from_outside_are_plain_text_in_markdown() -> None:
+    assert in_markdown("<b>a|b</b>\n`x`") == r"\<b\>a\|b\</b\> \`x\`"

@@ -1,6 +1,7 @@
 """Four classes of one's own at 48x64, beside HAM10000's seven at 75x100 in the same process."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from skinclf.config.schema import Config
-from skinclf.errors import DatasetError
+from skinclf.errors import DatasetError, RunError
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -16,6 +17,7 @@ from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.testing.archive import LOOKS, make_archive
+from skinclf.training.predictor import Predictor
 from tests.support.pipeline import pipeline_config
 
 QUIET = Console(quiet=True)
@@ -108,3 +110,36 @@ def test_a_dataset_that_says_two_things_of_itself_is_refused(
     (tmp_path / "dataset.json").write_text(json.dumps(stored | {"dtype": "float16"}))
     with pytest.raises(DatasetError, match="dtype is float16, expected uint8"):
         Dataset.read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "labels.json: is damaged: "),
+        ("{}", "labels.json: is damaged: 'classes' is missing"),
+        ('{"classes": [], "taxonomy": {"codes": ["a"]}}', "labels.json: is damaged: codes: tuple"),
+    ],
+)
+def test_damaged_labels_are_one_line(
+    trained: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "run" / "labels.json").write_text(text)
+    with pytest.raises(RunError, match=message) as raised:
+        Predictor.of_run(str(tmp_path / "run"))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_does_not_fit_its_labels_or_its_dataset_is_refused_at_once(
+    trained: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained / "run", run)
+    labels = json.loads((run / "labels.json").read_text())
+    labels["image"]["height"] = 48
+    (run / "labels.json").write_text(json.dumps(labels))
+    with pytest.raises(RunError, match=r"labels\.json and dataset\.json name other"):
+        Predictor.of_run(str(run))
+    (run / "dataset.json").unlink()
+    with pytest.raises(RunError, match=r"model\.keras reads \(75, 100, 3\) and has 7 outputs"):
+        Predictor.of_run(str(run))
