@@ -13,7 +13,6 @@ from skinclf.errors import DatasetError
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
 from skinclf.reporting.results import read_result
-from skinclf.reporting.tables import baseline_title
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -60,7 +59,7 @@ class Replicated:
                 *(with_interval(model[name], intervals.get(name)) for name in SHOWN),
             ),
             (
-                f"… {baseline_title(self.result.taxonomy)}",
+                f"… always {self.result.taxonomy.majority}",
                 *(with_interval(baseline[name]) if name in intervals else "" for name in SHOWN),
             ),
         ]
