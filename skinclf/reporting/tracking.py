@@ -15,7 +15,7 @@ from typing import Any, Self
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
-from skinclf.storage.files import exists, read_bytes, read_text, write_text
+from skinclf.storage.files import exists, read_bytes, read_json, write_text
 from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 from skinclf.system.background import watching
@@ -42,7 +42,7 @@ class Tracking:
 
     def __init__(self, client: Any, run: RunFolder) -> None:
         self._client, self._run = client, run
-        stored = json.loads(read_text(run.tracking))
+        stored = read_json(run.tracking)
         self._run_id: str = stored["run_id"]
         self._uploaded: dict[str, str] = stored.get("uploaded", {})
 

@@ -16,7 +16,8 @@ from skinclf.reporting.tables import baseline_title
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
-from skinclf.stages.score import Summary, score
+from skinclf.stages.score import score
+from skinclf.stages.score_summary import Summary
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.testing.archive import METADATA, ZIPS, make_archive

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 
 import pyarrow as pa
@@ -25,54 +24,23 @@ from skinclf.spark.inference import ModelLoader, scored_files
 from skinclf.spark.labelled_archive import log_left_out
 from skinclf.spark.score_export import export
 from skinclf.spark.score_ledger import (
-    count_listed,
     each_micro_batch,
     list_new,
-    read_rejects,
-    read_scores,
     write_batch,
 )
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
-from skinclf.spec.taxonomy import Taxonomy
+from skinclf.stages.score_summary import Summary, drift_of, log_summary, summarized
 from skinclf.storage.files import absolute, delete, exists, join, write_text
-from skinclf.storage.history import validation_shares
 from skinclf.storage.ownership import check_free
-from skinclf.storage.run_folder import RunFolder
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.training.predictor import Predictor
 
-SUMMARY = "summary.json"
 DIGEST_CHARACTERS = 12
 ROUNDS = 2
 """How often what was rewritten while it was read is listed again by the same job."""
 
-DRIFT = 0.1
-"""A class whose share differs by more from that on the validation images is worth a warning."""
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a model's scores hold, and what this job added to them.
-
-    `predicted` and `rejects` count images by class and by reason; `drift` is, by class, its share
-    of these predictions less its share of those for the validation images (empty where there are
-    none): a model may predict other shares than it was trained on, by intent or not.
-    """
-
-    path: str
-    model: str
-    finished: str  # UTC, ISO 8601
-    inputs: int
-    scored: int
-    predicted: dict[str, int]
-    rejects: dict[str, int]
-    drift: dict[str, float]
-    new: int  # inputs that this job scored or rejected
-    changed: int  # of these, known before with another content
-    images_per_second: float
 
 
 def score(
@@ -123,13 +91,13 @@ def score(
                 break
             log.info("%s inputs moved while they were read: listing again", f"{scoring.moved:,}")
         rate = done / (time.monotonic() - start)
-        summary = _summary(spark, folder, scored_by.digest, done, changed, rate)
+        summary = summarized(spark, folder, scored_by.digest, done, changed, rate)
         if model is None:
-            summary = replace(summary, drift=_drift(summary, config.run.path, folder.taxonomy))
+            summary = replace(summary, drift=drift_of(summary, config.run.path, folder.taxonomy))
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, folder, config.score.format))
-        write_text(join(folder.path, SUMMARY), json.dumps(asdict(summary), indent=1) + "\n")
-    _tell(summary, config)
+        write_text(folder.summary, json.dumps(asdict(summary), indent=1) + "\n")
+    log_summary(summary, config.score.max_reject_fraction)
     return summary
 
 
@@ -216,7 +184,7 @@ class Scoring:
 
     def _batch(self, listing: pa.Table, number: int) -> tuple[int, int]:
         """Score one micro-batch → its rejects, and how many of them moved."""
-        delete(join(self.folder.path, SUMMARY))  # what it says is no longer so
+        delete(self.folder.summary)  # what it says is no longer so
         frame = listing_frame(self.spark, listing)
         batch_size = self.config.score.batch_size
         outcomes = scored_files(frame, self.model, self.decoding, batch_size).persist()
@@ -232,78 +200,3 @@ class Scoring:
         finally:
             outcomes.unpersist()
         return count - reasons.get(None, 0), reasons.get("changed", 0)
-
-
-def _summary(
-    spark: SparkSession,
-    folder: ScoreFolder,
-    digest: str,
-    new: int,
-    changed: int,
-    rate: float,
-) -> Summary:
-    """Count what is there. Raises CheckError unless it is each listed input, once."""
-    scores, rejects = read_scores(spark, folder), read_rejects(spark, folder)
-    predicted = dict(map(tuple, scores.groupBy("predicted").count().collect()))
-    reasons = dict(map(tuple, rejects.groupBy("reason").count().orderBy("reason").collect()))
-    scored, inputs = sum(predicted.values()), count_listed(spark, folder)
-    if inputs != scored + sum(reasons.values()):
-        raise CheckError(
-            f"{folder.path}: {inputs} inputs listed but {scored} scores + "
-            f"{sum(reasons.values())} rejects; no {SUMMARY} was written"
-        )
-    return Summary(
-        path=folder.path,
-        model=digest,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        inputs=inputs,
-        scored=scored,
-        predicted={code: predicted[code] for code in folder.taxonomy.codes if code in predicted},
-        rejects=reasons,
-        drift={},
-        new=new,
-        changed=changed,
-        images_per_second=round(rate, 1),
-    )
-
-
-def _drift(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]:
-    """See Summary: against the predictions for the run's validation images."""
-    folder = RunFolder(run)
-    usual = validation_shares(folder.read_history(), folder.read_config().train, taxonomy)
-    return {
-        code: round(summary.predicted.get(code, 0) / summary.scored - share, 4)
-        for code, share in usual.items()
-        if summary.scored
-    }
-
-
-def _tell(summary: Summary, config: Config) -> None:
-    """Say how it ended. Raises CheckError where more was rejected than is allowed."""
-    rejected = sum(summary.rejects.values())
-    log.info(
-        "scored %s new inputs (%s images/s); in all %s scores and %s rejects in %s",
-        f"{summary.new:,}",
-        f"{summary.images_per_second:.0f}",
-        f"{summary.scored:,}",
-        f"{rejected:,}",
-        summary.path,
-    )
-    if summary.drift:
-        code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))
-        if abs(difference) > DRIFT:
-            share = summary.predicted.get(code, 0) / summary.scored
-            log.warning(
-                "%s is predicted for %.0f %% of these images, and for %.0f %% of the validation "
-                "images: are these images of the same kind?",
-                code,
-                100 * share,
-                100 * (share - difference),
-            )
-    share = rejected / summary.inputs if summary.inputs else 0.0
-    if share > config.score.max_reject_fraction:
-        raise CheckError(
-            f"{summary.path}: {rejected:,} of {summary.inputs:,} inputs were rejected, more than "
-            f"score.max_reject_fraction = {config.score.max_reject_fraction:g}; all that could be "
-            f"scored was"
-        )

@@ -57,6 +57,11 @@ class ScoreFolder:
         return join(self.path, "done")
 
     @property
+    def summary(self) -> str:
+        """What the scores hold; there once a job is finished."""
+        return join(self.path, "summary.json")
+
+    @property
     def tables(self) -> tuple[tuple[str, pa.Schema], ...]:
         """Scores and rejects: the folder and the schema of each."""
         return (self.scores, scores_schema(self.taxonomy)), (self.rejects, REJECTS)

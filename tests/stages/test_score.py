@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.config.schema import Config
 from skinclf.errors import CheckError
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.stages.score import Summary, _tell, score
+from skinclf.stages.score import score
+from skinclf.stages.score_summary import Summary, log_summary
 from skinclf.training.predictor import Predictor
 from tests.support.images import jpeg, write_zip
 from tests.support.models import Brightness
@@ -59,7 +59,7 @@ def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> Non
         images_per_second=1.0,
     )
     with caplog.at_level(logging.WARNING):
-        _tell(summary, Config())
+        log_summary(summary, max_reject_fraction=1.0)
     assert "nv is predicted for 45 % of these images, and for 69 % of the validation" in caplog.text
 
 

@@ -6,7 +6,8 @@ from rich.console import Console
 
 from skinclf.archives.decoding import Decode
 from skinclf.spark.inference import ModelLoader
-from skinclf.stages.score import Summary, score
+from skinclf.stages.score import score
+from skinclf.stages.score_summary import Summary
 from tests.support.images import jpeg
 from tests.support.models import Brightness
 from tests.support.pipeline import pipeline_config

@@ -1,0 +1,116 @@
+"""What a model's scores hold: counted, compared with validation, and logged."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyspark.sql import SparkSession
+
+from skinclf.errors import CheckError
+from skinclf.spark.score_ledger import count_listed, read_rejects, read_scores
+from skinclf.spec.taxonomy import Taxonomy
+from skinclf.storage.history import validation_shares
+from skinclf.storage.run_folder import RunFolder
+from skinclf.storage.score_folder import ScoreFolder
+
+DRIFT = 0.1
+"""A class whose share differs by more from that on the validation images is worth a warning."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a model's scores hold, and what this job added to them.
+
+    `predicted` and `rejects` count images by class and by reason; `drift` is, by class, its share
+    of these predictions less its share of those for the validation images (empty where there are
+    none): a model may predict other shares than it was trained on, by intent or not.
+    """
+
+    path: str
+    model: str
+    finished: str  # UTC, ISO 8601
+    inputs: int
+    scored: int
+    predicted: dict[str, int]
+    rejects: dict[str, int]
+    drift: dict[str, float]
+    new: int  # inputs that this job scored or rejected
+    changed: int  # of these, known before with another content
+    images_per_second: float
+
+
+def summarized(
+    spark: SparkSession,
+    folder: ScoreFolder,
+    digest: str,
+    new: int,
+    changed: int,
+    rate: float,
+) -> Summary:
+    """Count what is there. Raises CheckError unless it is each listed input, once."""
+    scores, rejects = read_scores(spark, folder), read_rejects(spark, folder)
+    predicted = dict(map(tuple, scores.groupBy("predicted").count().collect()))
+    reasons = dict(map(tuple, rejects.groupBy("reason").count().orderBy("reason").collect()))
+    scored, inputs = sum(predicted.values()), count_listed(spark, folder)
+    if inputs != scored + sum(reasons.values()):
+        raise CheckError(
+            f"{folder.path}: {inputs} inputs listed but {scored} scores + "
+            f"{sum(reasons.values())} rejects; no summary.json was written"
+        )
+    return Summary(
+        path=folder.path,
+        model=digest,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=inputs,
+        scored=scored,
+        predicted={code: predicted[code] for code in folder.taxonomy.codes if code in predicted},
+        rejects=reasons,
+        drift={},
+        new=new,
+        changed=changed,
+        images_per_second=round(rate, 1),
+    )
+
+
+def drift_of(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]:
+    """See Summary: against the predictions for the run's validation images."""
+    folder = RunFolder(run)
+    usual = validation_shares(folder.read_history(), folder.read_config().train, taxonomy)
+    return {
+        code: round(summary.predicted.get(code, 0) / summary.scored - share, 4)
+        for code, share in usual.items()
+        if summary.scored
+    }
+
+
+def log_summary(summary: Summary, max_reject_fraction: float) -> None:
+    """Log how it ended. Raises CheckError where more was rejected than is allowed."""
+    rejected = sum(summary.rejects.values())
+    log.info(
+        "scored %s new inputs (%s images/s); in all %s scores and %s rejects in %s",
+        f"{summary.new:,}",
+        f"{summary.images_per_second:.0f}",
+        f"{summary.scored:,}",
+        f"{rejected:,}",
+        summary.path,
+    )
+    if summary.drift:
+        code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))
+        if abs(difference) > DRIFT:
+            share = summary.predicted.get(code, 0) / summary.scored
+            log.warning(
+                "%s is predicted for %.0f %% of these images, and for %.0f %% of the validation "
+                "images: are these images of the same kind?",
+                code,
+                100 * share,
+                100 * (share - difference),
+            )
+    share = rejected / summary.inputs if summary.inputs else 0.0
+    if share > max_reject_fraction:
+        raise CheckError(
+            f"{summary.path}: {rejected:,} of {summary.inputs:,} inputs were rejected, more than "
+            f"score.max_reject_fraction = {max_reject_fraction:g}; all that could be "
+            f"scored was"
+        )
