@@ -4,19 +4,19 @@ A micro-batch is one file of the listing, numbered in the order in which they we
 that is killed before a micro-batch is marked as done does it again: it replaces its own folders.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import IntegerType
 
-from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED
+from skinclf.archives import LISTING
+from skinclf.spark.listing import stage_listing
 from skinclf.spark.reading import literal_reader, read_parquet
 from skinclf.spec.rejects import READ_AGAIN
 from skinclf.storage.files import (
@@ -30,9 +30,6 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.score_folder import ScoreFolder
-
-ROWS_A_PART = 5_000
-"""Of what the driver lists before it writes it down."""
 
 NO_MARKER = ("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
 
@@ -53,7 +50,7 @@ def list_new(
     listed again. `versions` replaces the `version` of what was found. A job that is killed anywhere
     in here finds the rest again. Memory does not grow with the number of rows.
     """
-    found = _write_found(spark, rows, folder)
+    found = stage_listing(spark, rows, folder.found)
     found = versions(found) if versions else found
     if exists(folder.listing):
         again = _rejected(spark, folder, {*READ_AGAIN, *retry})
@@ -161,33 +158,6 @@ def count_listed(spark: SparkSession, folder: ScoreFolder) -> int:
         return 0
     listed = read_parquet(spark, folder.listing)
     return listed.select("source").distinct().count()
-
-
-def _write_found(
-    spark: SparkSession, rows: Iterable[dict[str, Any]], folder: ScoreFolder
-) -> DataFrame:
-    """What the archive holds, on storage, each source once."""
-    delete(folder.found)
-    for number, part in enumerate(_parts(iter(rows))):
-        table = pa.Table.from_pylist(part, schema=LISTING)
-        write_table(table, join(folder.found, f"{number:06}.parquet"))
-    if not exists(folder.found):
-        return spark.createDataFrame([], from_arrow_schema(LISTING))
-    found = read_parquet(spark, folder.found, LISTING)
-    by_source = Window.partitionBy("source").orderBy("member")
-    numbered = found.dropDuplicates(["source", "member"]).withColumn(
-        "number", F.row_number().over(by_source)
-    )
-    repeated = F.format_string(REPEATED.format("%s", "%d"), "source", "number")
-    ambiguous = F.col("member").isNotNull() & F.col("source").rlike(LIKE_REPEATED)
-    is_repeated = (F.col("number") > 1) | ambiguous
-    source = F.when(is_repeated, repeated).otherwise(F.col("source"))
-    return numbered.withColumn("source", source).select(*LISTING.names)
-
-
-def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while part := list(islice(rows, ROWS_A_PART)):
-        yield part
 
 
 def _take_out(sources: DataFrame, folder: ScoreFolder) -> None:

@@ -11,17 +11,18 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archives import Selection, check_paths, iter_images
+from skinclf.archives import Selection, check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.config.schema import Config, ScoreConfig
 from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.reporting.scoring_progress import ScoreDisplay
-from skinclf.spark.archive import needs_spark, spark_images
+from skinclf.spark.archive import needs_spark
 from skinclf.spark.content_check import with_content_versions
 from skinclf.spark.decoding import listing_frame
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import ModelLoader, scored_files
 from skinclf.spark.labelled_archive import log_left_out
+from skinclf.spark.listing import listed_rows
 from skinclf.spark.score_export import export
 from skinclf.spark.score_ledger import (
     each_micro_batch,
@@ -134,10 +135,8 @@ def _list(
     """Add to the listing what is new or to be tried again → (new inputs, of these known ones)."""
     archive = config.archive
     selection = Selection(archive.include, archive.exclude)
-    if needs_spark(archive, paths):
-        rows = spark_images(spark, paths, selection)
-    else:
-        rows = iter_images(paths, [archive.metadata, config.score.output], selection)
+    leave_out = [archive.metadata, config.score.output]
+    rows = listed_rows(spark, archive, paths, leave_out, selection)
     new, known = list_new(
         spark,
         rows,

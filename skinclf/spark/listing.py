@@ -1,0 +1,65 @@
+"""What an archive holds, as a DataFrame: the driver lists it part by part and keeps none of it."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED, Selection, iter_images
+from skinclf.config.schema import ArchiveConfig
+from skinclf.spark.archive import needs_spark, spark_images
+from skinclf.spark.reading import read_parquet
+from skinclf.storage.files import delete, exists, join, write_table
+
+ROWS_A_PART = 5_000
+"""Of what the driver lists before it writes it down."""
+
+
+def listed_rows(
+    spark: SparkSession,
+    archive: ArchiveConfig,
+    paths: tuple[str, ...],
+    leave_out: Iterable[str],
+    selection: Selection,
+) -> Iterator[dict[str, Any]]:
+    """Every file of `paths`, row by row of LISTING, by whichever reader reaches it.
+
+    `leave_out`: paths that are no part of the archive, such as the folder that the job writes to.
+    Raises what `iter_images` and `spark_images` raise.
+    """
+    if needs_spark(archive, paths):
+        return spark_images(spark, paths, selection)
+    return iter_images(paths, list(leave_out), selection)
+
+
+def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: str) -> DataFrame:
+    """Write rows of LISTING below `folder`, replacing what is there → each `source` once.
+
+    The driver's memory does not grow with the number of rows. A row that came twice is one; of
+    several members of one name each gets its number (see LISTING).
+    """
+    delete(folder)
+    for number, part in enumerate(_parts(iter(rows))):
+        table = pa.Table.from_pylist(part, schema=LISTING)
+        write_table(table, join(folder, f"{number:06}.parquet"))
+    if not exists(folder):
+        return spark.createDataFrame([], from_arrow_schema(LISTING))
+    found = read_parquet(spark, folder, LISTING)
+    by_source = Window.partitionBy("source").orderBy("member")
+    numbered = found.dropDuplicates(["source", "member"]).withColumn(
+        "number", F.row_number().over(by_source)
+    )
+    repeated = F.format_string(REPEATED.format("%s", "%d"), "source", "number")
+    ambiguous = F.col("member").isNotNull() & F.col("source").rlike(LIKE_REPEATED)
+    is_repeated = (F.col("number") > 1) | ambiguous
+    source = F.when(is_repeated, repeated).otherwise(F.col("source"))
+    return numbered.withColumn("source", source).select(*LISTING.names)
+
+
+def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while part := list(islice(rows, ROWS_A_PART)):
+        yield part
