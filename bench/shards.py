@@ -29,5 +29,5 @@ def write_shards(folder: str, images: int) -> Dataset:
                 labels = random.integers(0, len(HAM10000), count).astype(np.int32)
                 column = [row.tobytes() for row in pixels]
                 writer.write_table(pa.table([labels, column], schema=schema))
-        files.append(TensorFile(path=name, split="train", shard=shard, rows=rows))
-    return dataset_of(files, folder)
+        files.append(TensorFile(path=name, split="train", rows=rows))
+    return dataset_of(files, SHARDS, folder)

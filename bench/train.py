@@ -202,7 +202,7 @@ def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
         optimizer=keras.optimizers.Adam(), loss="categorical_crossentropy", metrics=["accuracy"]
     )
     reader = ShardReader(dataset, "train", range(dataset.shards), memory_bytes=2**40)
-    parts = [reader.read(group) for groups in reader.groups.values() for group in groups]
+    parts = [reader.read(piece) for pieces in reader.pieces.values() for piece in pieces]
     pixels = np.concatenate([part.pixels for part in parts])
     labels = np.concatenate([part.labels for part in parts])
     one_hot = np.eye(len(dataset.taxonomy), dtype=np.float32)[labels]

@@ -67,7 +67,16 @@ def spark_images(
             }
 
 
-def with_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
+def with_contents(frame: DataFrame, paths: Sequence[str]) -> DataFrame:
+    """Add `content` to a frame of LISTING of all that is below `paths`."""
+    reader = literal_reader(frame.sparkSession).format("binaryFile")
+    files = reader.option("recursiveFileLookup", "true").option("ignoreMissingFiles", "true")
+    contents = files.load([hadoop_path(path) for path in paths])
+    readable = F.col("path").alias("source"), F.col("content")
+    return frame.join(contents.select(*readable), "source", "left")
+
+
+def with_listed_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
     """Add `content` to a frame of LISTING, if any of its rows is read by Spark."""
     readable = pc.and_(pc.equal(listing["kind"], KIND), pc.is_null(listing["reason"]))
     paths = listing.filter(readable)["source"].to_pylist()

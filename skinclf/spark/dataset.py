@@ -1,83 +1,68 @@
-"""The dataset's tables: written by Spark, checked by reading them back."""
+"""What was written, counted and checked by reading it back."""
+
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.errors import CheckError
-from skinclf.spark.decoding import ROW
 from skinclf.spark.reading import read_parquet
 from skinclf.spark.splits import SPLITS
-from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import REJECTS as REJECTS_SCHEMA
-from skinclf.spec.tables import TENSORS as TENSORS_SCHEMA
-from skinclf.storage.dataset_folder import REJECTS, TENSORS
-from skinclf.storage.files import hadoop_path, join
-
-ROW_GROUP_BYTES = 16 * 2**20
-"""About 740 images: what a worker that streams a shard holds at a time."""
+from skinclf.storage.dataset_folder import REJECTS, RejectFile, TensorFile
+from skinclf.storage.files import join, write_table
+from skinclf.storage.part_files import Written
 
 
-def write_tensors(
-    placed: DataFrame, images: DataFrame, image: ImageSpec, shards: int, path: str
-) -> None:
-    """Write TENSORS under split=…/shard=…, one file each, rows in the order of `position`.
+def class_counts(tensors: DataFrame, written: Sequence[Written]) -> dict[str, dict[str, int]]:
+    """split → diagnosis → images, of rows that were read back with `split` and `file`.
 
-    `placed` has every accepted image with `split`, `shard` and `position`, without pixels;
-    `images` has the pixels by `row`.
+    Raises CheckError where a file has other rows than its task says.
     """
-    pixels = F.col("pixels").alias(
-        "pixels", metadata={"shape": list(image.shape), "dtype": "uint8"}
-    )
-    split_number = F.array_position(F.array(*map(F.lit, SPLITS)), F.col("split")) - 1
-    file_number = (split_number * shards + F.col("shard")).cast("int")
-    digits = max(2, len(str(shards - 1)))
-    (
-        placed.join(images.select(ROW.name, "pixels"), ROW.name)
-        .repartitionById(len(SPLITS) * shards, file_number)
-        .withColumn("shard", F.format_string(f"%0{digits}d", "shard"))
-        .sortWithinPartitions("split", "shard", "position")
-        .select(
-            *(pixels if n == "pixels" else n for n in TENSORS_SCHEMA.names),
-            "split",
-            "shard",
-        )
-        .write.option("parquet.block.size", str(ROW_GROUP_BYTES))
-        .option("parquet.enable.dictionary#pixels", "false")  # no two images are alike
-        .option("compression", "zstd")
-        .option("parquet.compression.codec.zstd.level", "1")
-        .partitionBy("split", "shard")
-        .parquet(hadoop_path(join(path, TENSORS)), mode="overwrite")
-    )
-
-
-def write_rejects(rejects: DataFrame, folder: str) -> None:
-    """Write REJECTS to a folder as one Parquet file, sorted by source and image_id."""
-    (
-        rejects.select(*REJECTS_SCHEMA.names)
-        .coalesce(1)
-        .sortWithinPartitions("source", "image_id")
-        .write.parquet(hadoop_path(folder), mode="overwrite")
-    )
-
-
-def read_tensors(spark: SparkSession, path: str, *, pixels: bool = True) -> DataFrame:
-    """The tensors of a dataset with `split` and `shard`."""
-    tensors = read_parquet(spark, join(path, TENSORS))
-    return tensors if pixels else tensors.drop("pixels")
-
-
-def class_counts(tensors: DataFrame) -> dict[str, dict[str, int]]:
-    """split → diagnosis → images."""
     counts: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
-    for row in tensors.groupBy("split", "dx").count().orderBy("dx").collect():
-        counts[row["split"]][row["dx"]] = row["count"]
+    found: dict[str, int] = {}
+    for row in tensors.groupBy("file", "split", "dx").count().orderBy("dx").collect():
+        by_class = counts[row["split"]]
+        by_class[row["dx"]] = by_class.get(row["dx"], 0) + row["count"]
+        found[row["file"]] = found.get(row["file"], 0) + row["count"]
+    for file in written:
+        if file.split is not None and found.get(file.path.rpartition("/")[2]) != file.rows:
+            raise CheckError(
+                f"{file.path}: {found.get(file.path.rpartition('/')[2], 0)} rows are there, and "
+                f"its task wrote {file.rows}; no dataset.json was written. Run it again"
+            )
     return counts
 
 
-def reason_counts(spark: SparkSession, folder: str) -> dict[str, int]:
-    """reason → rejects that were written to a folder, sorted by reason."""
-    counts = read_parquet(spark, folder).groupBy("reason").count().orderBy("reason")
+def reject_counts(spark: SparkSession, folder: str, written: Sequence[Written]) -> dict[str, int]:
+    """reason → rejects in the files that were written, sorted by reason."""
+    names = [file.path.rpartition("/")[2] for file in written if file.split is None]
+    if not names:
+        return {}
+    rejects = read_parquet(spark, join(folder, REJECTS), REJECTS_SCHEMA)
+    named = rejects.where(F.col("_metadata.file_name").isin(names))
+    counts = named.groupBy("reason").count().orderBy("reason")
     return {row["reason"]: row["count"] for row in counts.collect()}
+
+
+def tensor_files(written: Sequence[Written]) -> list[TensorFile]:
+    """The files of tensors, as dataset.json names them."""
+    return [
+        TensorFile(path=file.path, split=file.split, rows=file.rows)
+        for file in written
+        if file.split is not None
+    ]
+
+
+def reject_files(folder: str, written: Sequence[Written]) -> list[RejectFile]:
+    """The files of rejects, as dataset.json names them: one without rows where there are none,
+    so that whoever reads the folder finds a table.
+    """
+    files = [RejectFile(path=f.path, rows=f.rows) for f in written if f.split is None]
+    if not files:
+        files = [RejectFile(path=f"{REJECTS}/none.parquet", rows=0)]
+        write_table(REJECTS_SCHEMA.empty_table(), join(folder, files[0].path))
+    return files
 
 
 def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str, int]) -> None:

@@ -14,27 +14,12 @@ import pyarrow as pa
 from pyspark import TaskContext, cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.archives import ArchiveReader
 from skinclf.archives.decoding import Decoding, Entry, decoded_row
 from skinclf.archives.isolation import IsolatedDecoder
-from skinclf.spark.archive import with_contents
-
-ROW = pa.field("row", pa.int64())
-"""A listed file's place in the listing: its key, since two members of a zip may share a name."""
-
-IMAGES = pa.schema(
-    [
-        ROW,
-        ("source", pa.string()),
-        ("image_id", pa.string()),
-        ("digest", pa.string()),
-        ("pixels", pa.binary()),  # null where the file was rejected
-        ("reason", pa.string()),  # null where it was decoded
-        ("detail", pa.string()),
-    ]
-)
+from skinclf.spark.archive import with_listed_contents
+from skinclf.spark.listing import ROW
 
 IMAGES_PER_TASK = 500
 """About two seconds of one core: long enough to hide a task's start, short enough to balance."""
@@ -47,22 +32,9 @@ def listing_frame(spark: SparkSession, listing: pa.Table) -> DataFrame:
     tasks = max(min(cores, count), -(-count // IMAGES_PER_TASK))
     numbers = pa.array(range(count), pa.int64())
     numbered = listing.append_column(ROW, numbers)
-    frame = with_contents(spark.createDataFrame(numbered), listing)
-    task = (F.col(ROW.name) * tasks / count).cast("int")
+    frame = with_listed_contents(spark.createDataFrame(numbered), listing)
+    task = (F.col(ROW) * tasks / count).cast("int")
     return frame.repartitionById(tasks, task)
-
-
-def decoded_images(listing: DataFrame, decoding: Decoding) -> DataFrame:
-    """Read and decode every listed file → IMAGES, one row a file: pixels or a reason."""
-    start_decoder = row_decoder(listing.sparkSession, decoding)
-
-    def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with start_decoder() as decoder:
-            for batch in batches:
-                rows = list(decoder(batch.to_pylist()))
-                yield pa.RecordBatch.from_pylist(rows, schema=IMAGES)
-
-    return listing.mapInArrow(decode, from_arrow_schema(IMAGES))
 
 
 Decoder = Callable[[Iterable[Entry]], Iterable[dict[str, Any]]]

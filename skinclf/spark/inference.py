@@ -1,14 +1,15 @@
 """Pixels → probabilities inside Spark tasks. Spark code never learns what a network is."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -23,6 +24,9 @@ from skinclf.spec.tables import (
     predictions_schema,
 )
 from skinclf.spec.taxonomy import Taxonomy, probability_column
+from skinclf.storage.files import read_batches
+
+FILES_A_TASK = 4
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities in the taxonomy's order."""
@@ -115,21 +119,36 @@ def with_scores(
     return images.mapInArrow(score, types)
 
 
-def predicted_tensors(tensors: DataFrame, model: ModelLoader, batch_size: int) -> DataFrame:
-    """Predict TENSORS → predictions, the truth beside each of them."""
-    schema = predictions_schema(model.taxonomy)
+def predicted_files(
+    spark: SparkSession,
+    sets: Mapping[str, Sequence[str]],
+    model: ModelLoader,
+    batch_size: int,
+) -> dict[str, pa.Table]:
+    """Predict the tensors of several sets: name → files of TENSORS → predictions, in their order.
+
+    Tasks read the files themselves, and all sets are one job: the model is loaded once a worker.
+    """
+    schema = pa.schema([*predictions_schema(model.taxonomy), ("set", pa.string())])
     columns = ["source", "image_id", *TENSOR_METADATA, "pixels"]
 
-    def predict_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def predict_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = model.load(_task_threads())
-        for batch in batches:
-            for start in range(0, batch.num_rows, batch_size):
-                rows = batch.slice(start, batch_size)
+        for row in (row for batch in batches for row in batch.to_pylist()):
+            for rows in read_batches(row["file"], columns, batch_size):
                 found = predictions_of(rows["pixels"].to_pylist(), predict, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
+                known["set"] = pa.array([row["set"]] * len(rows), pa.string())
                 yield _batch(known | found, schema)
 
-    return tensors.select(*columns).mapInArrow(predict_batches, from_arrow_schema(schema))
+    files = [(name, file) for name, found in sets.items() for file in found]
+    cores = spark.sparkContext.defaultParallelism
+    tasks = max(1, min(len(files), max(cores, len(files) // FILES_A_TASK)))
+    rows = [(name, file, n * tasks // len(files)) for n, (name, file) in enumerate(files)]
+    frame = spark.createDataFrame(rows, "set string, file string, task int")
+    frame = frame.repartitionById(tasks, "task")
+    table = frame.mapInArrow(predict_files, from_arrow_schema(schema)).toArrow()
+    return {name: table.filter(pc.equal(table["set"], name)).drop_columns("set") for name in sets}
 
 
 def predictions_of(

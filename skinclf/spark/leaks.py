@@ -5,14 +5,14 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from PIL import Image
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.likeness import likeness
+from skinclf.spec.tables import LIKENESS, TENSORS
 
 KEYS = ("lesion_id", "image_id", "digest")
 """Two images that agree in one of these are no independent witnesses."""
@@ -30,17 +30,7 @@ MASKS = [one | other for one, other in combinations(PARTS, 2)]
 """Of 6 parts of a hash, 4 bits that differ leave 2 alike: one of these 15 pairs of parts, of some
 21 bits, is equal. Neighbouring bits depend on each other, so a part takes every sixth."""
 
-THUMBNAIL = (24, 18)
-"""Width x height; RGB."""
-
-HASHES = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("hash", pa.int64()),
-        ("brightness", pa.float64()),  # the thumbnail's mean, 0–255
-        ("thumbnail", pa.binary()),
-    ]
-)
+HASHES = pa.schema([("image_id", pa.string()), *(TENSORS.field(name) for name in LIKENESS)])
 PAIRS = pa.schema(
     [("image_id", pa.string()), ("training_image_id", pa.string()), ("difference", pa.float32())]
 )
@@ -73,9 +63,10 @@ def near_duplicates(tested: DataFrame, training: DataFrame, image: ImageSpec) ->
     thumbnails only where the whole hashes are alike: of HAM10000's pairs one of 1,500 is looked
     at, instead of one of thirty with five parts of 13 bits.
     """
-    left, right = _hashed(tested, image).persist(), _hashed(training, image).persist()
+    left, right = (_hashes(images, image).persist() for images in (tested, training))
     theirs = {name: f"training_{name}" for name in HASHES.names}
-    bits = F.bit_count(F.col("hash").bitwiseXOR(F.col("training_hash")))
+    differing = F.col("perceptual_hash").bitwiseXOR(F.col("training_perceptual_hash"))
+    bits = F.bit_count(differing)
     alike = (
         _keys(left, neighbours=1)
         .join(_keys(right, neighbours=0).withColumnsRenamed(theirs), "key")
@@ -102,37 +93,24 @@ def _compared(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(columns, schema=PAIRS)
 
 
-def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """A signed 64-bit number of an image: each bit says whether the picture, shrunk to 9 x 8 grey
-    values, grows brighter from one place to the next (difference hash).
+def _hashes(images: DataFrame, image: ImageSpec) -> DataFrame:
+    """HASHES of TENSORS; made from the pixels where a dataset of format 1 has none."""
 
-    Another size, quality or file format of the same picture changes few bits.
-    """
-    grey = np.asarray(_shrunk(pixels, (9, 8), "L"), np.int16)
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
-    return int(bits.view(">i8")[0])
-
-
-def _shrunk(pixels: NDArray[np.uint8], size: tuple[int, int], mode: str = "RGB") -> Image.Image:
-    return Image.fromarray(pixels).convert(mode).resize(size, Image.Resampling.BOX)
-
-
-def _hashed(images: DataFrame, image: ImageSpec) -> DataFrame:
     def hashed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            files = [pixels_array(pixels, image) for pixels in batch["pixels"].to_pylist()]
-            hashes = pa.array([perceptual_hash(pixels) for pixels in files], pa.int64())
-            small = [_shrunk(pixels, THUMBNAIL) for pixels in files]
-            means = pa.array([float(np.asarray(picture).mean()) for picture in small], pa.float64())
-            thumbnails = pa.array([picture.tobytes() for picture in small], pa.binary())
-            columns = [batch["image_id"], hashes, means, thumbnails]
-            yield pa.RecordBatch.from_arrays(columns, schema=HASHES)
+        for batch in filter(len, batches):
+            found = [likeness(pixels_array(p, image)) for p in batch["pixels"].to_pylist()]
+            columns = dict(zip(LIKENESS, zip(*found, strict=True), strict=True))
+            columns["image_id"] = batch["image_id"]
+            yield pa.RecordBatch.from_pydict(columns, schema=HASHES)
 
+    if set(LIKENESS) <= set(images.columns):
+        return images.select(*HASHES.names)
     return images.select("image_id", "pixels").mapInArrow(hashed, from_arrow_schema(HASHES))
 
 
 def _keys(hashes: DataFrame, neighbours: int) -> DataFrame:
-    """image_id, hash and, a row each, the `key`s that images have to share to be looked at.
+    """image_id, perceptual_hash and, a row each, the `key`s that images have to share to be
+    looked at.
 
     A key is one of MASKS's bits and a step of brightness, NEAR_LEVELS wide. Thumbnails that differ
     by less in the mean have means of one step or of two neighbouring ones: one side of the join
@@ -142,13 +120,13 @@ def _keys(hashes: DataFrame, neighbours: int) -> DataFrame:
     keys = [
         F.struct(
             F.lit(place).alias("mask"),
-            F.col("hash").bitwiseAND(F.lit(_signed(mask))).alias("bits"),
+            F.col("perceptual_hash").bitwiseAND(F.lit(_signed(mask))).alias("bits"),
             (step + away).alias("step"),
         )
         for place, mask in enumerate(MASKS)
         for away in range(-neighbours, neighbours + 1)
     ]
-    return hashes.select("image_id", "hash", F.explode(F.array(*keys)).alias("key"))
+    return hashes.select("image_id", "perceptual_hash", F.explode(F.array(*keys)).alias("key"))
 
 
 def _signed(bits: int) -> int:

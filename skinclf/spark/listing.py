@@ -1,7 +1,8 @@
 """What an archive holds, as a DataFrame: the driver lists it part by part and keeps none of it."""
 
+import logging
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import accumulate, chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,14 @@ from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.archive import needs_spark, spark_images
 from skinclf.spark.reading import read_parquet
 from skinclf.storage.files import delete, exists, join, write_table
+
+log = logging.getLogger(__name__)
+
+ROW = "row"
+"""A file's place in the listing, from 0 on: its key."""
+
+ROW_BITS = 33
+"""In which Spark's monotonically_increasing_id counts the rows of a partition."""
 
 ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
@@ -34,6 +43,12 @@ def listed_rows(
     if needs_spark(archive, paths):
         return spark_images(spark, paths, selection)
     return iter_images(paths, list(leave_out), selection)
+
+
+def log_left_out(selection: Selection) -> None:
+    """Say in one line what `archive.exclude` left out, if anything."""
+    if selection.left_out:
+        log.info("%s", selection.summary())
 
 
 def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: str) -> DataFrame:
@@ -58,6 +73,23 @@ def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: s
     is_repeated = (F.col("number") > 1) | ambiguous
     source = F.when(is_repeated, repeated).otherwise(F.col("source"))
     return numbered.withColumn("source", source).select(*LISTING.names)
+
+
+def numbered(listed: DataFrame) -> DataFrame:
+    """Add ROW: LISTING in the order of file and member, whatever its partitions were.
+
+    Sorted by all tasks: they count their rows, and each begins where those before it end.
+    """
+    place = F.monotonically_increasing_id()
+    ordered = listed.sort("file", "member").withColumn(ROW, place).persist()
+    partition = F.shiftright(ROW, ROW_BITS)
+    counts = sorted(map(tuple, ordered.groupBy(partition).count().collect()))
+    before = accumulate((count for _, count in counts), initial=0)
+    if not counts:
+        return ordered
+    starts = zip((number for number, _ in counts), before, strict=False)
+    start = F.create_map(*map(F.lit, chain(*starts)))[partition]
+    return ordered.withColumn(ROW, start + F.col(ROW).bitwiseAND(F.lit((1 << ROW_BITS) - 1)))
 
 
 def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -1,11 +1,28 @@
-"""Assign each image to a split (train, val, test) and a shard."""
+"""Assign each image to a split: train, val or test."""
 
+from collections import defaultdict
+from itertools import accumulate
+
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from skinclf.config.schema import SplitConfig
+from skinclf.spark.listing import ROW
 
-SPLITS = ("train", "val", "test")
+SPLITS = TRAIN, VAL, TEST = ("train", "val", "test")
+
+BUCKET_BITS = 10
+"""Of a hash: a class is sorted in 1,024 parts of about equal size, and by no task as a whole."""
+
+TOTALS = pa.schema(
+    [
+        ("class", pa.string()),
+        ("bucket", pa.int64()),
+        ("before", pa.int64()),  # images of the class in the buckets before this one
+        ("total", pa.int64()),  # images of the class
+    ]
+)
 
 
 def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
@@ -15,37 +32,49 @@ def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
     image without lesion_id is a lesion of its own. `by = "image"` draws each image alone, as
     the paper did. In each class the lesions are in the order of a hash, which survives any
     row order or partitioning, and the first 80 percent of its images (as configured) are train.
+
+    `images` are rows of `matched`: those with a `reason` get no split, and of files with one
+    image_id one is counted.
     """
     images = images.withColumn("group", lesion() if config.by == "lesion" else _image())
-    groups = images.groupBy("group").agg(
-        F.mode("dx", deterministic=True).alias("class"), F.count("*").alias("n")
+    counted = images.where(F.col("reason").isNull() & (F.col("place") == F.col(ROW)))
+    hashed = F.xxhash64(F.lit(config.seed), "group")
+    groups = (
+        counted.groupBy("group")
+        .agg(F.mode("dx", deterministic=True).alias("class"), F.count("*").alias("n"))
+        .withColumn("hash", hashed)
+        .withColumn("bucket", F.shiftright("hash", 64 - BUCKET_BITS))
+        .cache()
     )
-    in_class = Window.partitionBy("class")
-    before = in_class.orderBy(F.xxhash64(F.lit(config.seed), "group"), "group")
-    until = F.sum("n").over(before.rowsBetween(Window.unboundedPreceding, Window.currentRow))
-    middle = (until - F.col("n") / 2) / F.sum("n").over(in_class)
+    bucket = Window.partitionBy("class", "bucket").orderBy("hash", "group")
+    inside = F.sum("n").over(bucket.rowsBetween(Window.unboundedPreceding, Window.currentRow))
+    until = F.col("before") + F.col("inside")
+    middle = (until - F.col("n") / 2) / F.col("total")
     split = (
-        F.when(middle < config.train, SPLITS[0])
-        .when(middle < config.train + config.val, SPLITS[1])
-        .otherwise(SPLITS[2])
+        F.when(middle < config.train, TRAIN)
+        .when(middle < config.train + config.val, VAL)
+        .otherwise(TEST)
     )
-    drawn = groups.select("group", split.alias("split"))
-    return images.join(drawn, "group").drop("group")
+    totals = F.broadcast(_totals(groups))
+    placed = groups.withColumn("inside", inside).join(totals, ["class", "bucket"])
+    drawn = placed.select("group", split.alias("split"))
+    return images.join(drawn, "group", "left").drop("group")
 
 
-def with_shard(images: DataFrame, shards: int, seed: int) -> DataFrame:
-    """Add `shard` (0 … shards-1) and `position` in it: equal shards in each split, ±1 row.
-
-    Drawn by hash of image_id; `position` orders a shard's rows the same on every storage.
-    """
-    order = Window.partitionBy("split").orderBy(F.xxhash64(F.lit(seed), "image_id"), "image_id")
-    rank = F.row_number().over(order) - 1
-    return (
-        images.withColumn("rank", rank)
-        .withColumn("shard", F.col("rank") % shards)
-        .withColumn("position", F.floor(F.col("rank") / shards).cast("int"))
-        .drop("rank")
-    )
+def _totals(groups: DataFrame) -> DataFrame:
+    """TOTALS of `class`, `bucket` and `n`: at most 1,024 rows a class, added up by the driver."""
+    rows = groups.groupBy("class", "bucket").agg(F.sum("n").alias("n")).collect()
+    classes: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row in sorted(map(tuple, rows)):
+        classes[row[0]].append(row[1:])
+    totals = []
+    for name, buckets in classes.items():
+        before = [0, *accumulate(n for _, n in buckets)]
+        totals += [
+            {"class": name, "bucket": bucket, "before": before[place], "total": before[-1]}
+            for place, (bucket, _) in enumerate(buckets)
+        ]
+    return groups.sparkSession.createDataFrame(pa.Table.from_pylist(totals, schema=TOTALS))
 
 
 def lesion() -> Column:

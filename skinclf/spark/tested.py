@@ -2,28 +2,38 @@
 
 from dataclasses import dataclass
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
+from skinclf.archives import Selection
 from skinclf.archives.decoding import Decoding
 from skinclf.config.schema import ArchiveConfig
-from skinclf.spark.dataset import check_nothing_lost, reason_counts, write_rejects
-from skinclf.spark.decoding import ROW
-from skinclf.spark.labelled_archive import list_by_spark, read_labelled_archive
+from skinclf.spark.dataset import (
+    check_nothing_lost,
+    class_counts,
+    reject_counts,
+    reject_files,
+    tensor_files,
+)
+from skinclf.spark.listing import listed_rows, log_left_out
+from skinclf.spark.plan import plan_archive
+from skinclf.spark.progress import spark_progress
+from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.spec.image_spec import ImageSpec
-from skinclf.spec.tables import TENSORS
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.dataset_folder import REJECTS, Dataset
+from skinclf.storage.files import delete, join
+from skinclf.storage.output_folder import clear_unnamed
 from skinclf.storage.run_folder import EvaluationFolder
 
 
 @dataclass(frozen=True)
 class TestedImages:
-    """TENSORS, and where they come from."""
+    """TENSORS and the files that they lie in, and where they come from."""
 
     tensors: DataFrame
+    files: list[str]
     count: int
     rejects: dict[str, int]  # by reason; of an outside archive
     split_by: str  # "image" or "lesion"; "" for an outside archive
@@ -32,12 +42,17 @@ class TestedImages:
 def split_images(tensors: DataFrame, dataset: Dataset, split: str) -> TestedImages:
     """A split of the dataset."""
     images = tensors.where(F.col("split") == split)
-    return TestedImages(images, sum(dataset.rows_of(split)), {}, dataset.split.by)
+    files, count = split_files(dataset, split), dataset.count(split)
+    return TestedImages(images, files, count, {}, dataset.split.by)
+
+
+def split_files(dataset: Dataset, split: str) -> list[str]:
+    """The files of a split."""
+    return [join(dataset.path, file.path) for file in dataset.files_of(split)]
 
 
 def outside_images(
     spark: SparkSession,
-    listing: pa.Table | None,
     archive: ArchiveConfig,
     taxonomy: Taxonomy,
     image: ImageSpec,
@@ -45,18 +60,25 @@ def outside_images(
     console: Console,
 ) -> TestedImages:
     """Decode and label an archive that is no dataset, in the classes and the size of a model; what
-    can't be used goes to rejects. No `listing`: Spark makes it.
+    can't be used goes to rejects.
     """
-    if listing is None:
-        listing = list_by_spark(spark, archive)
-    decoding = Decoding(archive, image=image, digests=True)
-    found = read_labelled_archive(
-        spark, listing, archive, taxonomy, decoding, folder.staging, console
-    )
-    write_rejects(found.rejects, folder.rejects)
-    reasons = reason_counts(spark, folder.rejects)
-    accepted = found.labelled.where("reason IS NULL")
-    count = accepted.count()
-    check_nothing_lost(folder.path, found.inputs, count, reasons)
-    tensors = accepted.join(found.images.select(ROW.name, "pixels"), ROW.name)
-    return TestedImages(tensors.select(*TENSORS.names), count, reasons, "")
+    for place in folder.scratch:
+        delete(place)
+    staging, _ = folder.scratch
+    selection = Selection(archive.include, archive.exclude)
+    leave_out = [archive.metadata, folder.path]
+    rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
+    with spark_progress(spark, "decode images", console):
+        plan = plan_archive(spark, rows, archive, taxonomy, None, staging)
+        log_left_out(selection)
+        decoding = Decoding(archive, image=image, digests=True)
+        written = write_tensors(plan, decoding, folder.path)
+    reasons = reject_counts(spark, folder.path, written)
+    rejects = reject_files(folder.path, written)
+    clear_unnamed(folder.path, REJECTS, [file.path for file in rejects])
+    files = tensor_files(written)
+    tensors = read_tensors(spark, folder.path, files)
+    count = sum(class_counts(tensors, written)["test"].values())
+    check_nothing_lost(folder.path, plan.inputs, count, reasons)
+    places = [join(folder.path, file.path) for file in files]
+    return TestedImages(tensors, places, count, reasons, "")

@@ -17,10 +17,19 @@ TENSORS = pa.schema(
         ("dataset", pa.string()),
         ("source", pa.string()),  # URI; a member of an archive is archive.zip!/member.jpg
         ("digest", pa.string()),  # SHA-256 of the file's bytes, hexadecimal
+        ("perceptual_hash", pa.int64()),  # these three: see likeness.Likeness
+        ("brightness", pa.float64()),
+        ("thumbnail", pa.binary()),
         ("pixels", pa.binary()),  # ImageSpec.size_bytes of uint8: height x width x channels, RGB
     ]
 )
-"""One row an image; stored under the partition columns `split` and `shard`."""
+"""One row an image; `split` is the folder in which its file lies (split=train)."""
+
+LIKENESS = ("perceptual_hash", "brightness", "thumbnail")
+"""The columns of TENSORS that datasets of format 1 lack."""
+
+PLANNED = tuple(n for n in TENSORS.names if n not in {*LIKENESS, "digest", "pixels"})
+"""The columns of TENSORS that are known before the file is read."""
 
 REJECTS = pa.schema(
     [
@@ -32,7 +41,9 @@ REJECTS = pa.schema(
 )
 """One row for every input that became nothing else."""
 
-TENSOR_METADATA = tuple(n for n in TENSORS.names if n not in {"source", "image_id", "pixels"})
+TENSOR_METADATA = tuple(
+    n for n in TENSORS.names if n not in {"source", "image_id", "pixels", *LIKENESS}
+)
 """What a prediction carries over from its tensor: the truth and the patient groups."""
 
 

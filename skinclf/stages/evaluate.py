@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
@@ -25,19 +25,18 @@ from skinclf.reporting.model_card import write_card
 from skinclf.reporting.results import write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.csv_cells import harmless
-from skinclf.spark.dataset import read_tensors
 from skinclf.spark.failures import spark_failures
-from skinclf.spark.inference import predicted_tensors
-from skinclf.spark.labelled_archive import list_directly
+from skinclf.spark.inference import predicted_files
 from skinclf.spark.leaks import near_duplicates, seen_images, shared_keys
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
-from skinclf.spark.splits import SPLITS
-from skinclf.spark.tested import TestedImages, outside_images, split_images
+from skinclf.spark.splits import SPLITS, VAL
+from skinclf.spark.tensors import dataset_tensors
+from skinclf.spark.tested import TestedImages, outside_images, split_files, split_images
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import absolute, delete, hadoop_path, locate
+from skinclf.storage.files import absolute, delete, hadoop_path, join, locate, write_table
 from skinclf.storage.ownership import check_free
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 from skinclf.training.predictor import Predictor
@@ -61,18 +60,15 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     name = set_name(settings)
     folder = run.evaluation(name)
     outside = _outside_archive(config, predictor.taxonomy)
-    listing = list_directly(outside, folder.path) if outside else None
     check_free(folder.path)
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
         exclusive(spark, folder.path, "evaluate"),
     ):
-        tensors = read_tensors(spark, dataset.path)
+        tensors = dataset_tensors(spark, dataset)
         tested = (
-            outside_images(
-                spark, listing, outside, predictor.taxonomy, predictor.image, folder, console
-            )
+            outside_images(spark, outside, predictor.taxonomy, predictor.image, folder, console)
             if outside
             else split_images(tensors, dataset, settings.split)
         )
@@ -82,13 +78,11 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
                 tested.tensors, seen, dataset.image, folder, name, allowed=settings.allow_leaks
             )
         with spark_progress(spark, "predict", console):
-            predictions = _predicted(
-                tested, predictor, settings, folder.predictions, dataset.taxonomy
-            )
-            validation = _validation(tensors, dataset, predictor, settings) or predictions
+            predictions, validation = _predicted(spark, tested, dataset, predictor, config, folder)
         errors = most_confident_errors(predictions)
         pictures = _pictures(tested.tensors, errors, dataset.image)
-        delete(folder.staging)
+        for place in folder.scratch:
+            delete(place)
         assessment = assess(
             predictions,
             validation,
@@ -133,17 +127,28 @@ def _result(
 
 
 def _predicted(
+    spark: SparkSession,
     tested: TestedImages,
+    dataset: Dataset,
     predictor: Predictor,
-    settings: EvaluateConfig,
-    path: str,
-    taxonomy: Taxonomy,
-) -> Predictions:
-    """Predict the tested images, write that and read it back."""
-    predicted_tensors(tested.tensors, predictor, settings.batch_size).write.parquet(
-        hadoop_path(path), mode="overwrite"
-    )
-    return _read_predictions(path, tested.count, taxonomy)
+    config: Config,
+    folder: EvaluationFolder,
+) -> tuple[Predictions, Predictions]:
+    """Predict the tested images, write that and read it back → these predictions, and those that
+    thresholds are chosen on: of the validation split, unless that is tested itself, or empty.
+    """
+    settings = config.evaluate
+    sets = {"tested": tested.files}
+    tests_validation = not settings.archive and settings.split == VAL
+    if dataset.count(VAL) and not tests_validation:
+        sets["validation"] = split_files(dataset, VAL)
+    found = predicted_files(spark, sets, predictor, settings.batch_size)
+    delete(folder.predictions)
+    write_table(found["tested"], join(folder.predictions, "part-00000.parquet"))
+    predictions = _read_predictions(folder.predictions, tested.count, dataset.taxonomy)
+    if "validation" not in found:
+        return predictions, predictions
+    return predictions, predictions_of(found["validation"], dataset.taxonomy)
 
 
 def set_name(settings: EvaluateConfig) -> str:
@@ -222,18 +227,6 @@ def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictio
     if len(predictions) != expected or expected == 0:
         raise CheckError(f"{path}: {len(predictions)} predictions for {expected} images")
     return predictions
-
-
-def _validation(
-    tensors: DataFrame, dataset: Dataset, predictor: Predictor, settings: EvaluateConfig
-) -> Predictions | None:
-    """The validation split's predictions; None where that split is tested itself, or empty."""
-    tested = not settings.archive and settings.split == "val"
-    if tested or not any(dataset.rows_of("val")):
-        return None
-    split = tensors.where("split = 'val'")
-    table = predicted_tensors(split, predictor, settings.batch_size).toArrow()
-    return predictions_of(table, dataset.taxonomy)
 
 
 def _warn_of_thresholds(result: EvaluationResult) -> None:

@@ -9,10 +9,10 @@ from skinclf import __version__
 from skinclf.config.schema import Config
 from skinclf.reporting.figures.counts import bar_figure, histogram_figure, samples_figure
 from skinclf.reporting.pages import png, render
-from skinclf.spark.dataset import read_tensors
 from skinclf.spark.exploration import AGE_YEARS, Exploration, explore_tensors
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import spark_session
+from skinclf.spark.tensors import dataset_tensors
 from skinclf.storage.dataset_folder import EXPLORATION, Dataset
 from skinclf.storage.files import join, write_bytes, write_text
 
@@ -29,9 +29,8 @@ def explore(config: Config, console: Console) -> str:
         spark_session("explore", config.spark) as spark,
         spark_progress(spark, "explore", console),
     ):
-        exploration = explore_tensors(
-            read_tensors(spark, dataset.path), dataset.taxonomy, dataset.image
-        )
+        tensors = dataset_tensors(spark, dataset)
+        exploration = explore_tensors(tensors, dataset.taxonomy, dataset.image)
     pictures = []
     for name, figure in exploration_figures(exploration).items():
         picture = png(figure)

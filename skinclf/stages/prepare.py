@@ -1,38 +1,37 @@
 """Archive + metadata → dataset."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf import __version__
-from skinclf.archives import check_paths
+from skinclf.archives import Selection, check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
-from skinclf.errors import ArchiveChanged, ConfigError
-from skinclf.spark import dataset as tables
+from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.spark.archive import needs_spark
-from skinclf.spark.failures import spark_failures
-from skinclf.spark.labelled_archive import (
-    LabelledArchive,
-    list_by_spark,
-    list_directly,
-    read_labelled_archive,
+from skinclf.spark.dataset import (
+    check_lesions_apart,
+    check_nothing_lost,
+    class_counts,
+    reject_counts,
+    reject_files,
+    tensor_files,
 )
+from skinclf.spark.failures import spark_failures
+from skinclf.spark.listing import listed_rows, log_left_out
+from skinclf.spark.plan import Plan, plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
-from skinclf.spark.splits import with_shard, with_split
-from skinclf.storage.dataset_folder import (
-    REJECTS,
-    STAGING,
-    Dataset,
-    list_tensor_files,
-    output_folder,
-)
-from skinclf.storage.files import absolute, delete, join
+from skinclf.spark.tensors import read_tensors, write_tensors
+from skinclf.storage.dataset_folder import STAGING, Dataset, output_folder
+from skinclf.storage.files import absolute, join
 from skinclf.storage.ownership import check_free
+from skinclf.storage.part_files import Written
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +39,12 @@ log = logging.getLogger(__name__)
 def prepare(config: Config, console: Console, decode: Decode | None = None) -> Dataset:
     """Build the dataset of `config` from its archive and return what dataset.json says.
 
-    `decode` replaces the decoder. Raises UsageError children for what can't be read or is in the
-    way, CheckError where the closing checks fail, and StorageUnavailable where the storage fails
-    or the archive is rewritten meanwhile; a dataset without dataset.json is no dataset.
+    `decode` replaces the decoder. A finished dataset that is to be replaced stays whole until the
+    new one is. Raises UsageError children for what can't be read or is in the way, CheckError where
+    the closing checks fail, and StorageUnavailable where the storage fails or the archive is
+    rewritten meanwhile.
     """
+    path = config.dataset.path
     if not config.archive.paths:
         raise ConfigError(
             "archive.paths: is empty; name the folders or zip files with the images, such as "
@@ -52,29 +53,23 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata, config.classes)
-    listing = list_directly(config.archive, config.dataset.path)
-    folder = output_folder(config.dataset.path)
+    folder = output_folder(path)
     folder.check(overwrite=config.dataset.overwrite)
-    check_free(config.dataset.path)
+    check_free(path)
     with (
         spark_session("prepare", config.spark) as spark,
-        spark_failures(config.dataset.path),
-        exclusive(spark, config.dataset.path, "prepare"),
+        spark_failures(path),
+        exclusive(spark, path, "prepare"),
     ):
-        if listing is None:
-            listing = list_by_spark(spark, config.archive)
-        log.info("listed %s files", f"{listing.num_rows:,}")
-        folder.begin(overwrite=config.dataset.overwrite)
-        staging = join(config.dataset.path, STAGING)
+        folder.begin(overwrite=config.dataset.overwrite, named=_named(path))
+        with spark_progress(spark, "plan", console):
+            plan = _plan(spark, config)
         decoding = Decoding(config.archive, decode, config.image, digests=True)
-        archive = read_labelled_archive(
-            spark, listing, config.archive, config.classes, decoding, staging, console
-        )
-        with spark_progress(spark, "write tensors", console):
-            _write(archive, config)
-        dataset = _checked(spark, config, archive.inputs)
-        delete(join(config.dataset.path, STAGING))
-        folder.finish(dataset.to_json())
+        with spark_progress(spark, "decode and write tensors", console):
+            written = write_tensors(plan, decoding, path)
+        with spark_progress(spark, "check", console):
+            dataset = _checked(spark, config, plan.inputs, written)
+        folder.finish(dataset.to_json(), dataset.named)
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
         *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
@@ -83,32 +78,44 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     return dataset
 
 
-def _write(archive: LabelledArchive, config: Config) -> None:
-    accepted = archive.labelled.where("reason IS NULL")
-    placed = with_shard(
-        with_split(accepted, config.split), config.dataset.shards, config.split.seed
-    ).cache()
-    placed.count()  # now Spark knows that it is small: it goes to the pixels, not they to it
-    shards, path = config.dataset.shards, config.dataset.path
-    tables.write_tensors(placed, archive.images, config.image, shards, path)
-    tables.write_rejects(archive.rejects, join(config.dataset.path, REJECTS))
+def _named(path: str) -> list[str]:
+    """The files of the dataset that is to be replaced; none where there is none to read."""
+    try:
+        return Dataset.read(path).named
+    except DatasetError:
+        return []
 
 
-def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
+def _plan(spark: SparkSession, config: Config) -> Plan:
+    archive = config.archive
+    selection = Selection(archive.include, archive.exclude)
+    leave_out = [archive.metadata, config.dataset.path]
+    rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
+    staging = join(config.dataset.path, STAGING)
+    plan = plan_archive(spark, rows, archive, config.classes, config.split, staging)
+    log_left_out(selection)
+    log.info("listed %s files", f"{plan.files:,}")
+    return plan
+
+
+def _checked(
+    spark: SparkSession, config: Config, inputs: int, written: Sequence[Written]
+) -> Dataset:
     """Read back what was written and describe it. Raises CheckError."""
     path = config.dataset.path
-    files = list_tensor_files(path)
-    reasons = tables.reason_counts(spark, join(path, REJECTS))
+    reasons = reject_counts(spark, path, written)
     if "changed" in reasons:
         raise ArchiveChanged(
             f"{', '.join(config.archive.paths)}: rewritten while it was read, so {path} is not "
             f"finished. Rerun the same command"
         )
-    count = sum(file.rows for file in files)
-    tables.check_nothing_lost(path, inputs, count, reasons)
-    tensors = tables.read_tensors(spark, path, pixels=False)
+    files = tensor_files(written)
+    tensors = read_tensors(spark, path, files).select("file", "split", "dx", "lesion_id")
+    counts = class_counts(tensors, written)
+    count = sum(sum(by_class.values()) for by_class in counts.values())
+    check_nothing_lost(path, inputs, count, reasons)
     if config.split.by == "lesion":
-        tables.check_lesions_apart(tensors)
+        check_lesions_apart(tensors)
     return Dataset(
         skinclf=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -122,7 +129,8 @@ def _checked(spark: SparkSession, config: Config, inputs: int) -> Dataset:
         inputs=inputs,
         tensors=count,
         rejects=reasons,
-        counts=tables.class_counts(tensors),
+        counts=counts,
         files=files,
+        reject_files=reject_files(path, written),
         path=absolute(path),
     )

@@ -21,8 +21,7 @@ from skinclf.spark.content_check import with_content_versions
 from skinclf.spark.decoding import listing_frame
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import ModelLoader, scored_files
-from skinclf.spark.labelled_archive import log_left_out
-from skinclf.spark.listing import listed_rows
+from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.score_export import export
 from skinclf.spark.score_ledger import (
     each_micro_batch,

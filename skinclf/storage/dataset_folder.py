@@ -1,33 +1,37 @@
 """The dataset on storage: names, dataset.json, and who may read what.
 
 dataset/
-  dataset.json          written last; names everything below. No dataset.json = no dataset
-  tensors/split=train/shard=00/*.parquet
-  rejects/*.parquet
+  dataset.json          the commit: it names every file of tensors and rejects with its rows.
+                        What it does not name does not exist. No dataset.json = no dataset
+  tensors/split=train/train-00000-*.parquet
+  rejects/rejects-00000-*.parquet
   exploration/          figures and exploration.html, written by explore
   staging/              only while prepare runs
+
+A dataset that is built anew takes the old one's place at once, when its dataset.json does. The
+old files stay until then; they and what killed tasks left are removed after it.
 """
 
 import hashlib
-import re
+from collections.abc import Iterator
 from typing import Self
 
-import pyarrow.parquet as pq
-from pyarrow import fs
 from pydantic import BaseModel, computed_field
 
 from skinclf.config.schema import SplitConfig
-from skinclf.errors import CheckError, DatasetError
+from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.storage.files import absolute, join, locate, read_json
+from skinclf.storage.files import absolute, join, read_json
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.system.text import in_one_line
 
-FORMAT = 1
+FORMAT = 2
+FORMATS_READ = (1, 2)
+"""In format 1 each file was one whole shard; without what tells near duplicates (LIKENESS)."""
+
 MANIFEST = "dataset.json"
 TENSORS, REJECTS, STAGING, EXPLORATION = "tensors", "rejects", "staging", "exploration"
-TENSOR_FILE = re.compile(r"split=(\w+)/shard=(\d+)/[^/]+")
 
 
 class TensorFile(BaseModel):
@@ -35,7 +39,13 @@ class TensorFile(BaseModel):
 
     path: str
     split: str
-    shard: int
+    rows: int
+
+
+class RejectFile(BaseModel):
+    """One Parquet file of rejects; `path` is relative to the dataset."""
+
+    path: str
     rows: int
 
 
@@ -56,7 +66,8 @@ class Dataset(BaseModel):
     tensors: int
     rejects: dict[str, int]  # by reason
     counts: dict[str, dict[str, int]]  # split → diagnosis → images
-    files: list[TensorFile]
+    files: list[TensorFile]  # in the order of the rows
+    reject_files: list[RejectFile] = []
     path: str = ""
 
     @computed_field  # type: ignore[prop-decorator]
@@ -93,7 +104,9 @@ class Dataset(BaseModel):
             raise DatasetError(
                 f"{manifest}: can't be read as a dataset: {in_one_line(error)}"
             ) from None
-        said = {"format": FORMAT} | dataset.model_dump(include={"classes", "shape", "dtype"})
+        said = dataset.model_dump(include={"classes", "shape", "dtype"})
+        if dataset.format not in FORMATS_READ:
+            said["format"] = FORMAT
         for key, ours in said.items():
             if stored.get(key, ours) != ours:
                 raise DatasetError(
@@ -106,10 +119,14 @@ class Dataset(BaseModel):
         """The text of dataset.json."""
         return self.model_dump_json(indent=1, exclude={"path"}) + "\n"
 
+    @property
+    def named(self) -> list[str]:
+        """The paths of all its files, relative to it."""
+        return [*(f.path for f in self.files), *(f.path for f in self.reject_files)]
+
     def files_of(self, split: str) -> list[TensorFile]:
-        """The tensor files of a split, by shard."""
-        files = [file for file in self.files if file.split == split]
-        return sorted(files, key=lambda file: (file.shard, file.path))
+        """The tensor files of a split, in the order of its rows."""
+        return [file for file in self.files if file.split == split]
 
     @property
     def digest(self) -> str:
@@ -120,36 +137,28 @@ class Dataset(BaseModel):
         """Whether both are one dataset, wherever it was read from."""
         return self.digest == other.digest
 
+    def count(self, split: str) -> int:
+        """How many images a split has."""
+        return sum(file.rows for file in self.files_of(split))
+
     def rows_of(self, split: str) -> list[int]:
         """How many images each shard of a split holds; `shards` numbers."""
-        rows = [0] * self.shards
-        for file in self.files_of(split):
-            rows[file.shard] += file.rows
-        return rows
+        return [len(rows) for rows in shard_ranges(self.count(split), self.shards)]
+
+
+def shard_ranges(rows: int, shards: int) -> Iterator[range]:
+    """The rows of each shard: ranges of the order of all `rows`, equal but for one row.
+
+    The first shards have the row more.
+    """
+    size, longer = divmod(rows, shards)
+    start = 0
+    for shard in range(shards):
+        stop = start + size + (shard < longer)
+        yield range(start, stop)
+        start = stop
 
 
 def output_folder(path: str) -> OutputFolder:
     """The folder that prepare writes a dataset to."""
-    return OutputFolder(path, "dataset", MANIFEST, (TENSORS, REJECTS, STAGING, EXPLORATION))
-
-
-def list_tensor_files(path: str) -> list[TensorFile]:
-    """The tensor files that lie below a dataset, with the row counts of their footers."""
-    file_system, root = locate(join(path, TENSORS))
-    found = file_system.get_file_info(fs.FileSelector(root, recursive=True))
-    names = sorted(info.path for info in found if info.path.endswith(".parquet"))
-    return [_tensor_file(file_system, name, root) for name in names]
-
-
-def _tensor_file(file_system: fs.FileSystem, name: str, root: str) -> TensorFile:
-    relative = name.removeprefix(root).lstrip("/")
-    found = TENSOR_FILE.fullmatch(relative)
-    if found is None:
-        raise CheckError(
-            f"{name}: no job of ours writes such a file; expected are files such as "
-            f"{TENSORS}/split=train/shard=00/part-00000.parquet"
-        )
-    with file_system.open_input_file(name) as file:
-        rows = pq.read_metadata(file).num_rows
-    split, shard = found.groups()
-    return TensorFile(path=f"{TENSORS}/{relative}", split=split, shard=int(shard), rows=rows)
+    return OutputFolder(path, "dataset", MANIFEST, (TENSORS, REJECTS), STAGING, EXPLORATION)

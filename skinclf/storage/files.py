@@ -5,8 +5,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -148,11 +148,42 @@ def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:
         raise
 
 
+@contextmanager
+def new_file(path: str) -> Iterator[pa.NativeFile]:
+    """A file to write under its final name, which no other job may use; gone if the block fails.
+
+    For files that count only once a manifest names them: nothing has to be renamed, which object
+    stores can't. Raises StorageError where the storage is full or may not be written to.
+    """
+    file_system, inner = locate(path)
+    local = isinstance(file_system, fs.LocalFileSystem)
+    try:
+        file_system.create_dir(os.path.dirname(inner), recursive=True)
+        with file_system.open_output_stream(inner) as file:
+            yield file
+        if local:
+            _sync(inner)
+            _sync(os.path.dirname(inner))
+    except BaseException as error:
+        with suppress(OSError):
+            file_system.delete_file(inner)
+        if isinstance(error, OSError) and error.errno in LASTING:
+            raise StorageError(f"{path}: can't be written: {error}") from None
+        raise
+
+
 def write_table(table: pa.Table, path: str) -> None:
     """`write_bytes` of an Arrow table as Parquet."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_batches(path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """The columns of a Parquet file, at most `rows` rows at a time."""
+    file_system, inner = locate(path)
+    with file_system.open_input_file(inner) as file:
+        yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns))
 
 
 def _sync(path: str) -> None:

@@ -30,7 +30,7 @@ from skinclf.config.schema import Config
 from skinclf.errors import RunError
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.storage.dataset_folder import MANIFEST, Dataset
+from skinclf.storage.dataset_folder import MANIFEST, TENSORS, Dataset
 from skinclf.storage.files import (
     exists,
     join,
@@ -87,9 +87,9 @@ class EvaluationFolder:
         return join(self.path, "rejects")
 
     @property
-    def staging(self) -> str:
-        """Only while it runs."""
-        return join(self.path, "staging")
+    def scratch(self) -> tuple[str, str]:
+        """What is there only while it runs: the listing and the tensors of an outside set."""
+        return join(self.path, "staging"), join(self.path, TENSORS)
 
     def picture(self, name: str) -> str:
         """A figure, such as "confusion"."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.errors import ConfigError
-from skinclf.training.shards import Images, RowGroup, ShardReader
+from skinclf.training.shards import Images, Piece, ShardReader
 
 DRAWS = 8
 """Random numbers an image and epoch: what augment.augmented takes."""
@@ -52,7 +52,7 @@ Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32], NDArray[np.int
 
 @dataclass(frozen=True)
 class Part:
-    """The images of a row group with what is drawn for each of them in an epoch."""
+    """The images of a piece with what is drawn for each of them in an epoch."""
 
     images: Images
     draws: NDArray[np.float32]  # (n, 8)
@@ -108,7 +108,7 @@ def training_batches(
     A training that resumes in the middle of an epoch starts `steps` there.
     """
     skipped = steps.start * rows_a_shard
-    shards = [shard_examples(reader, n, order, skipped) for n in reader.groups]
+    shards = [shard_examples(reader, n, order, skipped) for n in reader.pieces]
     for _ in steps:
         examples = [example for shard in shards for example in islice(shard, rows_a_shard)]
         pixels, labels, draws, seeds = zip(*examples, strict=True)
@@ -121,63 +121,61 @@ def shard_examples(
     """The images of a shard in an epoch's order, a function of (seed, epoch, shard, window), but
     for the first `skipped`.
 
-    The order is the same whether the reader keeps its row groups or reads them each time; in
+    The order is the same whether the reader keeps its pieces or reads them each time; in
     the latter case one window of them is held. A window that is skipped whole is not read.
     """
     random = np.random.default_rng([order.seed, order.epoch, shard, ORDER])
-    for window in windows(reader.groups[shard], order.window, random):
-        places = [(part, row) for part, group in enumerate(window) for row in range(group.rows)]
+    for window in windows(reader.pieces[shard], order.window, random):
+        places = [(part, row) for part, piece in enumerate(window) for row in range(piece.rows)]
         shuffled = random.permutation(len(places))[skipped:]
         skipped = max(skipped - len(places), 0)
-        parts = [read_part(reader, group, order) for group in window] if len(shuffled) else []
+        parts = [read_part(reader, piece, order) for piece in window] if len(shuffled) else []
         for place in shuffled:
             part, row = places[place]
             yield parts[part].example(row)
 
 
-def read_part(reader: ShardReader, group: RowGroup, order: Order) -> Part:
-    """A row group's images with an epoch's draws and seeds."""
-    return Part(reader.read(group), augmentation_draws(group, order), dropout_seeds(group, order))
+def read_part(reader: ShardReader, piece: Piece, order: Order) -> Part:
+    """A piece's images with an epoch's draws and seeds."""
+    return Part(reader.read(piece), augmentation_draws(piece, order), dropout_seeds(piece, order))
 
 
-def windows(
-    groups: Sequence[RowGroup], size: int, random: np.random.Generator
-) -> list[list[RowGroup]]:
-    """Row groups in random order, packed into windows of at most `size` images, one group at
+def windows(pieces: Sequence[Piece], size: int, random: np.random.Generator) -> list[list[Piece]]:
+    """Pieces in random order, packed into windows of at most `size` images, one piece at
     least.
     """
-    packed: list[list[RowGroup]] = []
+    packed: list[list[Piece]] = []
     room = 0
-    for n in random.permutation(len(groups)):
-        if groups[n].rows > room:
+    for n in random.permutation(len(pieces)):
+        if pieces[n].rows > room:
             packed.append([])
             room = size
-        packed[-1].append(groups[n])
-        room -= groups[n].rows
+        packed[-1].append(pieces[n])
+        room -= pieces[n].rows
     return packed
 
 
-def augmentation_draws(group: RowGroup, order: Order) -> NDArray[np.float32]:
+def augmentation_draws(piece: Piece, order: Order) -> NDArray[np.float32]:
     """(rows, 8) uniform in 0–1, a function of (seed, epoch, image)."""
-    return _random_of(group, order, AUGMENTATION).random((group.rows, DRAWS), np.float32)
+    return _random_of(piece, order, AUGMENTATION).random((piece.rows, DRAWS), np.float32)
 
 
-def dropout_seeds(group: RowGroup, order: Order) -> NDArray[np.int32]:
+def dropout_seeds(piece: Piece, order: Order) -> NDArray[np.int32]:
     """(rows, 2) non-negative integers, a function of (seed, epoch, image)."""
-    random = _random_of(group, order, DROPOUT)
-    return random.integers(2**31, size=(group.rows, 2), dtype=np.int32)
+    random = _random_of(piece, order, DROPOUT)
+    return random.integers(2**31, size=(piece.rows, 2), dtype=np.int32)
 
 
-def _random_of(group: RowGroup, order: Order, stream: int) -> np.random.Generator:
-    """A stream of random numbers for the images of a row group, named by shard, group and row."""
-    return np.random.default_rng([order.seed, order.epoch, group.shard, group.number, stream])
+def _random_of(piece: Piece, order: Order, stream: int) -> np.random.Generator:
+    """A stream of random numbers for the images of a piece, named by shard, piece and row."""
+    return np.random.default_rng([order.seed, order.epoch, piece.shard, piece.number, stream])
 
 
 def plain_batches(reader: ShardReader, size: int) -> Iterator[Images]:
     """All images in the order in which they lie, at most `size` at a time."""
-    for groups in reader.groups.values():
-        for group in groups:
-            images = reader.read(group)
+    for pieces in reader.pieces.values():
+        for piece in pieces:
+            images = reader.read(piece)
             for start in range(0, len(images), size):
                 rows = slice(start, start + size)
                 yield Images(images.pixels[rows], images.labels[rows])

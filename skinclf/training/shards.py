@@ -1,8 +1,14 @@
-"""A worker's shards: read row group by row group, and kept in memory where they all fit."""
+"""A worker's shards: read piece by piece, and kept in memory where they all fit.
 
-from collections.abc import Sequence
+A shard is a range of the order in which all rows of a split lie. Files and row groups are as long
+as they happen to be: a shard begins and ends within them.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +17,7 @@ from numpy.typing import NDArray
 
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import ImageSpec
-from skinclf.storage.dataset_folder import Dataset, TensorFile
+from skinclf.storage.dataset_folder import Dataset, TensorFile, shard_ranges
 from skinclf.storage.files import join, locate
 
 COLUMNS = ["label", "pixels"]
@@ -29,21 +35,25 @@ class Images:
 
 
 @dataclass(frozen=True)
-class RowGroup:
-    """A part of one shard that is read at once; `number` counts through the shard's parts."""
+class Piece:
+    """Rows of a shard that lie in one row group of a file, and are read at once.
+
+    `number` counts through the shard's pieces.
+    """
 
     path: str
-    index: int  # within its file
+    group: int  # within its file
+    first: int  # of its rows, within the row group
+    rows: int
     shard: int
     number: int
-    rows: int
     image: ImageSpec
 
 
 class ShardReader:
-    """The images of some shards of a split, by row group.
+    """The images of some shards of a split, by piece.
 
-    Only the files' footers are read at first. The row groups are read whenever they are asked
+    Only the files' footers are read at first. The pieces are read whenever they are asked
     for, or once and for all where the pixels of all shards take at most `memory_bytes`. Raises
     DatasetError for a file that is damaged or is not what dataset.json says.
     """
@@ -51,39 +61,72 @@ class ShardReader:
     def __init__(
         self, dataset: Dataset, split: str, shards: Sequence[int], *, memory_bytes: int
     ) -> None:
-        self.groups = {shard: row_groups(dataset, split, shard) for shard in shards}
-        rows = sum(group.rows for groups in self.groups.values() for group in groups)
+        files = dataset.files_of(split)
+        ranges = list(shard_ranges(sum(file.rows for file in files), dataset.shards))
+        stretches = _stretches(dataset.path, files, [ranges[shard] for shard in shards])
+        self.pieces = {
+            shard: list(_pieces(stretches, ranges[shard], shard, dataset.image)) for shard in shards
+        }
+        rows = sum(len(ranges[shard]) for shard in shards)
         self.in_memory = rows * dataset.image.size_bytes <= memory_bytes
-        self.read = cache(read_row_group) if self.in_memory else read_row_group
+        self.read = cache(read_piece) if self.in_memory else read_piece
 
 
-def row_groups(dataset: Dataset, split: str, shard: int) -> list[RowGroup]:
-    """The row groups of a shard, in the order in which its rows lie. Raises DatasetError."""
-    files = [file for file in dataset.files_of(split) if file.shard == shard]
-    parts = [
-        (join(dataset.path, file.path), index, rows)
-        for file in files
-        for index, rows in enumerate(_group_rows(dataset.path, file))
-    ]
-    return [
-        RowGroup(path, index, shard, number, rows, dataset.image)
-        for number, (path, index, rows) in enumerate(parts)
-    ]
+class _Stretch(NamedTuple):
+    """Where the rows of one row group lie in the order of a split's rows."""
+
+    path: str
+    group: int
+    rows: range
 
 
-def read_row_group(group: RowGroup) -> Images:
-    """The images of a row group. Raises DatasetError where they can't be read."""
-    file_system, inner = locate(group.path)
+def _stretches(
+    dataset: str, files: Sequence[TensorFile], wanted: Sequence[range]
+) -> list[_Stretch]:
+    """The row groups of the files that have rows `wanted`. Raises DatasetError."""
+    found, start = [], 0
+    for file in files:
+        rows = range(start, start + file.rows)
+        if any(_common(rows, some) for some in wanted):
+            path, first = join(dataset, file.path), start
+            for group, count in enumerate(_group_rows(path, file)):
+                found.append(_Stretch(path, group, range(first, first + count)))
+                first += count
+        start += file.rows
+    return found
+
+
+def _pieces(
+    stretches: Sequence[_Stretch], wanted: range, shard: int, image: ImageSpec
+) -> Iterator[Piece]:
+    """The pieces of a shard, in the order in which its rows lie."""
+    number = count()
+    for stretch in stretches:
+        rows = _common(stretch.rows, wanted)
+        if rows:
+            first = rows.start - stretch.rows.start
+            group = stretch.group
+            yield Piece(stretch.path, group, first, len(rows), shard, next(number), image)
+
+
+def _common(one: range, other: range) -> range:
+    return range(max(one.start, other.start), min(one.stop, other.stop))
+
+
+def read_piece(piece: Piece) -> Images:
+    """The images of a piece. Raises DatasetError where they can't be read."""
+    file_system, inner = locate(piece.path)
     try:
         with file_system.open_input_file(inner) as file:
-            table = pq.ParquetFile(file).read_row_group(group.index, columns=COLUMNS)
+            group = pq.ParquetFile(file).read_row_group(piece.group, columns=COLUMNS)
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(group.path, error) from None
-    pixels = [pixel_array(chunk, group.image) for chunk in table["pixels"].chunks]
-    return Images(
-        pixels[0] if len(pixels) == 1 else np.concatenate(pixels),
-        table["label"].to_numpy().astype(np.int32),
-    )
+        raise _unreadable(piece.path, error) from None
+    table = group.slice(piece.first, piece.rows)
+    parts = [pixel_array(chunk, piece.image) for chunk in table["pixels"].chunks]
+    # Copied where it is a part, lest a piece that is kept keeps its whole row group.
+    whole = len(parts) == 1 and piece.rows == group.num_rows
+    pixels = parts[0] if whole else np.concatenate(parts)
+    return Images(pixels, table["label"].to_numpy().astype(np.int32))
 
 
 def pixel_array(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
@@ -96,9 +139,8 @@ def pixel_array(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
     return flat.reshape(-1, *image.shape)
 
 
-def _group_rows(dataset: str, file: TensorFile) -> list[int]:
+def _group_rows(path: str, file: TensorFile) -> list[int]:
     """How many rows each row group of a file has, by its footer."""
-    path = join(dataset, file.path)
     file_system, inner = locate(path)
     try:
         with file_system.open_input_file(inner) as opened:

@@ -57,7 +57,7 @@ def test_a_training_that_begins_during_the_probe_keeps_its_folder(
 
     monkeypatch.setattr(module, "free_megabytes", begin)  # what the probe asks the machine for
     config, limits = TrainConfig(), FaultToleranceConfig()
-    dataset = dataset_of([], str(tmp_path))
+    dataset = dataset_of([], 1, str(tmp_path))
     checks = preflight(NoSpark(), dataset, str(run), config, limits)  # type: ignore[arg-type]
     assert by_name(checks)["run folder"].passed
     assert history.read_text() == "epoch 1"

@@ -97,7 +97,7 @@ def supervisor_of(
     launcher: Rehearsal, run: Path, train: TrainConfig | None = None, **limits: Any
 ) -> Supervisor:
     job = TrainingJob(
-        dataset_of([], ""), RunFolder(str(run)), ModelConfig(), train or TrainConfig()
+        dataset_of([], 1, ""), RunFolder(str(run)), ModelConfig(), train or TrainConfig()
     )
     return Supervisor(launcher, job, FaultToleranceConfig(**limits))
 

@@ -10,12 +10,12 @@ from skinclf.spark.leaks import (
     NEAR_BITS,
     _keys,
     near_duplicates,
-    perceptual_hash,
     seen_images,
     shared_keys,
 )
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.likeness import perceptual_hash
 
 RANDOM = np.random.default_rng(3)
 
@@ -94,7 +94,7 @@ def test_a_key_has_so_many_bits_that_few_images_share_it() -> None:
 def test_thumbnails_that_are_alike_share_a_step_of_brightness(
     spark: SparkSession, brightness: float
 ) -> None:
-    columns = "image_id string, hash long, brightness double"
+    columns = "image_id string, perceptual_hash long, brightness double"
     one = spark.createDataFrame([("a", -5, brightness)], columns)
     others = spark.createDataFrame(
         [("b", -5, brightness + away) for away in (-3.9, 0.0, 3.9)], columns

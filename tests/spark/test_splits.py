@@ -2,13 +2,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.config.schema import SplitConfig
-from skinclf.spark.splits import with_shard, with_split
+from skinclf.spark.splits import BUCKET_BITS, with_split
 
 
 def images(spark: SparkSession, count: int, a_lesion: int = 3, code: str = "nv") -> DataFrame:
     """`count` photographs, `a_lesion` of them of each lesion."""
-    rows = [(f"ISIC_{n:05}", f"HAM_{n // a_lesion}", code) for n in range(count)]
-    return spark.createDataFrame(rows, "image_id string, lesion_id string, dx string")
+    rows = [(f"ISIC_{n:05}", f"HAM_{n // a_lesion}", code, n, n, None) for n in range(count)]
+    columns = "image_id string, lesion_id string, dx string, row long, place long, reason string"
+    return spark.createDataFrame(rows, columns)
 
 
 def counts_by_split(frame: DataFrame) -> dict[str, int]:
@@ -55,13 +56,33 @@ def test_an_image_without_a_lesion_is_a_lesion_of_its_own(spark: SparkSession) -
     assert counts_by_split(with_split(frame, SplitConfig())) == {"train": 80, "val": 10, "test": 10}
 
 
-def test_shards_are_equal_up_to_one_row_and_positions_have_no_gaps(spark: SparkSession) -> None:
-    placed = with_shard(with_split(images(spark, 303), SplitConfig()), 8, seed=1)
-    for split, count in counts_by_split(placed).items():
-        shards: dict[int, list[int]] = {}
-        for row in placed.where(F.col("split") == split).collect():
-            shards.setdefault(row.shard, []).append(row.position)
-        sizes = [len(positions) for positions in shards.values()]
-        assert sum(sizes) == count
-        assert max(sizes) - min(sizes) <= 1
-        assert all(sorted(p) == list(range(len(p))) for p in shards.values())
+def test_no_task_sorts_more_than_a_small_part_of_a_class(spark: SparkSession) -> None:
+    """The window's partitions are what one task must hold."""
+    bucket = F.shiftright(F.xxhash64(F.lit(2020), "lesion_id"), 64 - BUCKET_BITS)
+    lesions = images(spark, 40_000, a_lesion=1).groupBy(bucket).count()
+    assert lesions.agg(F.max("count")).first()[0] < 40_000 / 256  # type: ignore[index]
+
+
+def test_the_draw_is_the_one_of_a_sort_of_the_whole_class(spark: SparkSession) -> None:
+    """What a sort in one task would give: the first 80 % of the images by hash of their lesion."""
+    frame = images(spark, 3000)
+    hashed = frame.withColumn("hash", F.xxhash64(F.lit(2020), "lesion_id"))
+    rows = hashed.orderBy("hash", "lesion_id", "image_id").collect()
+    drawn = {row.image_id: row.split for row in with_split(frame, SplitConfig()).collect()}
+    in_order = [drawn[row.image_id] for row in rows]
+    assert in_order == ["train"] * 2400 + ["val"] * 300 + ["test"] * 300
+
+
+def test_files_that_can_t_be_used_and_second_files_of_an_image_do_not_count(
+    spark: SparkSession,
+) -> None:
+    frame = images(spark, 300, a_lesion=1)
+    second = frame.withColumn("row", F.col("row") + 1000)
+    unusable = frame.withColumn("reason", F.lit("unreadable")).withColumn(
+        "lesion_id", F.concat(F.lit("x"), "lesion_id")
+    )
+    both = with_split(frame.union(second).union(unusable), SplitConfig())
+    drawn = both.where("row < 1000 AND reason IS NULL")
+    assert counts_by_split(drawn) == {"train": 240, "val": 30, "test": 30}
+    copies = both.where("row >= 1000").select("image_id", F.col("split").alias("again"))
+    assert drawn.join(copies, "image_id").where("split != again").count() == 0

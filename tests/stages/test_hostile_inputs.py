@@ -17,14 +17,15 @@ from rich.console import Console
 
 from skinclf.config.loader import load_config
 from skinclf.errors import ArchiveError, CheckError, ConfigError, RunError, StorageUnavailable
-from skinclf.spark import labelled_archive, score_ledger
+from skinclf.spark import score_ledger
 from skinclf.spark.metadata import Metadata, stage_metadata
+from skinclf.spark.plan import plan_archive
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
 from skinclf.stages.score import score
 from skinclf.stages.train import train
-from skinclf.storage.dataset_folder import Dataset, list_tensor_files
+from skinclf.storage.dataset_folder import Dataset
 from tests.support import decoders
 from tests.support.decoders import MARKED
 from tests.support.images import jpeg, write_zip
@@ -135,15 +136,14 @@ def test_an_archive_that_is_rewritten_meanwhile_makes_no_dataset(
     (tmp_path / "archive").mkdir()
     archive = tmp_path / "archive" / "a.zip"
     write_zip(archive, {f"I{n:02}.jpg": jpeg((n, n, n)) for n in range(12)})
-    listed = labelled_archive.list_directly
 
-    def then_rewritten(*arguments: Any) -> pa.Table | None:
-        found = listed(*arguments)
+    def then_rewritten(*arguments: Any) -> Any:
+        found = plan_archive(*arguments)
         time.sleep(0.01)
         write_zip(archive, {f"I{n:02}.jpg": jpeg((n, n, n)) for n in range(12)})
         return found
 
-    monkeypatch.setattr("skinclf.stages.prepare.list_directly", then_rewritten)
+    monkeypatch.setattr("skinclf.stages.prepare.plan_archive", then_rewritten)
     with pytest.raises(StorageUnavailable, match="rewritten while it was read"):
         prepare_folder(tmp_path)
     monkeypatch.undo()
@@ -365,14 +365,21 @@ def test_metadata_rows_that_get_lost_are_noticed(
         found = stage_metadata(*arguments)
         return found._replace(rows=found.rows.where("image_id <> 'I03'"))
 
-    monkeypatch.setattr("skinclf.spark.labelled_archive.stage_metadata", losing)
+    monkeypatch.setattr("skinclf.spark.plan.stage_metadata", losing)
     with pytest.raises(CheckError, match="12 inputs but 1 tensors"):
         prepare_folder(tmp_path)
 
 
-def test_a_file_of_somebody_else_s_among_the_tensors_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "tensors" / "notes"
-    folder.mkdir(parents=True)
-    pq.write_table(pa.table({"x": [1]}), folder / "x.parquet")
-    with pytest.raises(CheckError, match=r"notes/x\.parquet: no job of ours writes such a file"):
-        list_tensor_files(str(tmp_path))
+def test_a_file_of_somebody_else_s_among_the_tensors_is_neither_read_nor_removed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "archive").mkdir()
+    for n in range(12):
+        (tmp_path / "archive" / f"I{n:02}.jpg").write_bytes(jpeg((n, n, n)))
+    prepare_folder(tmp_path)
+    notes = tmp_path / "dataset" / "tensors" / "notes" / "x.parquet"
+    notes.parent.mkdir()
+    pq.write_table(pa.table({"x": [1]}), notes)
+    dataset = prepare_folder(tmp_path, "dataset.overwrite=true")
+    assert dataset.tensors == 12
+    assert notes.exists()

@@ -1,17 +1,21 @@
 import io
-import json
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
-from skinclf.errors import CheckError, DatasetError, UsageError
+from skinclf.errors import CheckError, DatasetError, StorageUnavailable, UsageError
+from skinclf.spark.splits import SPLITS
+from skinclf.spark.tensors import dataset_tensors
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, TENSORS
 from skinclf.stages.prepare import prepare
@@ -66,7 +70,7 @@ def odd_archive(
         "again/ISIC_0000.jpg": jpeg(),  # the id of a sound one
         "ISIC_0207.jpg": jpeg(),  # two rows that contradict each other
         "notes.txt": b"taken with a DermLite",
-        "member.jpg": b"A" * 1000,  # damaged below
+        "ISIC_0208.jpg": b"A" * 1000,  # damaged below
     }
     odd = {
         "ISIC_0300.jpg": encoded(np.full((60, 80), 90, np.uint8), "JPEG"),  # grey
@@ -78,7 +82,7 @@ def odd_archive(
     zipped.write_bytes(zipped.read_bytes().replace(b"A" * 1000, b"A" * 999 + b"B"))
     for name, content in [*members[:40], *odd.items()]:
         (archive / name).write_bytes(content)
-    rows = [metadata_line(n) for n in [*range(120), 200, 201, 202, 203, 300, 301, 302]]
+    rows = [metadata_line(n) for n in [*range(120), *range(200, 204), 208, *range(300, 303)]]
     rows += [metadata_line(205, dx="wart"), metadata_line(207), metadata_line(207, dx="mel")]
     rows += [metadata_line(400), metadata_line(5)]  # no image; a row that stands twice
     (folder / "metadata.csv").write_text(HEADER + "".join(rows))
@@ -112,8 +116,8 @@ def test_every_trouble_is_a_reject_with_its_reason(odd_archive: tuple[Path, Data
         ("ISIC_0205", "ISIC_0205.jpg"): "unknown_dx",
         ("ISIC_0000", "ISIC_0000.jpg"): "duplicate_id",
         ("ISIC_0207", "ISIC_0207.jpg"): "conflicting_metadata",
-        ("notes", "notes.txt"): "unreadable",
-        ("member", "member.jpg"): "unreadable",
+        ("notes", "notes.txt"): "no_metadata",
+        ("ISIC_0208", "ISIC_0208.jpg"): "unreadable",
         ("ISIC_0400", "metadata.csv"): "no_image",
         ("ISIC_0005", "metadata.csv"): "duplicate_id",
         ("ISIC_0207", "metadata.csv"): "duplicate_id",
@@ -148,9 +152,8 @@ def test_files_have_the_declared_schema_and_say_what_pixels_are(
     schema = pq.read_schema(f"{dataset.path}/{dataset.files[0].path}")
     assert schema.names == TENSORS.names
     assert schema.types == TENSORS.types
-    row_metadata = json.loads(schema.metadata[b"org.apache.spark.sql.parquet.row.metadata"])
-    pixels = next(field for field in row_metadata["fields"] if field["name"] == "pixels")
-    assert pixels["metadata"] == {"shape": [75, 100, 3], "dtype": "uint8"}
+    about = schema.field("pixels").metadata
+    assert (about[b"shape"], about[b"dtype"]) == (b"[75, 100, 3]", b"uint8")
     rejects = pq.read_table(f"{dataset.path}/rejects").schema
     assert (rejects.names, rejects.types) == (REJECTS.names, REJECTS.types)
 
@@ -160,9 +163,7 @@ def test_training_shards_are_equal(odd_archive: tuple[Path, Dataset]) -> None:
     rows = dataset.rows_of("train")
     assert len(rows) == 4
     assert max(rows) - min(rows) <= 1
-    assert {file.path.split("/")[2] for file in dataset.files_of("train")} == {
-        *("shard=00", "shard=01", "shard=02", "shard=03")
-    }
+    assert sum(rows) == dataset.count("train") == sum(dataset.counts["train"].values())
 
 
 def test_the_same_archive_gives_the_same_rows_in_the_same_order(
@@ -171,18 +172,81 @@ def test_the_same_archive_gives_the_same_rows_in_the_same_order(
     folder, dataset = odd_archive
     again = prepare(config_for(folder, f"dataset.path={folder / 'again'}"), QUIET)
 
-    def rows_by_file(one: Dataset) -> list[tuple[str, int, list[str]]]:
+    def rows_by_file(one: Dataset) -> list[tuple[str, list[str]]]:
         return [
-            (
-                file.split,
-                file.shard,
-                pq.read_table(f"{one.path}/{file.path}")["image_id"].to_pylist(),
-            )
-            for split in ("train", "val", "test")
-            for file in one.files_of(split)
+            (file.split, pq.read_table(f"{one.path}/{file.path}")["image_id"].to_pylist())
+            for file in one.files
         ]
 
     assert rows_by_file(again) == rows_by_file(dataset)
+
+
+def test_an_image_that_can_t_be_read_moves_no_other(odd_archive: tuple[Path, Dataset]) -> None:
+    """It leaves a hole: splits and order are drawn before any file is read."""
+    folder, dataset = odd_archive
+    shutil.copytree(folder / "archive", folder / "worse")
+    for n in (3, 17, 39):
+        (folder / "worse" / f"ISIC_{n:04}.jpg").write_bytes(b"broken since")
+    config = config_for(folder, f"dataset.path={folder / 'holes'}", archive="worse")
+    holes = prepare(config, QUIET)
+    assert holes.tensors == dataset.tensors - 3
+
+    def images(one: Dataset) -> dict[str, list[str]]:
+        files = {split: [f"{one.path}/{f.path}" for f in one.files_of(split)] for split in SPLITS}
+        return {s: pq.read_table(files[s])["image_id"].to_pylist() for s in SPLITS}
+
+    broken = {"ISIC_0003", "ISIC_0017", "ISIC_0039"}
+    before = {split: [n for n in ids if n not in broken] for split, ids in images(dataset).items()}
+    assert images(holes) == before
+
+
+def test_of_two_files_with_one_id_the_one_that_can_be_read_is_taken(tmp_path: Path) -> None:
+    for folder, content in (("a", b"broken"), ("b", jpeg()), ("c", jpeg((9, 9, 9)))):
+        (tmp_path / "archive" / folder).mkdir(parents=True)
+        (tmp_path / "archive" / folder / "ISIC_0001.jpg").write_bytes(content)
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
+    dataset = prepare(config_for(tmp_path), QUIET)
+    (row,) = stored(dataset.path, "tensors")
+    assert row["source"].endswith("archive/b/ISIC_0001.jpg")
+    rejects = {r["source"].split("/")[-2]: r["reason"] for r in stored(dataset.path, "rejects")}
+    assert rejects == {"a": "unreadable", "c": "duplicate_id"}
+    assert "taken instead: " + row["source"] in str(stored(dataset.path, "rejects"))
+
+
+def test_a_dataset_that_is_built_anew_takes_the_old_one_s_place_at_once(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    for n in range(20):
+        (tmp_path / "archive" / f"ISIC_{n:04}.jpg").write_bytes(jpeg((n, n, n)))
+    (tmp_path / "metadata.csv").write_text(HEADER + "".join(map(metadata_line, range(20))))
+    old = prepare(config_for(tmp_path), QUIET)
+    stray = tmp_path / "dataset" / "tensors" / "split=train" / "train-00009-0123456789ab.parquet"
+    stray.write_bytes(b"half of a file")
+    again = config_for(tmp_path, "dataset.overwrite=true")
+
+    def failing(_file: bytes) -> NDArray[np.uint8]:
+        assert Dataset.read(old.path) == old  # and all that it names is there
+        assert sum(pq.read_table(f"{old.path}/{name}").num_rows for name in old.named) == 20
+        raise StorageUnavailable("the storage is gone")
+
+    with pytest.raises(StorageUnavailable):
+        prepare(again, QUIET, failing)
+    assert Dataset.read(old.path) == old
+    new = prepare(again, QUIET)
+    on_disk = {str(p.relative_to(new.path)) for p in Path(new.path).rglob("*.parquet")}
+    assert on_disk == set(new.named)
+    assert on_disk & set(old.named) <= {"rejects/none.parquet"}
+
+
+def test_a_file_that_dataset_json_does_not_name_is_not_read(
+    odd_archive: tuple[Path, Dataset], spark: SparkSession
+) -> None:
+    _, dataset = odd_archive
+    stray = Path(dataset.path) / "tensors" / "split=train" / "train-00000-killed.parquet"
+    stray.write_bytes(b"half of a file")
+    try:
+        assert dataset_tensors(spark, dataset).count() == dataset.tensors
+    finally:
+        stray.unlink()
 
 
 def test_a_finished_dataset_is_not_written_over_unless_allowed(

@@ -57,8 +57,8 @@ def test_the_best_epoch_is_refused_where_there_is_no_validation_split(
     tmp_path: Path, settings: dict[str, Any], named: str
 ) -> None:
     """By `train`, before Spark starts and before anything is written."""
-    files = [TensorFile(path="0.parquet", split="train", shard=0, rows=64)]
-    write_text(str(tmp_path / "dataset.json"), dataset_of(files, "").to_json())
+    files = [TensorFile(path="0.parquet", split="train", rows=64)]
+    write_text(str(tmp_path / "dataset.json"), dataset_of(files, 1, "").to_json())
     config = Config(
         dataset=DatasetConfig(path=str(tmp_path)),
         run=RunConfig(path=str(tmp_path / "run")),

@@ -9,7 +9,7 @@ MakeDataset = Callable[..., Dataset]
 """The fixture `make_dataset` of tests/training: shards, rows, group_rows → their dataset."""
 
 
-def dataset_of(files: list[TensorFile], folder: str) -> Dataset:
+def dataset_of(files: list[TensorFile], shards: int, folder: str) -> Dataset:
     """A dataset of these files, without whatever else prepare knows."""
     return Dataset(
         skinclf="",
@@ -21,7 +21,7 @@ def dataset_of(files: list[TensorFile], folder: str) -> Dataset:
         tensors=0,
         rejects={},
         counts={"train": {}},
-        shards=len({file.shard for file in files}),
+        shards=shards,
         files=files,
         path=folder,
     )

@@ -25,7 +25,7 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
             table = pa.table({"label": numbers.astype(np.int32), "pixels": pixels})
             file = tmp_path / f"shard-{shard}.parquet"
             pq.write_table(table, file, row_group_size=group_rows)
-            files.append(TensorFile(path=file.name, split="train", shard=shard, rows=rows))
-        return dataset_of(files, str(tmp_path))
+            files.append(TensorFile(path=file.name, split="train", rows=rows))
+        return dataset_of(files, shards, str(tmp_path))
 
     return make

@@ -16,7 +16,7 @@ from skinclf.training.batches import (
     training_batches,
     windows,
 )
-from skinclf.training.shards import Images, RowGroup, ShardReader, read_row_group
+from skinclf.training.shards import Images, Piece, ShardReader, read_piece
 from tests.support.datasets import MakeDataset
 
 SHARDS, ROWS = 4, 10
@@ -76,12 +76,12 @@ def test_the_order_of_a_shard_is_a_function_of_seed_epoch_shard_and_window(
     assert labels(3, Order(1, 2, 3)) != order
 
 
-def test_windows_hold_whole_row_groups_up_to_their_size() -> None:
-    groups = [RowGroup("", n, 0, n, rows, BENBRAHIM_2020) for n, rows in enumerate([4, 4, 4, 9, 1])]
-    packed = windows(groups, 8, np.random.default_rng(1))
-    assert sorted(group.number for window in packed for group in window) == [0, 1, 2, 3, 4]
-    assert all(len(window) == 1 or sum(g.rows for g in window) <= 8 for window in packed)
-    assert len(windows(groups, 22, np.random.default_rng(1))) == 1
+def test_windows_hold_whole_pieces_up_to_their_size() -> None:
+    pieces = [Piece("", n, 0, rows, 0, n, BENBRAHIM_2020) for n, rows in enumerate([4, 4, 4, 9, 1])]
+    packed = windows(pieces, 8, np.random.default_rng(1))
+    assert sorted(piece.number for window in packed for piece in window) == [0, 1, 2, 3, 4]
+    assert all(len(window) == 1 or sum(p.rows for p in window) <= 8 for window in packed)
+    assert len(windows(pieces, 22, np.random.default_rng(1))) == 1
 
 
 def test_an_epoch_goes_on_in_its_middle_with_the_very_same_batches(dataset: Dataset) -> None:
@@ -102,11 +102,11 @@ def test_an_epoch_that_goes_on_at_its_end_reads_only_what_it_uses(
 ) -> None:
     """Each shard has four row groups, in windows of two: of each, the last one is read."""
     reader = ShardReader(dataset, "train", range(SHARDS), memory_bytes=0)
-    groups: list[RowGroup] = []
+    groups: list[Piece] = []
 
-    def read(group: RowGroup) -> Images:
+    def read(group: Piece) -> Images:
         groups.append(group)
-        return read_row_group(group)
+        return read_piece(group)
 
     monkeypatch.setattr(reader, "read", read)
     list(training_batches(reader, Order(1, 1, 6), rows_a_shard=2, steps=range(4, 5)))
@@ -121,7 +121,7 @@ def test_an_image_has_the_same_draws_whoever_reads_it(dataset: Dataset) -> None:
         reader = ShardReader(dataset, "train", shards, memory_bytes=0)
         order = Order(seed=5, epoch=2, window=window)
         found += [drawn for _, n, *drawn in shard_examples(reader, 2, order) if n == 25]
-    group = reader.groups[2][1]
+    group = reader.pieces[2][1]
     draws, seed = augmentation_draws(group, order)[2], dropout_seeds(group, order)[2]
     assert all(np.array_equal(ours, draws) for ours, _ in found)
     assert all(np.array_equal(ours, seed) for _, ours in found)

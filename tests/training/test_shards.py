@@ -7,9 +7,9 @@ import pytest
 
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020
-from skinclf.storage.dataset_folder import Dataset
-from skinclf.training.shards import ShardReader, pixel_array, read_row_group
-from tests.support.datasets import MakeDataset
+from skinclf.storage.dataset_folder import Dataset, TensorFile
+from skinclf.training.shards import ShardReader, pixel_array, read_piece
+from tests.support.datasets import MakeDataset, dataset_of
 
 
 def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
@@ -30,7 +30,7 @@ def test_pixels_of_another_length_are_refused(row: bytes | None) -> None:
 def test_shards_hold_what_prepare_wrote(prepared: Path) -> None:
     dataset = Dataset.read(str(prepared / "dataset"))
     reader = ShardReader(dataset, "train", range(dataset.shards), memory_bytes=0)
-    labels = {n: [reader.read(g).labels for g in groups] for n, groups in reader.groups.items()}
+    labels = {n: [reader.read(p).labels for p in pieces] for n, pieces in reader.pieces.items()}
     rows = [sum(map(len, labels[n])) for n in range(dataset.shards)]
     assert rows == dataset.rows_of("train")
     together = np.concatenate([part for parts in labels.values() for part in parts])
@@ -38,7 +38,7 @@ def test_shards_hold_what_prepare_wrote(prepared: Path) -> None:
     assert counts == [dataset.counts["train"].get(code, 0) for code in dataset.classes]
 
 
-def test_row_groups_are_kept_only_where_all_of_them_fit(make_dataset: MakeDataset) -> None:
+def test_pieces_are_kept_only_where_all_of_them_fit(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(shards=2, rows=10, group_rows=4)
     for memory_bytes, kept in (
         (20 * BENBRAHIM_2020.size_bytes, True),
@@ -46,10 +46,10 @@ def test_row_groups_are_kept_only_where_all_of_them_fit(make_dataset: MakeDatase
     ):
         reader = ShardReader(dataset, "train", [0, 1], memory_bytes=memory_bytes)
         assert reader.in_memory is kept
-        assert [group.rows for group in reader.groups[1]] == [4, 4, 2]
-        group = reader.groups[1][2]
-        assert reader.read(group).labels.tolist() == [18, 19]
-        assert (reader.read(group) is reader.read(group)) is kept
+        assert [piece.rows for piece in reader.pieces[1]] == [4, 4, 2]
+        piece = reader.pieces[1][2]
+        assert reader.read(piece).labels.tolist() == [18, 19]
+        assert (reader.read(piece) is reader.read(piece)) is kept
 
 
 def test_a_file_cut_off_is_named_when_its_footer_is_read(make_dataset: MakeDataset) -> None:
@@ -68,7 +68,7 @@ def test_damaged_pixels_are_named_when_they_are_read(make_dataset: MakeDataset) 
     file.write_bytes(content)
     reader = ShardReader(dataset, "train", [0], memory_bytes=0)
     with pytest.raises(DatasetError, match=r"shard-0\.parquet: can't be read"):
-        read_row_group(reader.groups[0][0])
+        read_piece(reader.pieces[0][0])
 
 
 def test_a_missing_column_and_missing_rows_are_named(make_dataset: MakeDataset) -> None:
@@ -81,3 +81,36 @@ def test_a_missing_column_and_missing_rows_are_named(make_dataset: MakeDataset) 
     pq.write_table(whole.slice(1), file)
     with pytest.raises(DatasetError, match=r"3 rows, dataset\.json says 4"):
         ShardReader(dataset, "train", [0], memory_bytes=0)
+
+
+def test_a_shard_is_a_range_of_all_rows_whatever_files_they_lie_in(tmp_path: Path) -> None:
+    """Files of 5, 1 and 7 rows in row groups of 3, shared out to four shards of 4, 3, 3 and 3."""
+    files, start = [], 0
+    for number, rows in enumerate((5, 1, 7)):
+        labels = np.arange(start, start + rows, dtype=np.int32)
+        pixels = [bytes([n]) * BENBRAHIM_2020.size_bytes for n in labels]
+        file = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"label": labels, "pixels": pixels}), file, row_group_size=3)
+        files.append(TensorFile(path=file.name, split="train", rows=rows))
+        start += rows
+    dataset = dataset_of(files, 4, str(tmp_path))
+    assert dataset.rows_of("train") == [4, 3, 3, 3]
+    reader = ShardReader(dataset, "train", range(4), memory_bytes=0)
+    read = {n: [reader.read(piece) for piece in pieces] for n, pieces in reader.pieces.items()}
+    found = {n: [part.labels.tolist() for part in parts] for n, parts in read.items()}
+    assert found == {
+        0: [[0, 1, 2], [3]],
+        1: [[4], [5], [6]],
+        2: [[7, 8], [9]],
+        3: [[10, 11], [12]],
+    }
+    for images in (images for parts in read.values() for images in parts):
+        assert (images.pixels[:, 0, 0, 0] == images.labels).all()
+
+
+def test_only_the_files_of_one_s_own_shards_are_opened(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(shards=4, rows=4, group_rows=4)
+    (Path(dataset.path) / "shard-2.parquet").unlink()
+    ShardReader(dataset, "train", [0, 1, 3], memory_bytes=0)
+    with pytest.raises(DatasetError, match=r"shard-2\.parquet: can't be read"):
+        ShardReader(dataset, "train", [2], memory_bytes=0)

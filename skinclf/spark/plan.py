@@ -1,0 +1,87 @@
+"""What becomes of each input is decided before any file is read, from listing and metadata alone.
+
+A file that then can't be decoded leaves a hole: it is a reject, and nothing else moves.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from skinclf.archives import LISTING
+from skinclf.config.schema import ArchiveConfig, SplitConfig
+from skinclf.errors import ArchiveError
+from skinclf.spark.archive import needs_spark, with_contents
+from skinclf.spark.listing import ROW, numbered, stage_listing
+from skinclf.spark.matching import matched, unused_metadata
+from skinclf.spark.metadata import one_row_an_image, stage_metadata
+from skinclf.spark.splits import TEST, with_split
+from skinclf.spec.tables import PLANNED
+from skinclf.spec.taxonomy import Taxonomy
+from skinclf.storage.files import join, uri
+
+PART, SPLIT = "part", "split"
+
+ROWS_A_PART, MOST_ROWS_A_PART, PARTS = 500, 5_000, 1_000
+"""Two seconds of one core hide a task's start and balance the load. Of large archives the parts
+grow, so that files do not become too many."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every input with what becomes of it if it can be read.
+
+    `rows` is LISTING with ROW, PLANNED columns, PART and SPLIT, in a partition a part, and sorted:
+    neighbours of the listing stay neighbours, save that files with one image_id stand together.
+    Rows with a `reason` are rejects for sure.
+    """
+
+    rows: DataFrame
+    files: int  # that are listed
+    inputs: int  # these, and the metadata rows that no file uses
+
+
+def plan_archive(
+    spark: SparkSession,
+    listing: Iterable[dict[str, Any]],
+    archive: ArchiveConfig,
+    taxonomy: Taxonomy,
+    split: SplitConfig | None,
+    staging: str,
+) -> Plan:
+    """Give each file of a `listing` (rows of LISTING) its metadata, split and part.
+
+    Without `split` all images are TEST. Raises MetadataError, and ArchiveError where nothing is
+    listed.
+    """
+    listed = numbered(stage_listing(spark, listing, join(staging, "listing")))
+    count = listed.count()
+    if not count:
+        raise ArchiveError(f"no files in {', '.join(archive.paths) or 'archive.paths'}")
+    found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
+    metadata = one_row_an_image(found.rows).cache()
+    files = matched(listed, metadata, taxonomy)
+    if split is None:
+        files = files.withColumn(SPLIT, F.lit(TEST))
+    else:
+        files = with_split(files.cache(), split)
+    parts = -(-count // min(max(ROWS_A_PART, count // PARTS), MOST_ROWS_A_PART))
+    files = files.withColumn(PART, F.floor(F.col("place") * parts / count))
+    # The metadata's records are counted by the reader of the file, and not by the query that
+    # makes their rejects: each image that has metadata uses one.
+    used = metadata.join(listed.select("image_id").distinct(), "image_id", "left_semi").count()
+    unused = unused_metadata(metadata, found.malformed, listed, uri(archive.metadata))
+    more = -(-(found.records - used) // MOST_ROWS_A_PART)
+    if more:
+        part = parts + F.pmod(F.xxhash64("image_id"), F.lit(more))
+        rejects = unused.withColumn(PART, part)
+        files = files.unionByName(rejects, allowMissingColumns=True)
+    columns = [*LISTING.names, ROW, *(n for n in PLANNED if n not in LISTING.names), SPLIT, PART]
+    rows = files.select(*columns, "place")
+    if needs_spark(archive, archive.paths):
+        rows = with_contents(rows, archive.paths)
+    rows = rows.repartitionById(parts + more, F.col(PART).cast("int"))
+    ordered = rows.sortWithinPartitions(PART, "place", "source", ROW, "image_id").drop("place")
+    return Plan(ordered, count, count + found.records - used)
