@@ -1,6 +1,8 @@
-"""Run a command and measure what it and all its descendants cost."""
+"""What a command costs: with all its descendants, by the clock and in CPU time (Linux)."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,38 +12,80 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-TICKS = os.sysconf("SC_CLK_TCK")
-POLL_SECONDS = 0.2
 SKINCLF = str(Path(sys.executable).with_name("skinclf"))
+POLL_SECONDS = 0.2
+LEFT_SECONDS = 30.0
+"""For which descendants may outlive the command, before they are ended."""
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds by the clock and of CPU; the JVM and Python workers are counted too."""
+    """Seconds by the clock and of CPU, of a command and all its descendants."""
 
     seconds: float
     cpu_seconds: float
 
 
 def measured(command: list[str]) -> Cost:
-    """Run `command` to its end. Processes that nobody waits for are read from /proc (Linux)."""
-    return watched(command)[0]
+    """Run `command` to its end. Raises SystemExit with what it printed where it fails.
+
+    The kernel adds up what ended processes have used once their parents have waited for them. This
+    process adopts those whose parents did not, so that none is missed, however short its life.
+    """
+    adopt_orphans()
+    before, start = _used(), time.monotonic()
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    seconds = time.monotonic() - start
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{process.stdout.decode()[-5000:]}")
+    _wait_for_adopted()
+    return Cost(seconds, _used() - before)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of its descendants whose own parents have ended."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _used() -> float:
+    """CPU seconds of all descendants that have ended and were waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _wait_for_adopted() -> None:
+    deadline = time.monotonic() + LEFT_SECONDS
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            if time.monotonic() > deadline:
+                for child in _children():
+                    os.kill(child, signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def _children() -> list[int]:
+    own = str(os.getpid())
+    return [pid for pid, parent in _parents().items() if parent == int(own)]
 
 
 def watched(command: list[str]) -> tuple[Cost, dict[str, int]]:
     """Run `command` to its end → its cost, and the peak memory in MB of the driver, its JVM and
     the largest of its Python workers.
     """
-    start = time.monotonic()
+    adopt_orphans()
+    before, start = _used(), time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    cpu: dict[int, float] = {}
     peaks = {"driver": 0, "JVM": 0, "Python worker": 0}
     while process.poll() is None:
-        seen = _cpu_of_tree(process.pid)
-        cpu |= seen
-        for pid in seen:
+        for pid in _family(process.pid):
             name, megabytes = _peak_of(pid)
             kind = "driver" if pid == process.pid else "JVM" if name == "java" else "Python worker"
             peaks[kind] = max(peaks[kind], megabytes)
@@ -49,7 +93,8 @@ def watched(command: list[str]) -> tuple[Cost, dict[str, int]]:
     seconds = time.monotonic() - start
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{process.stderr and process.stderr.read()}")
-    return Cost(seconds, sum(cpu.values())), peaks
+    _wait_for_adopted()
+    return Cost(seconds, _used() - before), peaks
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -71,10 +116,9 @@ def _peak_of(pid: int) -> tuple[str, int]:
     return fields["Name"].strip(), int(fields.get("VmHWM", "0 kB").split()[0]) // 1024
 
 
-def _cpu_of_tree(root: int) -> dict[int, float]:
-    """CPU seconds so far of `root` and each living descendant, by process id."""
+def _parents() -> dict[int, int]:
+    """Process → its parent, of all processes."""
     parents: dict[int, int] = {}
-    cpu: dict[int, float] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -82,11 +126,14 @@ def _cpu_of_tree(root: int) -> dict[int, float]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             parents[int(entry.name)] = int(fields[1])
-            cpu[int(entry.name)] = (int(fields[11]) + int(fields[12])) / TICKS
-    family = {root}
-    grown = True
+    return parents
+
+
+def _family(root: int) -> set[int]:
+    """`root` and each living descendant."""
+    parents, family, grown = _parents(), {root}, True
     while grown:
         children = {pid for pid, parent in parents.items() if parent in family} - family
         family |= children
         grown = bool(children)
-    return {pid: cpu[pid] for pid in family if pid in cpu}
+    return family

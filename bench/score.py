@@ -2,92 +2,77 @@
 
     .venv/bin/python -m bench.score --source ORIGINALS.zip --run runs/first
 
-Every contender decodes the same files, extracted beforehand, and answers with the same model;
-each is timed at two sizes in processes of its own, so that start-up cancels out. `loop` is the
-paper's way (Pillow and `model.predict` by batch in one process), `spark` the one that Spark
-documents (binaryFile, decode in a UDF, predict_batch_udf), `floor` decoding and the network in a
-process pool, and nothing else. With --peers PYTHON, an interpreter that has them,
-Ray Data and Daft come too, each in its best form: paths go to an actor a core, which reads,
-decodes and scores.
+Every contender decodes the same files, extracted beforehand, and answers with the same model.
+`floor` is decoding and the network in a process pool, and nothing else; `loop` the paper's way
+(Pillow's full decoding and `model.predict` by batch in one process), `spark` the one that Spark
+documents (binaryFile, decode in a UDF, predict_batch_udf). With --peers PYTHON, an interpreter that
+has them, Ray Data and Daft come too, each in its best form: paths go to an actor a core, which
+reads, decodes and scores.
 """
 
 import argparse
+import json
 import os
 import shutil
-import statistics
 import sys
 import sysconfig
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from bench.measure import SKINCLF, Cost, measured, print_table
+from bench.measure import SKINCLF
+from bench.paired import Run, Sizes, compared
 
-CONTENDERS = ("floor", "skinclf", "loop", "spark")
 PEERS = ("ray", "daft")
 BATCH = 64
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--source", help="a zip or folder of full-size images")
+    parser.add_argument("--source", required=True, help="a zip or folder of full-size images")
     parser.add_argument("--run", required=True, help="a finished run")
-    parser.add_argument("--small", type=int, default=200)
-    parser.add_argument("--large", type=int, default=1400)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--few", type=int, default=500)
+    parser.add_argument("--many", type=int, default=10_500)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--contenders", nargs="*", default=["skinclf"], help="besides the floor")
     parser.add_argument("--peers", metavar="PYTHON", help="pip install 'ray[data]' daft")
-    parser.add_argument("--contender", choices=CONTENDERS + PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        globals()[f"by_{arguments.contender}"](arguments.folder, arguments.run)
+        BY[arguments.contender](arguments.folder, arguments.run)
         return
-    names = CONTENDERS + (PEERS if arguments.peers else ())
-    rows: dict[str, list[Cost]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as folder:
-        for size in (arguments.small, arguments.large):
-            extract(arguments.source, Path(folder, str(size)), size)
-        for _ in range(arguments.rounds):
-            for name in names:
-                small, large = (
-                    measured(command(name, f"{folder}/{size}", arguments))
-                    for size in (arguments.small, arguments.large)
-                )
-                images = arguments.large - arguments.small
-                cost = Cost(
-                    1000 * (large.seconds - small.seconds) / images,
-                    1000 * (large.cpu_seconds - small.cpu_seconds) / images,
-                )
-                rows[name].append(cost)
-                print(name, cost, flush=True)
-    tell(rows, arguments)
-
-
-def tell(rows: dict[str, list[Cost]], arguments: argparse.Namespace) -> None:
-    clock = {name: statistics.median(c.seconds for c in rows[name]) for name in rows}
-    cpu = {name: statistics.median(c.cpu_seconds for c in rows[name]) for name in rows}
-    print_table(
-        f"score, {arguments.large - arguments.small:,} images more, ms an image",
-        ["", "CPU ms", "against floor", "ms by the clock", "images/s"],
-        [
-            [
-                *(name, f"{cpu[name]:.2f}", f"{cpu[name] / cpu['floor']:.2f}"),
-                *(f"{clock[name]:.2f}", f"{1000 / clock[name]:.0f}"),
-            ]
-            for name in rows
-        ],
+    sizes = Sizes(arguments.few, arguments.many)
+    names = [*arguments.contenders, *(PEERS if arguments.peers else ())]
+    found = compare(
+        arguments.source, arguments.run, names, sizes, arguments.rounds, arguments.peers
     )
+    print(json.dumps(found))
 
 
-def command(name: str, folder: str, arguments: argparse.Namespace) -> list[str]:
-    own = ["--contender", name, "--folder", folder, "--run", arguments.run]
+def compare(
+    source: str, run: str, names: list[str], sizes: Sizes, rounds: int, peers: str | None = None
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as root:
+        for size in (sizes.few, sizes.many):
+            extract(source, Path(root, str(size)), size)
+
+        def contender(name: str) -> Run:
+            return lambda size: command(name, f"{root}/{size}", run, peers)
+
+        contenders = {name: contender(name) for name in ["floor", *names]}
+        return compared("score, full-size JPEGs", "floor", contenders, sizes, rounds)
+
+
+def command(name: str, folder: str, run: str, peers: str | None) -> list[str]:
+    own = ["--contender", name, "--folder", folder, "--run", run, "--source", ""]
     if name in PEERS:  # their interpreter, with our packages behind its own
         packages = os.pathsep.join([os.getcwd(), sysconfig.get_path("purelib")])
-        path = f"PYTHONPATH={packages}"
-        return ["env", path, arguments.peers, "-m", "bench.score", *own]
+        return ["env", f"PYTHONPATH={packages}", str(peers), "-m", "bench.score", *own]
     if name != "skinclf":
         return [sys.executable, "-m", "bench.score", *own]
-    run = arguments.run
     shutil.rmtree(f"{folder}-scores", ignore_errors=True)
     settings = [f"score.archive={folder}", f"score.output={folder}-scores", f"run.path={run}"]
     return [SKINCLF, "score", *(word for s in settings for word in ("--set", s))]
@@ -245,6 +230,15 @@ def _stack(images: list[bytes]):  # type: ignore[no-untyped-def]
     import numpy as np
 
     return np.frombuffer(b"".join(images), np.uint8).reshape(-1, 75, 100, 3)
+
+
+BY: dict[str, Callable[[str, str], None]] = {
+    "floor": by_floor,
+    "loop": by_loop,
+    "spark": by_spark,
+    "ray": by_ray,
+    "daft": by_daft,
+}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED, Selection, iter_images
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.archive import needs_spark, spark_images
+from skinclf.spark.caching import Keep
 from skinclf.spark.reading import read_parquet
 from skinclf.storage.files import delete, exists, join, write_table
 
@@ -75,13 +76,13 @@ def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: s
     return numbered.withColumn("source", source).select(*LISTING.names)
 
 
-def numbered(listed: DataFrame) -> DataFrame:
+def numbered(listed: DataFrame, keep: Keep) -> DataFrame:
     """Add ROW: LISTING in the order of file and member, whatever its partitions were.
 
     Sorted by all tasks: they count their rows, and each begins where those before it end.
     """
     place = F.monotonically_increasing_id()
-    ordered = listed.sort("file", "member").withColumn(ROW, place).persist()
+    ordered = keep(listed.sort("file", "member").withColumn(ROW, place))
     partition = F.shiftright(ROW, ROW_BITS)
     counts = sorted(map(tuple, ordered.groupBy(partition).count().collect()))
     before = accumulate((count for _, count in counts), initial=0)

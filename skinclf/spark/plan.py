@@ -14,6 +14,7 @@ from skinclf.archives import LISTING
 from skinclf.config.schema import ArchiveConfig, SplitConfig
 from skinclf.errors import ArchiveError
 from skinclf.spark.archive import needs_spark, with_contents
+from skinclf.spark.caching import Keep
 from skinclf.spark.listing import ROW, numbered, stage_listing
 from skinclf.spark.matching import matched, unused_metadata
 from skinclf.spark.metadata import one_row_an_image, stage_metadata
@@ -50,23 +51,24 @@ def plan_archive(
     taxonomy: Taxonomy,
     split: SplitConfig | None,
     staging: str,
+    keep: Keep,
 ) -> Plan:
     """Give each file of a `listing` (rows of LISTING) its metadata, split and part.
 
-    Without `split` all images are TEST. Raises MetadataError, and ArchiveError where nothing is
-    listed.
+    Without `split` all images are TEST. The plan can be read while `keep` keeps its frames. Raises
+    MetadataError, and ArchiveError where nothing is listed.
     """
-    listed = numbered(stage_listing(spark, listing, join(staging, "listing")))
+    listed = numbered(stage_listing(spark, listing, join(staging, "listing")), keep)
     count = listed.count()
     if not count:
         raise ArchiveError(f"no files in {', '.join(archive.paths) or 'archive.paths'}")
     found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
-    metadata = one_row_an_image(found.rows).cache()
+    metadata = keep(one_row_an_image(found.rows))
     files = matched(listed, metadata, taxonomy)
     if split is None:
         files = files.withColumn(SPLIT, F.lit(TEST))
     else:
-        files = with_split(files.cache(), split)
+        files = with_split(keep(files), split, keep)
     parts = -(-count // min(max(ROWS_A_PART, count // PARTS), MOST_ROWS_A_PART))
     files = files.withColumn(PART, F.floor(F.col("place") * parts / count))
     # The metadata's records are counted by the reader of the file, and not by the query that

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from skinclf.config.schema import SplitConfig
+from skinclf.spark.caching import Keep
 from skinclf.spark.listing import ROW
 
 SPLITS = TRAIN, VAL, TEST = ("train", "val", "test")
@@ -25,7 +26,7 @@ TOTALS = pa.schema(
 )
 
 
-def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
+def with_split(images: DataFrame, config: SplitConfig, keep: Keep = DataFrame.persist) -> DataFrame:
     """Add `split`: 'train', 'val' or 'test', stratified by class, drawn once per lesion.
 
     Photographs of one lesion stay together, or the test set would show moles already seen; an
@@ -39,12 +40,11 @@ def with_split(images: DataFrame, config: SplitConfig) -> DataFrame:
     images = images.withColumn("group", lesion() if config.by == "lesion" else _image())
     counted = images.where(F.col("reason").isNull() & (F.col("place") == F.col(ROW)))
     hashed = F.xxhash64(F.lit(config.seed), "group")
-    groups = (
+    groups = keep(
         counted.groupBy("group")
         .agg(F.mode("dx", deterministic=True).alias("class"), F.count("*").alias("n"))
         .withColumn("hash", hashed)
         .withColumn("bucket", F.shiftright("hash", 64 - BUCKET_BITS))
-        .cache()
     )
     bucket = Window.partitionBy("class", "bucket").orderBy("hash", "group")
     inside = F.sum("n").over(bucket.rowsBetween(Window.unboundedPreceding, Window.currentRow))

@@ -9,6 +9,7 @@ from rich.console import Console
 from skinclf.archives import Selection
 from skinclf.archives.decoding import Decoding
 from skinclf.config.schema import ArchiveConfig
+from skinclf.spark.caching import kept_frames
 from skinclf.spark.dataset import (
     check_nothing_lost,
     class_counts,
@@ -68,8 +69,8 @@ def outside_images(
     selection = Selection(archive.include, archive.exclude)
     leave_out = [archive.metadata, folder.path]
     rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
-    with spark_progress(spark, "decode images", console):
-        plan = plan_archive(spark, rows, archive, taxonomy, None, staging)
+    with spark_progress(spark, "decode images", console), kept_frames() as keep:
+        plan = plan_archive(spark, rows, archive, taxonomy, None, staging, keep)
         log_left_out(selection)
         decoding = Decoding(archive, image=image, digests=True)
         written = write_tensors(plan, decoding, folder.path)

@@ -14,6 +14,7 @@ from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.spark.archive import needs_spark
+from skinclf.spark.caching import Keep, kept_frames
 from skinclf.spark.dataset import (
     check_lesions_apart,
     check_nothing_lost,
@@ -60,10 +61,11 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         spark_session("prepare", config.spark) as spark,
         spark_failures(path),
         exclusive(spark, path, "prepare"),
+        kept_frames() as keep,
     ):
         folder.begin(overwrite=config.dataset.overwrite, named=_named(path))
         with spark_progress(spark, "plan", console):
-            plan = _plan(spark, config)
+            plan = _plan(spark, config, keep)
         decoding = Decoding(config.archive, decode, config.image, digests=True)
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
@@ -86,13 +88,13 @@ def _named(path: str) -> list[str]:
         return []
 
 
-def _plan(spark: SparkSession, config: Config) -> Plan:
+def _plan(spark: SparkSession, config: Config, keep: Keep) -> Plan:
     archive = config.archive
     selection = Selection(archive.include, archive.exclude)
     leave_out = [archive.metadata, config.dataset.path]
     rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
     staging = join(config.dataset.path, STAGING)
-    plan = plan_archive(spark, rows, archive, config.classes, config.split, staging)
+    plan = plan_archive(spark, rows, archive, config.classes, config.split, staging, keep)
     log_left_out(selection)
     log.info("listed %s files", f"{plan.files:,}")
     return plan
