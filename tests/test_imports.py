@@ -20,6 +20,7 @@ WINGS = (
     {"distributed"},
     {"stages"},
     {"cli"},
+    {"__main__"},
 )
 """The parts of the package, from the bottom up: each may import itself and what is below it."""
 

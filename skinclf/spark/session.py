@@ -13,11 +13,14 @@ from pathlib import Path
 from uuid import uuid4
 
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
+from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 
 from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
+from skinclf.spark.class_archive import ClassArchive, class_archive
 from skinclf.spark.java import ensure_java
 from skinclf.storage.ownership import owned
 from skinclf.system.interruption import cancellations, interrupted_by
@@ -28,15 +31,15 @@ log = logging.getLogger(__name__)
 
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
+JVM_OPTIONS = "spark.driver.extraJavaOptions"
+
 LOCAL_DEFAULTS = {
     # For a session that this process starts itself; spark-submit's user decides for a cluster.
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",  # ours counts images, not tasks
     # The work is done in Python: the JVM's optimising compiler would cost more than it saves
     # (prepare of 900 images from a cold start: 17 s without it, 23 s with it).
-    "spark.driver.extraJavaOptions": (
-        f"-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={LOGGING.as_uri()}"
-    ),
+    JVM_OPTIONS: (f"-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={LOGGING.as_uri()}"),
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": "8",
@@ -163,13 +166,33 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
         settings = LOCAL_DEFAULTS | {"spark.driver.memory": config.driver_memory} | settings
         builder = builder.master(with_retries(config.master))
+    archive = _class_archive(config)
+    options = archive.options() if archive else []
+    if options:
+        settings[JVM_OPTIONS] += "".join(f' "{option}"' for option in options)
     for key, value in (settings | required).items():
         builder = builder.config(key, value)
     with _own_signals():
         try:
-            return builder.getOrCreate()
+            spark = builder.getOrCreate()
         except (Py4JError, PySparkException) as error:
             raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+    if archive and archive.class_list.exists():
+        jvm = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()  # type: ignore[union-attr]
+        archive.write_at_exit(str(jvm.getClassPath()), list(map(str, jvm.getInputArguments())))
+    return spark
+
+
+def _class_archive(config: SparkConfig) -> ClassArchive | None:
+    """The archive of classes for the JVM that is about to be started.
+
+    None where it runs already, where it is not we who start it, and where its options are the
+    user's own.
+    """
+    ours = not under_spark_submit() and SparkContext._gateway is None
+    if ours and config.share_classes and JVM_OPTIONS not in config.conf:
+        return class_archive(_find_spark_home())
+    return None
 
 
 @contextmanager

@@ -12,7 +12,8 @@ PROBE = """
 import sys
 from skinclf.config.schema import SparkConfig
 from skinclf.spark.session import spark_session
-with spark_session("probe", SparkConfig(master="local[2]", driver_memory="1g")) as spark:
+settings = SparkConfig(master="local[2]", driver_memory="1g", share_classes=False)
+with spark_session("probe", settings) as spark:
     for codec in ("snappy", "zstd", "lz4_raw"):
         path = f"{sys.argv[1]}/{codec}"
         spark.range(1000).write.option("compression", codec).parquet(path)
