@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+SOURCE ?=
+PEERS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -12,7 +14,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 
 COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
 
-.PHONY: help demo test test-faults lint types format lock clean env-archive cluster-up cluster-demo cluster-down
+.PHONY: help bench demo test test-faults lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,6 +27,9 @@ test: $(INSTALLED) ## run the tests
 
 test-faults: $(INSTALLED) ## run the long tests: killed processes, cut networks, whole clusters
 	$(BIN)/python -m pytest -n 2 -m faults
+
+bench: $(INSTALLED) ## time everything against its peers, some 45 minutes; writes docs/speed.md
+	$(BIN)/python -m bench $(if $(SOURCE),--source $(SOURCE)) $(if $(PEERS),--peers $(PEERS))
 
 lint: $(INSTALLED) ## check style and format, of docker/ too
 	$(BIN)/ruff check .

@@ -64,7 +64,7 @@ def peak_megabytes(dataset: Dataset, memory_bytes: int) -> float:
         TrainingJob(dataset, RunFolder(""), ModelConfig(), config), WorkerContext()
     )
     order = Order(config.seed, epoch=1, window=config.shuffle_window)
-    steps = range(sum(dataset.rows_of("train")) // config.global_batch_size)
+    steps = range(dataset.count("train") // config.global_batch_size)
     rows = config.global_batch_size // dataset.shards
     for step, batch in enumerate(training_batches(reader, order, rows_a_shard=rows, steps=steps)):
         if step < 3:

@@ -184,7 +184,7 @@ def _ports(reports: list[Report]) -> Check:
 
 
 def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Check:
-    images = (sum(dataset.rows_of("train")) + sum(dataset.rows_of("val"))) // config.slots
+    images = (dataset.count("train") + dataset.count("val")) // config.slots
     needed = TENSORFLOW_MB + min(images * dataset.image.size_bytes // 2**20, config.image_cache_mb)
     hosts = [report["host"] for report in reports]
     free = {

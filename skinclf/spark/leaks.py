@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from skinclf.spark.splits import TRAIN, VAL
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
@@ -36,13 +37,13 @@ PAIRS = pa.schema(
 )
 
 
-def seen_images(tensors: DataFrame, *, outside: bool) -> DataFrame:
-    """The images that a tested set may not share: those trained on and, for a set from outside, the
-    validation images, too, on which thresholds and temperature are chosen.
+def seen_splits(*, outside: bool) -> tuple[str, ...]:
+    """The splits whose images a tested set may not share: the one trained on and, for a set from
+    outside, validation, too, on which thresholds and temperature are chosen.
 
     A split of the dataset shares with validation what `split.by` lets it share.
     """
-    return tensors.where(F.col("split").isin("train", *(["val"] if outside else [])))
+    return (TRAIN, VAL) if outside else (TRAIN,)
 
 
 def shared_keys(tested: DataFrame, training: DataFrame) -> DataFrame:

@@ -66,9 +66,9 @@ def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: s
         return spark.createDataFrame([], from_arrow_schema(LISTING))
     found = read_parquet(spark, folder, LISTING)
     by_source = Window.partitionBy("source").orderBy("member")
-    numbered = found.dropDuplicates(["source", "member"]).withColumn(
-        "number", F.row_number().over(by_source)
-    )
+    ranked = found.withColumn("number", F.dense_rank().over(by_source))
+    before = ranked.withColumn("before", F.lag("number").over(by_source))
+    numbered = before.where(~F.col("number").eqNullSafe(F.col("before")))
     repeated = F.format_string(REPEATED.format("%s", "%d"), "source", "number")
     ambiguous = F.col("member").isNotNull() & F.col("source").rlike(LIKE_REPEATED)
     is_repeated = (F.col("number") > 1) | ambiguous

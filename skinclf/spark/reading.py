@@ -23,10 +23,17 @@ def literal_reader(spark: SparkSession) -> DataFrameReader:
 
 
 def read_parquet(
-    spark: SparkSession, path: str, schema: pa.Schema | StructType | None = None
+    spark: SparkSession,
+    path: str,
+    schema: pa.Schema | StructType | None = None,
+    *,
+    recursive: bool = False,
 ) -> DataFrame:
-    """The Parquet files below a path or URI; columns of `schema` that a file lacks are null."""
-    reader = literal_reader(spark)
+    """The Parquet files below a path or URI; columns of `schema` that a file lacks are null.
+
+    `recursive`: in whatever folders they lie, whose names then say nothing.
+    """
+    reader = literal_reader(spark).option("recursiveFileLookup", str(recursive).lower())
     if schema is not None:
         types = from_arrow_schema(schema) if isinstance(schema, pa.Schema) else schema
         reader = reader.schema(types)

@@ -1,6 +1,6 @@
 """Planned files → tensors on storage. Tasks read, decode and write; pixels never cross the JVM."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from skinclf.archives.decoding import Decoding, Entry, row_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.plan import PART, SPLIT, Plan
 from skinclf.spark.reading import read_parquet
+from skinclf.spark.splits import SPLITS
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
@@ -137,10 +138,15 @@ def _by_value(column: pa.ChunkedArray) -> dict[str, pa.Array]:
 
 FILE = pa.field("file", pa.string())
 
+SPLIT_FOLDER = r"/split=(\w+)/(?:shard=\d+/)?[^/]+$"
 
-def dataset_tensors(spark: SparkSession, dataset: Dataset) -> DataFrame:
-    """The rows of a dataset; see `read_tensors`."""
-    return read_tensors(spark, dataset.path, dataset.files, likenesses=dataset.format > 1)
+
+def dataset_tensors(
+    spark: SparkSession, dataset: Dataset, splits: Sequence[str] = SPLITS
+) -> DataFrame:
+    """The rows of some splits of a dataset; see `read_tensors`."""
+    files = [file for file in dataset.files if file.split in splits]
+    return read_tensors(spark, dataset.path, files, likenesses=dataset.format > 1)
 
 
 def read_tensors(
@@ -151,10 +157,11 @@ def read_tensors(
     Other files in the folder are not read. `likenesses`: whether they have those columns.
     """
     names = [file.path.rpartition("/")[2] for file in files]
-    fields = [TENSORS.field(n) for n in TENSORS.names if likenesses or n not in LIKENESS]
-    schema = pa.schema([*fields, ("split", pa.string())])
+    schema = pa.schema([TENSORS.field(n) for n in TENSORS.names if likenesses or n not in LIKENESS])
     if not names:
-        return spark.createDataFrame([], from_arrow_schema(schema.append(FILE)))
-    rows = read_parquet(spark, join(folder, dataset_folder.TENSORS), schema)
+        added = pa.schema([*schema, (SPLIT, pa.string()), FILE])
+        return spark.createDataFrame([], from_arrow_schema(added))
+    rows = read_parquet(spark, join(folder, dataset_folder.TENSORS), schema, recursive=True)
     name = F.col("_metadata.file_name")
-    return rows.withColumn(FILE.name, name).where(name.isin(names))
+    split = F.regexp_extract("_metadata.file_path", SPLIT_FOLDER, 1)
+    return rows.where(name.isin(names)).withColumn(SPLIT, split).withColumn(FILE.name, name)

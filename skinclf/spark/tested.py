@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from rich.console import Console
 
 from skinclf.archives import Selection
@@ -20,7 +19,7 @@ from skinclf.spark.dataset import (
 from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.tensors import read_tensors, write_tensors
+from skinclf.spark.tensors import dataset_tensors, read_tensors, write_tensors
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import REJECTS, Dataset
@@ -40,9 +39,9 @@ class TestedImages:
     split_by: str  # "image" or "lesion"; "" for an outside archive
 
 
-def split_images(tensors: DataFrame, dataset: Dataset, split: str) -> TestedImages:
+def split_images(spark: SparkSession, dataset: Dataset, split: str) -> TestedImages:
     """A split of the dataset."""
-    images = tensors.where(F.col("split") == split)
+    images = dataset_tensors(spark, dataset, [split])
     files, count = split_files(dataset, split), dataset.count(split)
     return TestedImages(images, files, count, {}, dataset.split.by)
 

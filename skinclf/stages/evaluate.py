@@ -27,7 +27,7 @@ from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.csv_cells import harmless
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
-from skinclf.spark.leaks import near_duplicates, seen_images, shared_keys
+from skinclf.spark.leaks import near_duplicates, seen_splits, shared_keys
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.splits import SPLITS, VAL
@@ -66,14 +66,13 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         spark_failures(folder.path),
         exclusive(spark, folder.path, "evaluate"),
     ):
-        tensors = dataset_tensors(spark, dataset)
         tested = (
             outside_images(spark, outside, predictor.taxonomy, predictor.image, folder, console)
             if outside
-            else split_images(tensors, dataset, settings.split)
+            else split_images(spark, dataset, settings.split)
         )
         with spark_progress(spark, "look for leaks", console):
-            seen = seen_images(tensors, outside=outside is not None)
+            seen = dataset_tensors(spark, dataset, seen_splits(outside=outside is not None))
             leaks = _leaks(
                 tested.tensors, seen, dataset.image, folder, name, allowed=settings.allow_leaks
             )

@@ -48,7 +48,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     own = {"classes": dataset.taxonomy, "image": dataset.image}
     config = config.model_copy(update=own)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
-    check_best_is_known(config.train, sum(dataset.rows_of("val")))
+    check_best_is_known(config.train, dataset.count("val"))
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)
@@ -57,7 +57,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
         describe(run)  # a driver that was killed at the very end did not
         send_to_mlflow(config, run)
         return run.read_history()
-    _tell(config, sum(dataset.rows_of("train")), steps)
+    _tell(config, dataset.count("train"), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF
     with spark_session("train", config.spark, required) as spark:

@@ -297,7 +297,7 @@ def test_all_stages_work_in_a_folder_of_any_name(tmp_path: Path) -> None:
     config = load_config(None, settings)
     assert Path(explore(config, QUIET)).exists()
     train(config, QUIET)
-    assert evaluate(config, QUIET)[0].images == sum(dataset.rows_of("test"))
+    assert evaluate(config, QUIET)[0].images == dataset.count("test")
     assert score(config, QUIET).scored == 40
     elsewhere = folder.parent.parent / STRANGE.replace(":", "")
     shutil.copytree(folder / "archive", elsewhere)
