@@ -4,13 +4,14 @@ Spark's binaryFile source brings the bytes through the JVM, which costs about tw
 pay that open the files themselves; archives are not looked into.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from py4j.protocol import Py4JError
-from pyspark.errors import AnalysisException
 from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,6 +29,9 @@ UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon 
 
 KIND = "spark"
 """In LISTING.kind: the bytes come in a column `content`."""
+
+FILE_PATH = "_metadata.file_path"
+"""A file's URI, %-encoded as Hadoop does it. Spark compares it before it opens a file."""
 
 
 def needs_spark(archive: ArchiveConfig, paths: Sequence[str]) -> bool:
@@ -51,7 +55,8 @@ def spark_images(
         raise ArchiveError(
             f"{', '.join(paths)}: can't be listed: {root_cause(str(error))}"
         ) from None
-    found = files.select("path", "length", F.unix_micros("modificationTime").alias("changed"))
+    changed = F.unix_micros("modificationTime").alias("changed")
+    found = files.select("path", F.col(FILE_PATH).alias("file"), "length", changed)
     for file in found.toLocalIterator():
         path = file["path"]
         name = path.rpartition("/")[2]
@@ -59,7 +64,7 @@ def spark_images(
             yield dict.fromkeys(LISTING.names) | {
                 "source": path,
                 "image_id": image_id_of(name),
-                "file": path,
+                "file": file["file"],
                 "kind": KIND,
                 "size": file["length"],
                 "version": version_of(1000 * file["changed"], file["length"]),
@@ -67,24 +72,57 @@ def spark_images(
             }
 
 
-def with_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
-    """Add `content` to a frame of LISTING, if any of its rows is read by Spark."""
+def with_contents(frame: DataFrame, paths: Sequence[str]) -> DataFrame:
+    """Add `content` to a frame of LISTING that `spark_images` made of `paths`; null for files that
+    are gone by now.
+    """
+    return _joined(frame, archive_contents(frame.sparkSession, paths))
+
+
+def with_contents_of(frame: DataFrame, contents: DataFrame, files: Sequence[str]) -> DataFrame:
+    """The same for a frame of a few files of an archive, of which no others are read.
+
+    `contents` comes from `archive_contents` and can be used again and again; `files` are LISTING's.
+    """
+    # As one expression: a literal for each file would be a call to the JVM for each. URIs of
+    # Hadoop's have no quotes and no backslashes: these are %-encoded.
+    names = ", ".join(f'"{file}"' for file in files)
+    return _joined(frame, contents.where(f"file IN ({names})" if files else "false"))
+
+
+def archive_contents(
+    spark: SparkSession, paths: Sequence[str], max_file_bytes: int | None = None
+) -> DataFrame:
+    """`file` and `content` of all files below `paths`: listed here and once, read when used.
+
+    Files of more than `max_file_bytes` are left out.
+    """
+    folders = [folder for folder in outermost(paths) if _is_there(spark, folder)]
+    if not folders:
+        return spark.createDataFrame([], "file string, content binary")
+    files = reduce(DataFrame.unionAll, (read_binary_files(spark, folder) for folder in folders))
+    if max_file_bytes is not None:
+        files = files.where(F.col("length") <= max_file_bytes)
+    return files.select(F.col(FILE_PATH).alias("file"), "content")
+
+
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Hadoop's forms of `paths` without those that lie below another: each file is read once."""
+    found = {re.sub("(?<=[^/:])/+$", "", hadoop_path(path)) for path in paths}
+    return sorted(
+        path for path in found if not any(path.startswith(f"{other}/") for other in found)
+    )
+
+
+def folders_of(listing: pa.Table) -> list[str]:
+    """The folders of the files in a listing that Spark has to read."""
     readable = pc.and_(pc.equal(listing["kind"], KIND), pc.is_null(listing["reason"]))
-    paths = listing.filter(readable)["source"].to_pylist()
-    if not paths:
-        return frame
-    contents = _contents(frame.sparkSession, paths)
-    return frame.join(contents.select(F.col("path").alias("source"), "content"), "source", "left")
+    sources = listing.filter(readable)["source"].to_pylist()
+    return outermost({source.rpartition("/")[0] for source in sources})
 
 
-def _contents(spark: SparkSession, paths: list[str]) -> DataFrame:
-    try:
-        return read_binary_files(spark, paths)
-    except AnalysisException:  # it refuses them all if one is gone by now
-        there = [path for path in paths if _is_there(spark, path)]
-        if not there:
-            return spark.createDataFrame([], "path string, content binary")
-        return read_binary_files(spark, there)
+def _joined(frame: DataFrame, contents: DataFrame) -> DataFrame:
+    return frame.join(contents, "file", "left")
 
 
 def _is_there(spark: SparkSession, path: str) -> bool:
