@@ -76,7 +76,7 @@ def with_contents(frame: DataFrame, paths: Sequence[str]) -> DataFrame:
     """Add `content` to a frame of LISTING that `spark_images` made of `paths`; null for files that
     are gone by now.
     """
-    return _joined(frame, archive_contents(frame.sparkSession, paths))
+    return joined(frame, archive_contents(frame.sparkSession, paths))
 
 
 def with_contents_of(frame: DataFrame, contents: DataFrame, files: Sequence[str]) -> DataFrame:
@@ -84,10 +84,10 @@ def with_contents_of(frame: DataFrame, contents: DataFrame, files: Sequence[str]
 
     `contents` comes from `archive_contents` and can be used again and again; `files` are LISTING's.
     """
-    # As one expression: a literal for each file would be a call to the JVM for each. URIs of
-    # Hadoop's have no quotes and no backslashes: these are %-encoded.
-    names = ", ".join(f'"{file}"' for file in files)
-    return _joined(frame, contents.where(f"file IN ({names})" if files else "false"))
+    # As one expression: a literal for each file would be a call to the JVM for each. Hadoop's URIs
+    # have no backslashes.
+    names = ", ".join("'{}'".format(file.replace("'", r"\'")) for file in files)
+    return joined(frame, contents.where(f"file IN ({names})" if files else "false"))
 
 
 def archive_contents(
@@ -97,7 +97,14 @@ def archive_contents(
 
     Files of more than `max_file_bytes` are left out.
     """
-    folders = [folder for folder in outermost(paths) if _is_there(spark, folder)]
+    return contents_below(spark, map(hadoop_path, paths), max_file_bytes)
+
+
+def contents_below(
+    spark: SparkSession, folders: Iterable[str], max_file_bytes: int | None = None
+) -> DataFrame:
+    """The same of folders (or files) by their paths as Hadoop has them."""
+    folders = [folder for folder in outermost(folders) if _is_there(spark, folder)]
     if not folders:
         return spark.createDataFrame([], "file string, content binary")
     files = reduce(DataFrame.unionAll, (read_binary_files(spark, folder) for folder in folders))
@@ -107,21 +114,27 @@ def archive_contents(
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """Hadoop's forms of `paths` without those that lie below another: each file is read once."""
-    found = {re.sub("(?<=[^/:])/+$", "", hadoop_path(path)) for path in paths}
-    return sorted(
-        path for path in found if not any(path.startswith(f"{other}/") for other in found)
-    )
+    """Hadoop's `paths` without those that lie below another: each file is read once."""
+    found = {re.sub("(?<=[^/:])/+$", "", path) for path in paths}
+    return sorted(path for path in found if not found.intersection(_above(path)))
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is below, itself left out."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def folders_of(listing: pa.Table) -> list[str]:
     """The folders of the files in a listing that Spark has to read."""
     readable = pc.and_(pc.equal(listing["kind"], KIND), pc.is_null(listing["reason"]))
     sources = listing.filter(readable)["source"].to_pylist()
-    return outermost({source.rpartition("/")[0] for source in sources})
+    return sorted({source.rpartition("/")[0] for source in sources})
 
 
-def _joined(frame: DataFrame, contents: DataFrame) -> DataFrame:
+def joined(frame: DataFrame, contents: DataFrame) -> DataFrame:
+    """Add `content` to a frame of LISTING, by `file`."""
     return frame.join(contents, "file", "left")
 
 

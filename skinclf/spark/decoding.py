@@ -19,7 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from skinclf.archives import ArchiveReader
 from skinclf.archives.decoding import Decoding, Entry, decoded_row
 from skinclf.archives.isolation import IsolatedDecoder
-from skinclf.spark.archive import folders_of, with_contents
+from skinclf.spark.archive import contents_below, folders_of, joined
 
 ROW = pa.field("row", pa.int64())
 """A listed file's place in the listing: its key, since two members of a zip may share a name."""
@@ -49,7 +49,7 @@ def listing_frame(spark: SparkSession, listing: pa.Table) -> DataFrame:
     numbered = listing.append_column(ROW, numbers)
     frame = spark.createDataFrame(numbered)
     folders = folders_of(listing)
-    frame = with_contents(frame, folders) if folders else frame
+    frame = joined(frame, contents_below(spark, folders)) if folders else frame
     task = (F.col(ROW.name) * tasks / count).cast("int")
     return frame.repartitionById(tasks, task)
 

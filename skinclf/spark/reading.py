@@ -48,10 +48,12 @@ def read_parquet_files(
 
 def read_binary_files(spark: SparkSession, folder: str) -> DataFrame:
     """Spark's binaryFile over all that is below a folder (or over a file), listed now; without
-    those that are gone when they are read. Raises AnalysisException if there is no such path.
+    those that are gone when they are read. The path is Hadoop's, see `hadoop_path`.
+
+    Raises AnalysisException if there is none.
     """
     reader = literal_reader(spark).format("binaryFile").option("recursiveFileLookup", "true")
-    return reader.option("ignoreMissingFiles", "true").load(hadoop_path(folder))
+    return reader.option("ignoreMissingFiles", "true").load(folder)
 
 
 def readable_by_hadoop(path: str) -> bool:
