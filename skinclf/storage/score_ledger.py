@@ -247,14 +247,14 @@ class ScoreLedger:
 
     def _publish(self) -> None:
         """Show what the manifest names, and nothing else, where others read it."""
+        strays = []
         for table in TABLES:
             shown = set(list_names(join(self.folder.path, table)))
             named = {file.name for file in self.manifest.files(table)}
+            strays += [self.folder.public(table, name) for name in shown - named if _is_ours(name)]
             for name in sorted(named - shown):
                 move(self.folder.staged(name), self.folder.public(table, name))
-            delete_files(
-                [self.folder.public(table, name) for name in shown - named if _is_ours(name)]
-            )
+        delete_files(strays)
 
     def _clear(self, folder: str, named: set[str]) -> None:
         strays = [name for name in list_names(folder) if _is_ours(name) and name not in named]
