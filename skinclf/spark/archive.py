@@ -4,7 +4,6 @@ Spark's binaryFile source brings the bytes through the JVM, which costs about tw
 pay that open the files themselves; archives are not looked into.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
@@ -115,14 +114,14 @@ def contents_below(
 
 def outermost(paths: Iterable[str]) -> list[str]:
     """Hadoop's `paths` without those that lie below another: each file is read once."""
-    found = {re.sub("(?<=[^/:])/+$", "", path) for path in paths}
-    return sorted(path for path in found if not found.intersection(_above(path)))
+    found = {path.rstrip("/"): path for path in paths}
+    return sorted(path for bare, path in found.items() if found.keys().isdisjoint(_above(bare)))
 
 
 def _above(path: str) -> Iterator[str]:
     """The folders that a path is below, itself left out."""
     while "/" in path:
-        path = path.rpartition("/")[0]
+        path = path.rpartition("/")[0].rstrip("/")
         yield path
 
 

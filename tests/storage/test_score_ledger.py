@@ -11,10 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skinclf.errors import CheckError, UsageError
-from skinclf.spec.tables import outcomes_schema
-from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage import score_ledger
-from skinclf.storage.parquet_files import read_rows, write_parquet
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger, to_merge
 from skinclf.storage.score_manifest import (
@@ -25,63 +22,7 @@ from skinclf.storage.score_manifest import (
     read_manifest,
 )
 from skinclf.storage.score_view import read_rejects, read_scores, score_files
-
-SCHEMA = outcomes_schema(HAM10000)
-LISTED = pa.schema([("source", pa.string()), ("try", pa.int64())])
-
-
-def outcomes(listed: list[dict[str, Any]]) -> pa.Table:
-    """Every third is a reject; which try an outcome is of is its `image_id`."""
-    rows = []
-    for row in listed:
-        number = int(row["source"].removeprefix("s"))
-        rows.append({"source": row["source"], "image_id": str(row["try"])})
-        rows[-1] |= {"reason": "empty"} if number % 3 == 0 else {"predicted": "nv"}
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-class Job:
-    """Lists twelve inputs and then, five of them again and two new ones, in batches of two."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def run(self) -> ScoreLedger:
-        """Begin or resume, and end."""
-        ledger = ScoreLedger(ScoreFolder(self.path))
-        self._score(ledger)
-        if ledger.manifest.listed == 0:
-            self._list(ledger, {False: range(12)}, 1)
-            self._score(ledger)
-        if ledger.manifest.listed == 12:
-            self._list(ledger, {False: range(12, 14), True: (0, 1, 4, 8, 11)}, 2)
-            self._score(ledger)
-        ledger.finish()
-        return ledger
-
-    @staticmethod
-    def _list(ledger: ScoreLedger, numbers: dict[bool, Any], attempt: int) -> None:
-        files = []
-        for again, part in numbers.items():
-            name = score_ledger.new_name()
-            rows = [{"source": f"s{number:02}", "try": attempt} for number in part]
-            table = pa.Table.from_pylist(rows, schema=LISTED)
-            write_parquet(ledger.listing_file(name), [table], LISTED, rows_a_group=3)
-            files.append(ListingFile(name=name, rows=len(rows), again=again))
-        ledger.add_listing(files)
-
-    @staticmethod
-    def _score(ledger: ScoreLedger) -> None:
-        while True:
-            pieces, again = ledger.next_batch(2)
-            if not pieces:
-                break
-            listed = pa.concat_tables([read_rows(*piece) for piece in pieces]).to_pylist()
-            ledger.add(outcomes(listed), again=again)
-        ledger.replace()
-
-
-EXPECTED = {f"s{n:02}": "2" if n in {0, 1, 4, 8, 11, 12, 13} else "1" for n in range(14)}
+from tests.support.score_job import EXPECTED, Job
 
 
 def tries(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -129,7 +70,7 @@ def watch_steps(monkeypatch: pytest.MonkeyPatch, then: Callable[[int, str], None
 
 
 def test_every_input_is_there_once_with_its_last_outcome(tmp_path: Path) -> None:
-    ledger = Job(tmp_path).run()
+    ledger = Job(str(tmp_path)).run()
     assert exact(str(tmp_path)) == EXPECTED
     assert sorted(plain(str(tmp_path))) == sorted(EXPECTED)
     assert ledger.manifest.predicted == {"nv": 9}
@@ -158,7 +99,7 @@ def test_what_is_committed_is_in_both_views_after_every_step(
         assert name == "move" or len(shown) == len(set(shown)), taken
 
     watch_steps(monkeypatch, look)
-    Job(tmp_path).run()
+    Job(str(tmp_path)).run()
     assert len(taken) > 40
 
 
@@ -183,9 +124,9 @@ def test_a_job_that_ends_after_any_step_loses_and_doubles_nothing(
 
         with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
             watch_steps(patch, end)
-            Job(path).run()
+            Job(str(path)).run()
             break
-        ledger = Job(path).run()
+        ledger = Job(str(path)).run()
         assert exact(str(path)) == EXPECTED, f"ended after step {last}"
         assert sorted(plain(str(path))) == sorted(EXPECTED)
         assert computed[0] <= 19 + 2
@@ -200,11 +141,11 @@ def test_an_input_keeps_its_earlier_outcome_until_the_new_one_takes_its_place(
 ) -> None:
     monkeypatch.setattr(ScoreLedger, "replace", lambda _: None)
     ledger = ScoreLedger(ScoreFolder(str(tmp_path)))
-    job = Job(tmp_path)
-    job._list(ledger, {False: range(4)}, 1)
-    job._score(ledger)
-    job._list(ledger, {True: (1, 2)}, 2)
-    job._score(ledger)
+    job = Job(str(tmp_path))
+    job.list(ledger, {False: range(4)}, 1)
+    job.score(ledger)
+    job.list(ledger, {True: (1, 2)}, 2)
+    job.score(ledger)
     assert exact(str(tmp_path)) == {f"s{n:02}": "1" for n in range(4)}
     monkeypatch.undo()
     ScoreLedger(ledger.folder).replace()
@@ -212,7 +153,7 @@ def test_an_input_keeps_its_earlier_outcome_until_the_new_one_takes_its_place(
 
 
 def test_what_was_lost_is_noticed_by_the_closing_count(tmp_path: Path) -> None:
-    ledger = Job(tmp_path).run()
+    ledger = Job(str(tmp_path)).run()
     (file,) = (tmp_path / "scores").iterdir()
     pq.write_table(pq.read_table(file).slice(1), file)
     with pytest.raises(CheckError, match="14 inputs listed but 8 scores \\+ 5 rejects"):
@@ -222,7 +163,7 @@ def test_what_was_lost_is_noticed_by_the_closing_count(tmp_path: Path) -> None:
 def test_files_of_somebody_else_s_stay(tmp_path: Path) -> None:
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "notes.txt").write_text("mine")
-    Job(tmp_path).run()
+    Job(str(tmp_path)).run()
     assert (tmp_path / "scores" / "notes.txt").exists()
 
 
