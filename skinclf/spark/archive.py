@@ -4,13 +4,12 @@ Spark's binaryFile source brings the bytes through the JVM, which costs about tw
 pay that open the files themselves; archives are not looked into.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from py4j.protocol import Py4JError
-from pyspark.errors import AnalysisException
 from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,6 +27,9 @@ UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon 
 
 KIND = "spark"
 """In LISTING.kind: the bytes come in a column `content`."""
+
+FILE_PATH = "_metadata.file_path"
+"""A file's URI, %-encoded as Hadoop does it. Spark compares it before it opens a file."""
 
 
 def needs_spark(archive: ArchiveConfig, paths: Sequence[str]) -> bool:
@@ -51,7 +53,8 @@ def spark_images(
         raise ArchiveError(
             f"{', '.join(paths)}: can't be listed: {root_cause(str(error))}"
         ) from None
-    found = files.select("path", "length", F.unix_micros("modificationTime").alias("changed"))
+    changed = F.unix_micros("modificationTime").alias("changed")
+    found = files.select("path", F.col(FILE_PATH).alias("file"), "length", changed)
     for file in found.toLocalIterator():
         path = file["path"]
         name = path.rpartition("/")[2]
@@ -59,7 +62,7 @@ def spark_images(
             yield dict.fromkeys(LISTING.names) | {
                 "source": path,
                 "image_id": image_id_of(name),
-                "file": path,
+                "file": file["file"],
                 "kind": KIND,
                 "size": file["length"],
                 "version": version_of(1000 * file["changed"], file["length"]),
@@ -68,32 +71,62 @@ def spark_images(
 
 
 def with_contents(frame: DataFrame, paths: Sequence[str]) -> DataFrame:
-    """Add `content` to a frame of LISTING of all that is below `paths`."""
-    reader = literal_reader(frame.sparkSession).format("binaryFile")
-    files = reader.option("recursiveFileLookup", "true").option("ignoreMissingFiles", "true")
-    contents = files.load([hadoop_path(path) for path in paths])
-    readable = F.col("path").alias("source"), F.col("content")
-    return frame.join(contents.select(*readable), "source", "left")
+    """Add `content` to a frame of LISTING that `spark_images` made of `paths`; null for files that
+    are gone by now.
+    """
+    return joined(frame, archive_contents(frame.sparkSession, paths))
 
 
-def with_listed_contents(frame: DataFrame, listing: pa.Table) -> DataFrame:
-    """Add `content` to a frame of LISTING, if any of its rows is read by Spark."""
-    readable = pc.and_(pc.equal(listing["kind"], KIND), pc.is_null(listing["reason"]))
-    paths = listing.filter(readable)["source"].to_pylist()
-    if not paths:
-        return frame
-    contents = _contents(frame.sparkSession, paths)
-    return frame.join(contents.select(F.col("path").alias("source"), "content"), "source", "left")
+def with_contents_of(frame: DataFrame, contents: DataFrame, files: Sequence[str]) -> DataFrame:
+    """The same for a frame of a few files of an archive, of which no others are read.
+
+    `contents` comes from `archive_contents` and can be used again and again; `files` are LISTING's.
+    """
+    # As one expression: a literal for each file would be a call to the JVM for each. Hadoop's URIs
+    # have no backslashes.
+    names = ", ".join("'{}'".format(file.replace("'", r"\'")) for file in files)
+    return joined(frame, contents.where(f"file IN ({names})" if files else "false"))
 
 
-def _contents(spark: SparkSession, paths: list[str]) -> DataFrame:
-    try:
-        return read_binary_files(spark, paths)
-    except AnalysisException:  # it refuses them all if one is gone by now
-        there = [path for path in paths if _is_there(spark, path)]
-        if not there:
-            return spark.createDataFrame([], "path string, content binary")
-        return read_binary_files(spark, there)
+def archive_contents(
+    spark: SparkSession, paths: Sequence[str], max_file_bytes: int | None = None
+) -> DataFrame:
+    """`file` and `content` of all files below `paths`: listed here and once, read when used.
+
+    Files of more than `max_file_bytes` are left out.
+    """
+    return contents_below(spark, map(hadoop_path, paths), max_file_bytes)
+
+
+def contents_below(
+    spark: SparkSession, folders: Iterable[str], max_file_bytes: int | None = None
+) -> DataFrame:
+    """The same of folders (or files) by their paths as Hadoop has them."""
+    folders = [folder for folder in outermost(folders) if _is_there(spark, folder)]
+    if not folders:
+        return spark.createDataFrame([], "file string, content binary")
+    files = reduce(DataFrame.unionAll, (read_binary_files(spark, folder) for folder in folders))
+    if max_file_bytes is not None:
+        files = files.where(F.col("length") <= max_file_bytes)
+    return files.select(F.col(FILE_PATH).alias("file"), "content")
+
+
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Hadoop's `paths` without those that lie below another: each file is read once."""
+    found = {path.rstrip("/"): path for path in paths}
+    return sorted(path for bare, path in found.items() if found.keys().isdisjoint(_above(bare)))
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is below, itself left out."""
+    while "/" in path:
+        path = path.rpartition("/")[0].rstrip("/")
+        yield path
+
+
+def joined(frame: DataFrame, contents: DataFrame) -> DataFrame:
+    """Add `content` to a frame of LISTING, by `file`."""
+    return frame.join(contents, "file", "left")
 
 
 def _is_there(spark: SparkSession, path: str) -> bool:

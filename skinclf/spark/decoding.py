@@ -1,7 +1,4 @@
-"""Listed files → decoded images, in Spark tasks that open the files themselves.
-
-Only the listing crosses the JVM on the way in: file bytes never do, which halves the cost.
-"""
+"""What decodes listed files in a Spark task, which opens the files itself."""
 
 import re
 import warnings
@@ -10,32 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
 from pyspark import TaskContext, cloudpickle
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from skinclf.archives import ArchiveReader
 from skinclf.archives.decoding import Decoding, Entry, decoded_row
 from skinclf.archives.isolation import IsolatedDecoder
-from skinclf.spark.archive import with_listed_contents
-from skinclf.spark.listing import ROW
-
-IMAGES_PER_TASK = 500
-"""About two seconds of one core: long enough to hide a task's start, short enough to balance."""
-
-
-def listing_frame(spark: SparkSession, listing: pa.Table) -> DataFrame:
-    """The listing as a DataFrame with `row`, in tasks of neighbouring files of equal number."""
-    cores = spark.sparkContext.defaultParallelism
-    count = listing.num_rows
-    tasks = max(min(cores, count), -(-count // IMAGES_PER_TASK))
-    numbers = pa.array(range(count), pa.int64())
-    numbered = listing.append_column(ROW, numbers)
-    frame = with_listed_contents(spark.createDataFrame(numbered), listing)
-    task = (F.col(ROW) * tasks / count).cast("int")
-    return frame.repartitionById(tasks, task)
-
 
 Decoder = Callable[[Iterable[Entry]], Iterable[dict[str, Any]]]
 """Listed files → their rows of `decoded_row`."""

@@ -19,12 +19,11 @@ from skinclf.spark.decoding import row_decoder
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
     TENSOR_METADATA,
-    outcomes_schema,
     prediction_schema,
     predictions_schema,
 )
 from skinclf.spec.taxonomy import Taxonomy, probability_column
-from skinclf.storage.files import read_batches
+from skinclf.storage.parquet_files import iter_batches
 
 FILES_A_TASK = 4
 
@@ -49,26 +48,6 @@ class ModelLoader(Protocol):
 
     def load(self, threads: int) -> Predict:
         """The function, which computes on `threads` cores."""
-
-
-def scored_files(
-    listing: DataFrame, model: ModelLoader, decoding: Decoding, batch_size: int
-) -> DataFrame:
-    """Read, decode and score every listed file in one pass → outcomes, one row a file.
-
-    Pixels live and die in the Python worker: they never cross the JVM.
-    """
-    start_decoder = row_decoder(listing.sparkSession, decoding)
-
-    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predict = model.load(_task_threads())
-        with start_decoder() as decoder:
-            for batch in batches:
-                for start in range(0, batch.num_rows, batch_size):
-                    rows = list(decoder(batch.slice(start, batch_size).to_pylist()))
-                    yield _outcomes(rows, predict, model)
-
-    return listing.mapInArrow(score, from_arrow_schema(outcomes_schema(model.taxonomy)))
 
 
 def with_scores(
@@ -135,7 +114,7 @@ def predicted_files(
     def predict_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         predict = model.load(_task_threads())
         for row in (row for batch in batches for row in batch.to_pylist()):
-            for rows in read_batches(row["file"], columns, batch_size):
+            for rows in iter_batches(row["file"], columns, batch_size):
                 found = predictions_of(rows["pixels"].to_pylist(), predict, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
                 known["set"] = pa.array([row["set"]] * len(rows), pa.string())
@@ -169,16 +148,6 @@ def predictions_of(
     place = count()
     rows = pa.array([None if image is None else next(place) for image in pixels], pa.int32())
     return {name: column.take(rows) for name, column in columns.items()}
-
-
-def _outcomes(rows: list[dict[str, Any]], predict: Predict, model: ModelLoader) -> pa.RecordBatch:
-    """Decoded rows → one batch of outcomes; rejects have no probabilities."""
-    columns = predictions_of([row.get("pixels") for row in rows], predict, model)
-    columns |= {
-        name: pa.array([row.get(name) for row in rows], pa.string())
-        for name in ("source", "image_id", "reason", "detail")
-    }
-    return _batch(columns, outcomes_schema(model.taxonomy))
 
 
 def _batch(columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -40,18 +41,30 @@ def read_parquet(
     return reader.parquet(hadoop_path(path))
 
 
-def read_binary_files(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
-    """Spark's binaryFile over files, by their paths as Spark gave them; without those gone by now.
+def read_parquet_files(
+    spark: SparkSession, folder: str, names: Sequence[str], schema: pa.Schema
+) -> DataFrame:
+    """The files called `names` in a folder, and no others: Spark does not open those.
 
-    Escaped, and not by LITERAL: of several paths with such characters Spark 4.3 would read each
-    once for each. Raises AnalysisException if a file is gone before Spark looks.
+    By the folder: of several paths with characters of patterns, LITERAL has Spark 4.3 read each
+    once for each.
     """
-    reader = spark.read.format("binaryFile").option("ignoreMissingFiles", "true")
-    return reader.load([PATTERN.sub(r"\\\g<0>", path) for path in paths])
+    files = read_parquet(spark, folder, schema)
+    return files.where(F.col("_metadata.file_name").isin(*names)).select(*schema.names)
+
+
+def read_binary_files(spark: SparkSession, folder: str) -> DataFrame:
+    """Spark's binaryFile over all that is below a folder (or over a file), listed now; without
+    those that are gone when they are read. The path is Hadoop's, see `hadoop_path`.
+
+    Raises AnalysisException if there is none.
+    """
+    reader = literal_reader(spark).format("binaryFile").option("recursiveFileLookup", "true")
+    return reader.option("ignoreMissingFiles", "true").load(folder)
 
 
 def readable_by_hadoop(path: str) -> bool:
-    """Whether `read_binary_files` can read a file.
+    """Whether Spark's own sources can read a file.
 
     Hadoop takes a colon for the end of a scheme where it matches patterns, and where it makes the
     name of a local file's checksum.

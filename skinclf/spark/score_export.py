@@ -6,10 +6,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.spark.csv_cells import harmless
-from skinclf.spark.score_ledger import NO_MARKER, read_scores
+from skinclf.spark.reading import read_parquet_files
 from skinclf.spec.taxonomy import probability_column
-from skinclf.storage.files import delete, hadoop_path, join, list_names, locate
-from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.files import delete, hadoop_path, join, list_names, locate, move, new_file
+from skinclf.storage.score_folder import SCORES
+from skinclf.storage.score_ledger import ScoreLedger
 
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 """The columns of the ISIC challenge's CSV after `image`, in upper case there."""
@@ -18,34 +19,51 @@ CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSp
 """As the CSV standard has it: Spark would escape quotes by backslashes and trim names."""
 
 
+PIECE = 2**20
+"""Bytes that are copied at a time."""
+
+
 def isic_order(codes: Sequence[str]) -> list[str]:
     """Codes as the challenge has them, any others behind them in their own order."""
     known = [code for code in ISIC_ORDER if code in codes]
     return [*known, *(code for code in codes if code not in known)]
 
 
-def export(spark: SparkSession, folder: ScoreFolder, form: str) -> str:
-    """Write all scores into one CSV file, sorted by image → its path."""
-    scores, codes = read_scores(spark, folder), folder.taxonomy.codes
+def export(spark: SparkSession, ledger: ScoreLedger, form: str) -> str:
+    """Write all scores into one CSV file, sorted by image → its path.
+
+    Tasks write it in parts of like size, which are put one behind the other here, as they are.
+    """
+    folder = ledger.folder
+    names = [file.name for file in ledger.manifest.scores]
+    place, schema = join(folder.path, SCORES), folder.schema(SCORES)
+    scores, codes = read_parquet_files(spark, place, names, schema), folder.taxonomy.codes
     if form == "isic":
         columns = [
             F.col("image_id").alias("image"),
             *(F.col(probability_column(code)).alias(code.upper()) for code in isic_order(codes)),
         ]
     else:
-        names = ("source", "image_id", "predicted", *map(probability_column, codes), "model")
-        columns = [F.col(name) for name in names]
-    name = "isic.csv" if form == "isic" else "scores.csv"
+        chosen = ("source", "image_id", "predicted", *map(probability_column, codes), "model")
+        columns = [F.col(name) for name in chosen]
     staging = join(folder.path, "export")
-    (
-        harmless(scores.sort("image_id", "source").select(*columns))
-        .coalesce(1)
-        .write.option(*NO_MARKER)
-        .options(**CSV)
-        .csv(hadoop_path(staging), mode="overwrite", header=True)
-    )
-    (part,) = (n for n in list_names(staging) if n.startswith("part-"))
-    file_system, inner = locate(join(staging, part))
-    file_system.move(inner, locate(join(folder.path, name))[1])
+    table = harmless(scores.sort("image_id", "source").select(*columns))
+    table.write.options(**CSV).csv(hadoop_path(staging), mode="overwrite", header=False)
+    whole = join(staging, "whole.csv")
+    _put_together(staging, ",".join(table.columns), whole)
+    target = join(folder.path, "isic.csv" if form == "isic" else "scores.csv")
+    move(whole, target)
     delete(staging)
-    return join(folder.path, name)
+    return target
+
+
+def _put_together(staging: str, header: str, path: str) -> None:
+    """Write the parts that Spark wrote, in their order, into one file below a header."""
+    with new_file(path) as whole:
+        whole.write(f"{header}\n".encode())
+        for name in list_names(staging):
+            if name.startswith("part-"):
+                file_system, inner = locate(join(staging, name))
+                with file_system.open_input_stream(inner) as part:
+                    while piece := part.read(PIECE):
+                        whole.write(piece)

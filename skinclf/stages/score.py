@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -16,24 +16,22 @@ from skinclf.archives.decoding import Decode, Decoding
 from skinclf.config.schema import Config, ScoreConfig
 from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.reporting.scoring_progress import ScoreDisplay
-from skinclf.spark.archive import needs_spark
+from skinclf.spark.archive import archive_contents, needs_spark
 from skinclf.spark.content_check import with_content_versions
-from skinclf.spark.decoding import listing_frame
 from skinclf.spark.failures import spark_failures
-from skinclf.spark.inference import ModelLoader, scored_files
+from skinclf.spark.inference import ModelLoader
 from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.score_export import export
-from skinclf.spark.score_ledger import (
-    each_micro_batch,
-    list_new,
-    write_batch,
-)
+from skinclf.spark.score_listing import list_new
+from skinclf.spark.score_tasks import outcomes_by_spark, outcomes_of, scorer
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
 from skinclf.stages.score_summary import Summary, drift_of, log_summary, summarized
-from skinclf.storage.files import absolute, delete, exists, join, write_text
+from skinclf.storage.files import absolute, delete, join, write_text
 from skinclf.storage.ownership import check_free
 from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.score_ledger import ScoreLedger
+from skinclf.storage.score_manifest import Piece
 from skinclf.training.predictor import Predictor
 
 DIGEST_CHARACTERS = 12
@@ -74,28 +72,29 @@ def score(
         spark_failures(folder.path),
         exclusive(spark, folder.path, "score"),
     ):
-        display = ScoreDisplay(console)
         start = time.monotonic()
         decoding = Decoding(config.archive, decode, scored_by.image)
-        scoring = Scoring(spark, config, scored_by, decoding, folder)
+        scoring = Scoring(spark, config, scored_by, decoding, ScoreLedger(folder))
+        display = ScoreDisplay(console)
         done = scoring.run(display)
         if done:
             log.info("finished the %s images of a job that was interrupted", f"{done:,}")
         changed = 0
         for retry in (config.score.retry_rejects, *[()] * ROUNDS):
-            new, known = _list(spark, config, paths, folder, retry)
+            new, known = _list(scoring, paths, retry)
             changed += known
             display.expect(new)
             done += scoring.run(display)
             if not scoring.moved:
                 break
             log.info("%s inputs moved while they were read: listing again", f"{scoring.moved:,}")
+        scoring.ledger.finish()
         rate = done / (time.monotonic() - start)
-        summary = summarized(spark, folder, scored_by.digest, done, changed, rate)
+        summary = summarized(scoring.ledger, scored_by.digest, done, changed, rate)
         if model is None:
             summary = replace(summary, drift=drift_of(summary, config.run.path, folder.taxonomy))
         if config.score.format != "parquet":
-            log.info("exported to %s", export(spark, folder, config.score.format))
+            log.info("exported to %s", export(spark, scoring.ledger, config.score.format))
         write_text(folder.summary, json.dumps(asdict(summary), indent=1) + "\n")
     log_summary(summary, config.score.max_reject_fraction)
     return summary
@@ -124,31 +123,25 @@ def check_retried(reasons: Sequence[str]) -> None:
         )
 
 
-def _list(
-    spark: SparkSession,
-    config: Config,
-    paths: tuple[str, ...],
-    folder: ScoreFolder,
-    retry: Sequence[str],
-) -> tuple[int, int]:
+def _list(scoring: "Scoring", paths: tuple[str, ...], retry: Sequence[str]) -> tuple[int, int]:
     """Add to the listing what is new or to be tried again → (new inputs, of these known ones)."""
-    archive = config.archive
+    archive, settings = scoring.config.archive, scoring.config.score
     selection = Selection(archive.include, archive.exclude)
-    leave_out = [archive.metadata, config.score.output]
-    rows = listed_rows(spark, archive, paths, leave_out, selection)
+    leave_out = [archive.metadata, settings.output]
+    rows = listed_rows(scoring.spark, archive, paths, leave_out, selection)
     new, known = list_new(
-        spark,
+        scoring.spark,
         rows,
-        folder,
-        micro_batch_images=config.score.micro_batch_images,
-        limit=config.score.limit,
+        scoring.ledger,
+        limit=settings.limit,
         retry=retry,
         versions=partial(with_content_versions, archive=archive)
-        if config.score.compare_content
+        if settings.compare_content
         else None,
+        spark_paths=paths if needs_spark(archive, paths) else (),
     )
     log_left_out(selection)
-    if not exists(folder.listing):
+    if not scoring.ledger.manifest.listing:
         raise ArchiveError(f"no files in {', '.join(paths)}")
     log.info("%s inputs are new, of which %s have changed", f"{new:,}", f"{known:,}")
     return new, known
@@ -162,39 +155,42 @@ class Scoring:
     config: Config
     model: ModelLoader
     decoding: Decoding
-    folder: ScoreFolder
+    ledger: ScoreLedger
     moved: int = 0  # inputs of the last run whose archive was rewritten meanwhile
 
     def run(self, display: ScoreDisplay) -> int:
-        """Score every micro-batch that is not done → how many inputs that were."""
+        """Score all that is listed and not done → how many inputs that were."""
         inputs = self.moved = 0
-
-        def score_batch(listing: pa.Table, number: int) -> None:
-            nonlocal inputs
-            rejects, moved = self._batch(listing, number)
-            inputs += listing.num_rows
-            self.moved += moved
-            display.add(listing.num_rows, rejects)
-
+        outcomes = self._outcomes()
         with display:
-            each_micro_batch(self.spark, self.folder, score_batch)
+            while True:
+                pieces, again = self.ledger.next_batch(self.config.score.micro_batch_images)
+                if not pieces:
+                    break
+                count = sum(piece.rows for piece in pieces)
+                reasons = self._commit(outcomes(pieces), count, again=again)
+                inputs += count
+                self.moved += reasons.get("changed", 0)
+                display.add(count, sum(reasons.values()))
+        self.ledger.replace()
         return inputs
 
-    def _batch(self, listing: pa.Table, number: int) -> tuple[int, int]:
-        """Score one micro-batch → its rejects, and how many of them moved."""
-        delete(self.folder.summary)  # what it says is no longer so
-        frame = listing_frame(self.spark, listing)
-        batch_size = self.config.score.batch_size
-        outcomes = scored_files(frame, self.model, self.decoding, batch_size).persist()
-        try:
-            reasons = dict(map(tuple, outcomes.groupBy("reason").count().collect()))
-            count = sum(reasons.values())
-            if count != listing.num_rows:
-                raise CheckError(
-                    f"{self.folder.path}: batch {number} has {count} outcomes of "
-                    f"{listing.num_rows} inputs; it is not marked as done. Start the job again"
-                )
-            write_batch(outcomes, self.folder, number)
-        finally:
-            outcomes.unpersist()
-        return count - reasons.get(None, 0), reasons.get("changed", 0)
+    def _outcomes(self) -> Callable[[list[Piece]], pa.Table]:
+        """What scores a micro-batch: Spark has to read the files, or tasks open them."""
+        job = scorer(self.spark, self.model, self.decoding, self.config.score.batch_size)
+        paths = self.ledger.manifest.spark_paths
+        if not paths:
+            return lambda pieces: outcomes_of(self.spark, pieces, job)
+        largest = self.config.archive.max_file_bytes
+        contents = archive_contents(self.spark, paths, largest)
+        return lambda pieces: outcomes_by_spark(self.spark, pieces, job, contents)
+
+    def _commit(self, outcomes: pa.Table, inputs: int, *, again: bool) -> dict[str, int]:
+        """Commit a micro-batch → its rejects by reason."""
+        if outcomes.num_rows != inputs:
+            raise CheckError(
+                f"{self.ledger.folder.path}: a micro-batch has {outcomes.num_rows} outcomes of "
+                f"{inputs} inputs; it is not committed. Start the job again"
+            )
+        delete(self.ledger.folder.summary)  # what it says is no longer so
+        return self.ledger.add(outcomes, again=again)

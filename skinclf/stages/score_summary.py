@@ -4,14 +4,11 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pyspark.sql import SparkSession
-
 from skinclf.errors import CheckError
-from skinclf.spark.score_ledger import count_listed, read_rejects, read_scores
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.history import validation_shares
 from skinclf.storage.run_folder import RunFolder
-from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.score_ledger import ScoreLedger
 
 DRIFT = 0.1
 """A class whose share differs by more from that on the validation images is worth a warning."""
@@ -41,32 +38,17 @@ class Summary:
     images_per_second: float
 
 
-def summarized(
-    spark: SparkSession,
-    folder: ScoreFolder,
-    digest: str,
-    new: int,
-    changed: int,
-    rate: float,
-) -> Summary:
-    """Count what is there. Raises CheckError unless it is each listed input, once."""
-    scores, rejects = read_scores(spark, folder), read_rejects(spark, folder)
-    predicted = dict(map(tuple, scores.groupBy("predicted").count().collect()))
-    reasons = dict(map(tuple, rejects.groupBy("reason").count().orderBy("reason").collect()))
-    scored, inputs = sum(predicted.values()), count_listed(spark, folder)
-    if inputs != scored + sum(reasons.values()):
-        raise CheckError(
-            f"{folder.path}: {inputs} inputs listed but {scored} scores + "
-            f"{sum(reasons.values())} rejects; no summary.json was written"
-        )
+def summarized(ledger: ScoreLedger, digest: str, new: int, changed: int, rate: float) -> Summary:
+    """What is there, by the manifest, which `ScoreLedger.finish` has compared with the files."""
+    manifest, codes = ledger.manifest, ledger.folder.taxonomy.codes
     return Summary(
-        path=folder.path,
+        path=ledger.folder.path,
         model=digest,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        inputs=inputs,
-        scored=scored,
-        predicted={code: predicted[code] for code in folder.taxonomy.codes if code in predicted},
-        rejects=reasons,
+        inputs=manifest.inputs,
+        scored=sum(manifest.predicted.values()),
+        predicted={code: manifest.predicted[code] for code in codes if code in manifest.predicted},
+        rejects=dict(sorted(manifest.reasons.items())),
         drift={},
         new=new,
         changed=changed,

@@ -5,7 +5,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ host names and process ids."""
 
 REPLACED_PAUSES = (0.1, 0.2, 0.5, 1.0)
 """Seconds between the tries to read a file that is replaced again and again."""
+
+REQUESTS_AT_A_TIME = 16
+"""To storage that answers over a network."""
 
 T = TypeVar("T")
 
@@ -172,18 +176,22 @@ def new_file(path: str) -> Iterator[pa.NativeFile]:
         raise
 
 
+def move(path: str, target: str) -> None:
+    """Give a file another name on the same storage: readers see it whole there, or not yet."""
+    file_system, inner = locate(path)
+    _, inner_target = locate(target)
+    folder = os.path.dirname(inner_target)
+    file_system.create_dir(folder, recursive=True)
+    file_system.move(inner, inner_target)
+    if isinstance(file_system, fs.LocalFileSystem):
+        _sync(folder)
+
+
 def write_table(table: pa.Table, path: str) -> None:
     """`write_bytes` of an Arrow table as Parquet."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     write_bytes(path, sink.getvalue().to_pybytes())
-
-
-def read_batches(path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """The columns of a Parquet file, at most `rows` rows at a time."""
-    file_system, inner = locate(path)
-    with file_system.open_input_file(inner) as file:
-        yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns))
 
 
 def _sync(path: str) -> None:
@@ -220,3 +228,19 @@ def delete(path: str) -> None:
         file_system.delete_dir(inner)
     elif kind == fs.FileType.File:
         file_system.delete_file(inner)
+
+
+def delete_files(paths: Collection[str]) -> None:
+    """Delete files in as little time as the storage allows; those that are gone are no error."""
+
+    def unlink(path: str) -> None:
+        file_system, inner = locate(path)
+        with suppress(FileNotFoundError):
+            file_system.delete_file(inner)
+
+    if all(local_path(path) is not None for path in paths):
+        for path in paths:
+            unlink(path)
+        return
+    with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as pool:
+        list(pool.map(unlink, paths))

@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import REJECTS as REJECTS_SCHEMA
 from skinclf.spec.tables import TENSORS as TENSORS_SCHEMA
 from skinclf.storage.dataset_folder import REJECTS, TENSORS
-from skinclf.storage.files import join, new_file
+from skinclf.storage.files import join
+from skinclf.storage.parquet_files import TableWriter, table_writer
 
 ROW_GROUP_BYTES = 16 * 2**20
 """Of pixels, about 740 images: what a worker that streams a shard holds at a time."""
@@ -57,7 +57,7 @@ class PartFiles:
         self._folder, self._number, self._attempt = folder, number, attempt
         self._tensors = tensors_schema(image)
         self._group_rows = max(1, ROW_GROUP_BYTES // image.size_bytes)
-        self._files: dict[str | None, GroupedFile] = {}
+        self._files: dict[str | None, TableWriter] = {}
         self._opened = opened
 
     def add(self, split: str | None, rows: pa.Table) -> None:
@@ -67,8 +67,9 @@ class PartFiles:
         if split not in self._files:
             schema = REJECTS_SCHEMA if split is None else self._tensors
             path = join(self._folder, self._path(split))
-            file = self._opened.enter_context(grouped_file(path, schema, self._group_rows))
-            self._files[split] = file
+            plain = [name for name in schema.names if name not in UNLIKE]
+            opened = table_writer(path, schema, self._group_rows, plain, [*plain, "image_id"])
+            self._files[split] = self._opened.enter_context(opened)
         self._files[split].add(rows)
 
     def written(self) -> Iterator[Written]:
@@ -79,49 +80,3 @@ class PartFiles:
     def _path(self, split: str | None) -> str:
         name = f"{split or REJECTS}-{self._number:05}-{self._attempt}.parquet"
         return f"{TENSORS}/split={split}/{name}" if split else f"{REJECTS}/{name}"
-
-
-@contextmanager
-def grouped_file(path: str, schema: pa.Schema, group_rows: int) -> Iterator["GroupedFile"]:
-    """A new Parquet file; gone if the block fails."""
-    useful = [name for name in schema.names if name not in UNLIKE]
-    with (
-        new_file(path) as file,
-        pq.ParquetWriter(
-            file,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=useful,  # type: ignore[arg-type]
-            write_statistics=[*useful, "image_id"],  # type: ignore[arg-type]
-        ) as writer,
-    ):
-        grouped = GroupedFile(writer, schema, group_rows)
-        yield grouped
-        grouped.flush()
-
-
-class GroupedFile:
-    """Rows that become row groups of `group_rows` each, however they arrive."""
-
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, group_rows: int) -> None:
-        self._writer, self._schema, self._group_rows = writer, schema, group_rows
-        self._pending: list[pa.Table] = []
-        self.rows = 0
-
-    def add(self, rows: pa.Table) -> None:
-        """Append rows of the file's schema."""
-        self._pending.append(rows.cast(self._schema))
-        self.rows += len(rows)
-        while sum(map(len, self._pending)) >= self._group_rows:
-            self._write(self._group_rows)
-
-    def flush(self) -> None:
-        """Write what is left as a row group."""
-        if any(map(len, self._pending)):
-            self._write(self._group_rows)
-
-    def _write(self, count: int) -> None:
-        table = pa.concat_tables(self._pending)
-        self._writer.write_table(table.slice(0, count), row_group_size=count)
-        self._pending = [table.slice(count)]

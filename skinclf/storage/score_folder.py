@@ -1,12 +1,29 @@
-"""The scores of one model on storage: names.
+"""The scores of one model on storage: names, and what others may read at what moment.
 
-scores/3f9c2a71d0be/    the model's digest, shortened; another model has a folder of its own
-  listing/generation=0000/*.parquet    all that was ever listed, LISTING; one file a micro-batch
-  scores/batch=000000/*.parquet        scores_schema
-  rejects/batch=000000/*.parquet       REJECTS
-  done/batch=000000     an empty file: the micro-batch is done
-  scores.csv, isic.csv  the same scores in one file, where score.format asks for it
-  summary.json          written last by each job
+scores/3f9c2a71d0be/     the model's digest, shortened; another model has a folder of its own
+  manifests/00000017.json  the commit: names every file below. What it does not name does not exist
+  listing/*.parquet      all that was ever listed, LISTING, in the order in which it is scored
+  scores/*.parquet       scores_schema, about 128 MB a file
+  rejects/*.parquet      REJECTS
+  pending/*.parquet      whole files on their way to scores/ and rejects/; only while a job runs
+  scores.csv, isic.csv   the same scores in one file, where score.format asks for it
+  summary.json           written last by each job
+
+Anybody may read scores/ and rejects/ as plain Parquet at any moment, while a job writes, too:
+
+- A micro-batch appears whole, by one rename (on object storage: one copy), before it is committed.
+  So what is committed is there. After a kill between the two it is shown though not committed: the
+  next job takes it out and computes it again.
+- An input that changed, or a reject that is tried again, keeps its earlier row until all such
+  inputs of the job are scored; then the new rows take their place.
+- Where files are replaced (sixteen small ones by one of their rows; a file by itself without rows
+  that have changed), the new ones are put beside the old ones by renames, and the old ones are
+  deleted at once: no storage can do both in one step. In between, a fraction of a millisecond on a
+  local disk and some requests' time on object storage, a reader who lists the folder sees these
+  rows twice; one who listed it before finds files gone and gets an error. A job that is killed
+  just there leaves both until the next one starts.
+
+`score_view.read_scores` reads by the manifest, which changes in one step: it is exact always.
 """
 
 from dataclasses import dataclass
@@ -17,6 +34,15 @@ from skinclf.errors import UsageError
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import exists, join
+
+SCORES, REJECTED = "scores", "rejects"
+TABLES = (SCORES, REJECTED)
+
+COUNTED = {SCORES: "predicted", REJECTED: "reason"}
+"""The column of each table whose values are counted."""
+
+EARLIER = ("checkpoint", "done")
+"""What the versions before had in a folder, and this one does not."""
 
 
 @dataclass(frozen=True)
@@ -30,41 +56,43 @@ class ScoreFolder:
         """Raise UsageError if an earlier version wrote it, whose account of what is done and of
         what changed was another.
         """
-        if exists(join(self.path, "checkpoint")):
+        if any(exists(join(self.path, name)) for name in EARLIER):
             raise UsageError(
                 f"{self.path}: was written by an earlier version of skinclf, which kept its "
                 f"account in another form. Name another folder (score.output), or remove this one"
             )
 
+    def schema(self, table: str) -> pa.Schema:
+        """The columns of one of TABLES."""
+        return scores_schema(self.taxonomy) if table == SCORES else REJECTS
+
+    def public(self, table: str, name: str) -> str:
+        """The path of a file of one of TABLES, where others read it."""
+        return join(self.path, table, name)
+
+    def staged(self, name: str) -> str:
+        """The path of a file that is not public yet."""
+        return join(self.pending, name)
+
+    @property
+    def manifests(self) -> str:
+        """What says what is there, by number: the highest is the one that counts."""
+        return join(self.path, "manifests")
+
     @property
     def listing(self) -> str:
-        """What was listed, by generation."""
+        """What was listed."""
         return join(self.path, "listing")
 
     @property
-    def scores(self) -> str:
-        """One row an image, by micro-batch."""
-        return join(self.path, "scores")
-
-    @property
-    def rejects(self) -> str:
-        """One row a file that is no image, by micro-batch."""
-        return join(self.path, "rejects")
-
-    @property
-    def done(self) -> str:
-        """An empty file for each micro-batch that is done."""
-        return join(self.path, "done")
+    def pending(self) -> str:
+        """Files that are to be public."""
+        return join(self.path, "pending")
 
     @property
     def summary(self) -> str:
         """What the scores hold; there once a job is finished."""
         return join(self.path, "summary.json")
-
-    @property
-    def tables(self) -> tuple[tuple[str, pa.Schema], ...]:
-        """Scores and rejects: the folder and the schema of each."""
-        return (self.scores, scores_schema(self.taxonomy)), (self.rejects, REJECTS)
 
     @property
     def found(self) -> str:

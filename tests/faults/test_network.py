@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.score_manifest import read_manifest
 from tests.support.cluster import Cluster
 from tests.support.namespaces import Namespaces, why_not
 from tests.support.pipeline import pipeline_assignments, weights
@@ -75,7 +77,8 @@ def test_a_worker_that_is_cut_off_in_scoring(
         return (tmp_path / "log").read_text()[-5000:]
 
     def begun() -> bool:
-        return len(list(tmp_path.glob("scores/*/scores/batch=*"))) >= 2
+        folders = [ScoreFolder(str(path)) for path in tmp_path.glob("scores/*")]
+        return any(read_manifest(folder).done >= 40 for folder in folders)
 
     until(lambda: begun() or process.poll() is not None, told)
     network.cut(0)

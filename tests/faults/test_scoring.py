@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.score_manifest import read_manifest
 from tests.support.cluster import below, parent_of
 from tests.support.images import jpeg, write_zip
 from tests.support.pipeline import pipeline_assignments
@@ -31,8 +33,9 @@ def python_workers(driver: int) -> list[int]:
     return [pid for pid in daemons if parent_of(pid) in daemons]
 
 
-def count_batches(scores: Path) -> int:
-    return len(list(scores.glob("*/scores/batch=*")))
+def count_done(scores: Path) -> int:
+    """How many images have a committed outcome."""
+    return sum(read_manifest(ScoreFolder(str(folder))).done for folder in scores.glob("*"))
 
 
 def kill_tree(driver: int) -> None:
@@ -67,8 +70,8 @@ def test_twenty_kills_of_driver_and_workers_lose_and_double_nothing(
     while kills:
         # A kill comes at any moment of a micro-batch, but not before one is done: with kills
         # faster than a start, nothing could ever be done.
-        reached = count_batches(tmp_path / "scores")
-        while process.poll() is None and count_batches(tmp_path / "scores") == reached:
+        reached = count_done(tmp_path / "scores")
+        while process.poll() is None and count_done(tmp_path / "scores") == reached:
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-5000:]
             time.sleep(0.1)
         time.sleep(chance.uniform(0, 2))

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from skinclf.config.loader import load_config
 from skinclf.errors import ArchiveError, CheckError, ConfigError, RunError, StorageUnavailable
-from skinclf.spark import score_ledger
+from skinclf.spark import score_listing
 from skinclf.spark.metadata import Metadata, stage_metadata
 from skinclf.spark.plan import plan_archive
 from skinclf.stages.evaluate import evaluate
@@ -26,6 +26,10 @@ from skinclf.stages.prepare import prepare
 from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.score_ledger import ScoreLedger
+from skinclf.storage.score_manifest import read_manifest
+from skinclf.storage.score_view import read_rejects, read_scores
 from tests.support import decoders
 from tests.support.decoders import MARKED
 from tests.support.images import jpeg, write_zip
@@ -104,7 +108,7 @@ def test_a_storage_that_fails_ends_the_job_with_nothing_written(scores: Scoring)
     with pytest.raises(StorageUnavailable, match="Rerun the same command") as caught:
         scores.score()
     assert caught.value.exit_status == 75
-    assert not list(scores.folder.parent.glob("scores/*/scores/batch=*"))
+    assert not list(scores.folder.parent.glob("scores/*/scores/*"))
     lenient = scores.score("archive.storage_errors=reject")
     assert (lenient.scored, lenient.rejects) == (3, {"storage_error": 1})
     scores.write(2)
@@ -116,7 +120,7 @@ def test_an_archive_that_is_rewritten_between_listing_and_reading_is_listed_agai
 ) -> None:
     archive = scores.folder / "a.zip"
     write_zip(archive, {f"{n}.jpg": jpeg((n, 9, 9)) for n in range(6)})
-    list_new = score_ledger.list_new
+    list_new = score_listing.list_new
 
     def then_rewritten(*arguments: Any, **options: Any) -> tuple[int, int]:
         found = list_new(*arguments, **options)
@@ -166,25 +170,29 @@ def test_rejects_are_tried_again_where_it_is_asked_for(scores: Scoring) -> None:
         scores.score("score.retry_rejects=['wrong']")
 
 
-@pytest.mark.parametrize("when", ["listed", "taken out"])
+@pytest.mark.parametrize("when", ["add", "replace", "_earlier", "_publish"])
 def test_a_scoring_that_ends_while_rejects_are_tried_again_loses_none(
     scores: Scoring, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
+    """After listing, after scoring, while outcomes are replaced, and just after they were."""
     scores.write(1, 2)
     for name in ("a", "b"):
         (scores.folder / f"{name}.jpg").write_bytes(b"text")
-    scores.score()
+    path = scores.score().path
 
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
+    def end(ledger: ScoreLedger, *_: object, **__: object) -> None:
+        if when != "_publish" or ledger.manifest.number > opened[0]:
+            raise KeyboardInterrupt
 
-    place = "_take_out" if when == "listed" else "locate"
-    monkeypatch.setattr(score_ledger, place, end)
+    opened = [read_manifest(ScoreFolder(path)).number]
+    monkeypatch.setattr(ScoreLedger, when, end)
     with pytest.raises(KeyboardInterrupt):
         scores.score("score.retry_rejects=['all']")
     monkeypatch.undo()
+    assert (read_scores(path).num_rows, read_rejects(path).num_rows) == (2, 2)
     summary = scores.score()
     assert (summary.inputs, summary.scored, summary.rejects) == (4, 2, {"unreadable": 2})
+    assert sorted(rejected(path)) == ["a.jpg", "b.jpg"]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -66,9 +66,9 @@ def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> Non
 def test_every_input_is_a_score_or_a_reject(scored: Path) -> None:
     scores, rejects = pq.read_table(scored / "scores"), pq.read_table(scored / "rejects")
     assert (scores.num_rows, rejects.num_rows) == (150, 4)
-    assert scores.schema.names == [*scores_schema(HAM10000).names, "batch"]
-    assert scores.schema.types[:-1] == scores_schema(HAM10000).types
-    assert rejects.schema.names == [*REJECTS.names, "batch"]
+    assert scores.schema.names == scores_schema(HAM10000).names
+    assert scores.schema.types == scores_schema(HAM10000).types
+    assert rejects.schema.names == REJECTS.names
     reasons = {row["image_id"]: row["reason"] for row in rejects.to_pylist()}
     assert reasons == {"a": "empty", "b": "unreadable", "c": "truncated", "no": "unreadable"}
 
@@ -106,7 +106,7 @@ def test_the_summary_adds_up(scored: Path) -> None:
     assert abs(sum(summary["drift"].values())) < 1e-3
     assert scored.name == summary["model"][:12]
     assert {path.name for path in scored.iterdir()} == {
-        *("listing", "scores", "rejects", "done", "summary.json")
+        *("listing", "manifests", "scores", "rejects", "summary.json")
     }
 
 

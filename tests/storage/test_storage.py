@@ -29,7 +29,9 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.ownership import RECORD, Owner, check_free
+from skinclf.storage.score_view import read_rejects, read_scores, score_files
 from tests.support.pipeline import pipeline_config, weights
+from tests.support.score_job import EXPECTED, Job
 
 BUCKET = "s3://photographs"
 
@@ -81,6 +83,16 @@ def test_files_are_written_whole_listed_and_deleted(bucket: str) -> None:
     assert list_names(folder) == []
     with pytest.raises(FileNotFoundError):
         read_text(join(folder, "a.txt"))
+
+
+def test_scores_are_committed_merged_and_replaced(bucket: str) -> None:
+    folder = f"{bucket}/scores/model"
+    Job(folder).run()
+    rows = read_scores(folder).to_pylist() + read_rejects(folder).to_pylist()
+    assert len(rows) == len(EXPECTED)
+    assert {row["source"]: row["image_id"] for row in rows} == EXPECTED
+    assert len(list_names(join(folder, "scores"))) == len(score_files(folder)) == 1
+    assert len(list_names(join(folder, "manifests"))) == 2
 
 
 def test_checkpoints_are_kept_and_removed(bucket: str) -> None:

@@ -1,0 +1,69 @@
+"""A model's scores and rejects exactly as its manifest has them, at any moment."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skinclf.errors import UsageError
+from skinclf.storage.files import exists, join, list_names, locate
+from skinclf.storage.score_folder import REJECTED, SCORES, ScoreFolder
+from skinclf.storage.score_manifest import TRIES, read_manifest
+
+PAUSE = 0.05
+"""Seconds between the tries to read what was replaced meanwhile."""
+
+T = TypeVar("T")
+
+
+def read_scores(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """All scores in a model's folder (scores/MODEL): each image once, at any moment.
+
+    `columns`: only these. Raises UsageError where there are none.
+    """
+    return _exactly(path, SCORES, lambda files: _read(files, columns))
+
+
+def read_rejects(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rejects in a model's folder: see `read_scores`."""
+    return _exactly(path, REJECTED, lambda files: _read(files, columns))
+
+
+def score_files(path: str) -> list[str]:
+    """The Parquet files of all scores in a model's folder, for a reader of one's own.
+
+    While a job runs, they may be gone a moment later: then ask again.
+    """
+    return _exactly(path, SCORES, lambda files: files)
+
+
+def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
+    """What `read` makes of the files of a table, tried again where they were replaced meanwhile."""
+    folder = ScoreFolder(path)
+    for _ in range(TRIES):
+        named = [file.name for file in read_manifest(folder).files(table)]
+        if not named:
+            raise UsageError(f"{path}: no scores here (there is no manifest). Run skinclf score")
+        shown = set(list_names(join(path, table)))
+        files = [
+            folder.public(table, name) if name in shown else folder.staged(name) for name in named
+        ]
+        try:
+            if all(name in shown or exists(folder.staged(name)) for name in named):
+                return read(files)
+        except FileNotFoundError:
+            pass
+        time.sleep(PAUSE)
+    raise UsageError(f"{path}: files were replaced each time they were read; try again")
+
+
+def _read(files: list[str], columns: Sequence[str] | None) -> pa.Table:
+    tables = []
+    for file in files:
+        file_system, inner = locate(file)
+        # No partitioning: a folder in the path may be called date=2026-11-01.
+        options = {"filesystem": file_system, "columns": columns, "partitioning": None}
+        tables.append(pq.read_table(inner, **options))
+    return pa.concat_tables(tables)

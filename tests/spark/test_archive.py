@@ -1,0 +1,87 @@
+"""Files that Spark itself reads."""
+
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from skinclf.archives import LISTING, Selection
+from skinclf.spark.archive import (
+    archive_contents,
+    outermost,
+    spark_images,
+    with_contents,
+    with_contents_of,
+)
+
+STRANGE = "[1] {a,b} * ? % # é ' \\"
+
+
+def listing_of(spark: SparkSession, *paths: Path) -> DataFrame:
+    rows = spark_images(spark, [str(path) for path in paths], Selection())
+    return spark.createDataFrame(pa.Table.from_pylist(list(rows), schema=LISTING))
+
+
+def contents(frame: DataFrame) -> dict[str, bytes | None]:
+    found = frame.select("source", "content").collect()
+    assert len(found) == len({row["source"] for row in found})
+    return {
+        row["source"].rpartition("/")[2]: row["content"] and bytes(row["content"]) for row in found
+    }
+
+
+def files_read(frame: DataFrame) -> int:
+    """How many files Spark's plan reads, after it has looked at their names."""
+    frame.collect()
+    plan = frame._jdf.queryExecution().executedPlan()  # type: ignore[operator]
+    return int(plan.collectLeaves().apply(0).metrics().apply("numFiles").value())
+
+
+def test_all_files_get_their_contents_whatever_their_names(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Each once, though a path is named twice and lies below another."""
+    folder = tmp_path / STRANGE / "below"
+    folder.mkdir(parents=True)
+    (tmp_path / "1 a").mkdir()  # a pattern would match it
+    names = {f"{n} {STRANGE}": f"{n}".encode() for n in range(5)}
+    for name, content in names.items():
+        (folder / name).write_bytes(content)
+    paths = [str(folder.parent), str(folder), f"{folder}/"]
+    assert contents(with_contents(listing_of(spark, folder.parent), paths)) == names
+
+
+def test_of_a_micro_batch_only_its_files_are_read(spark: SparkSession, tmp_path: Path) -> None:
+    for n in range(20):
+        (tmp_path / f"{n:02} {STRANGE}").write_bytes(b"%d" % n)
+    (tmp_path / "19 large").write_bytes(b"1" * 100)
+    found = archive_contents(spark, [str(tmp_path)], max_file_bytes=99)
+    listing = listing_of(spark, tmp_path)
+    some = listing.where("substr(image_id, 1, 2) IN ('03', '11', '19')")
+    files = [row["file"] for row in some.collect()]
+    (tmp_path / f"11 {STRANGE}").unlink()
+    assert contents(with_contents_of(some, found, files)) == {
+        f"03 {STRANGE}": b"3",
+        f"11 {STRANGE}": None,
+        f"19 {STRANGE}": b"19",
+        "19 large": None,
+    }
+    names = ", ".join("'{}'".format(file.replace("'", r"\'")) for file in files)
+    assert files_read(found.where(f"file IN ({names})")) == 4
+
+
+def test_an_archive_that_is_gone_by_now_has_no_contents(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    listing = listing_of(spark, tmp_path)
+    (tmp_path / "a").unlink()
+    tmp_path.rmdir()
+    assert contents(with_contents(listing, [str(tmp_path)])) == {"a": None}
+    tmp_path.mkdir()
+
+
+def test_paths_below_others_are_left_out() -> None:
+    paths = ["s3a://b/x/", "s3a://b/x/y", "s3a://b/x y", "s3a://b/x", "file:///", "file:///a"]
+    assert outermost(paths) == ["file:///", "s3a://b/x", "s3a://b/x y"]
+    assert outermost(["file:///a/b", "file:///a/c/d"]) == ["file:///a/b", "file:///a/c/d"]
