@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -51,8 +52,8 @@ def adopt_orphans() -> None:
 
 def _used() -> float:
     """CPU seconds of all descendants that have ended and were waited for."""
-    times = os.times()
-    return times.children_user + times.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _wait_for_adopted() -> None:
