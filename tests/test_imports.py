@@ -116,6 +116,16 @@ def test_tensorflow_itself_is_quiet() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_with_tensorflow_comes_nothing_that_is_not_used_and_it_can_be_imported_later() -> None:
+    code = (
+        "import sys\nfrom skinclf.training import UNUSED, import_tensorflow\nimport_tensorflow()\n"
+        "import keras\nassert not set(UNUSED) & set(sys.modules)\n"
+        "import matplotlib, pandas, sklearn\nassert sklearn.__version__"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_lines_are_left_out_by_their_pattern_and_a_crash_still_speaks() -> None:
     code = (
         "import os\nfrom skinclf.system.stderr import without_lines\n"

@@ -241,6 +241,7 @@ class ScoreConfig(Section):
     archive: Paths = ()
     output: Text = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     tta_flips: bool = False
     limit: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -17,7 +17,7 @@ def train_here(job: TrainingJob, check: Callable[[], None]) -> None:
     """Train in this process, which listens on no port; `check` raises an error to end it."""
     with HeartbeatThread(job.run.path, job.attempt, 0) as heart:
         heart.report("importing TensorFlow")
-        import_tensorflow()
+        import_tensorflow(alone=False)  # a thread of the driver's may be in MLflow's client
         from skinclf.training.loop import train
 
         def report(doing: str, **state: object) -> None:

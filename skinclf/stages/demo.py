@@ -13,6 +13,7 @@ from skinclf.errors import UsageError
 from skinclf.evaluation.metrics import METRICS
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.tables import baseline_title
+from skinclf.spark.session import spark_session
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -71,11 +72,15 @@ def demo(folder: str, images: int, console: Console) -> DemoResult:
     make_archive(root / "archive", images)
     log.info("generated an archive of %s images in %s", images, root / "archive")
     config = demo_config(root)
-    dataset = prepare(config, console)
-    explore(config, console)
+    # Stages are guests of one session where it suits them: its Python workers load TensorFlow once.
+    # Training has one of its own, whose workers end with it.
+    with spark_session("demo", config.spark):
+        dataset = prepare(config, console)
+        explore(config, console)
     train(config, console)
-    evaluation, report = evaluate(config, console)
-    scores = score(config, console)
+    with spark_session("demo", config.spark):
+        evaluation, report = evaluate(config, console)
+        scores = score(config, console)
     return DemoResult(dataset, evaluation, scores, report)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from skinclf.errors import DatasetError
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
 from skinclf.reporting.results import read_result
+from skinclf.spark.session import spark_session
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.prepare import prepare
@@ -87,8 +89,9 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
         log.info("%s", PROTOCOLS[by])
         _prepared(protocol, console)
         train(protocol, console)
-        for split in PAPER:
-            results.append(Replicated(by, split, _evaluated(protocol, split, console)))
+        results += [
+            Replicated(by, split, result) for split, result in _evaluated(protocol, console)
+        ]
         pictures.append({"title": PROTOCOLS[by], "files": _pictures(protocol)})
     rows: list[tuple[str, ...]] = [
         (
@@ -143,14 +146,26 @@ def _prepared(config: Config, console: Console) -> None:
         explore(config, console)
 
 
-def _evaluated(config: Config, split: str, console: Console) -> EvaluationResult:
-    """The result on a split; measured now, unless it is this model's already."""
+def _evaluated(config: Config, console: Console) -> list[tuple[str, EvaluationResult]]:
+    """The results on the paper's splits; measured now where they are not this model's already."""
+    known = {split: _known_result(config, split) for split in PAPER}
+    # One session for all of them: its Python workers load TensorFlow once.
+    session = spark_session(NAME, config.spark) if None in known.values() else nullcontext()
+    with session:
+        return [(split, known[split] or _measured(config, split, console)) for split in PAPER]
+
+
+def _known_result(config: Config, split: str) -> EvaluationResult | None:
     run = RunFolder(config.run.path)
     metrics = run.evaluation(split).metrics
     if exists(metrics):
         result = read_result(metrics)
         if result.digest == model_digest(run.read_model()):
             return result
+    return None
+
+
+def _measured(config: Config, split: str, console: Console) -> EvaluationResult:
     settings = config.evaluate.model_copy(update={"split": split, "archive": (), "metadata": ""})
     return evaluate(config.model_copy(update={"evaluate": settings}), console)[0]
 

@@ -32,7 +32,7 @@ from skinclf.storage.ownership import check_free
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.storage.score_manifest import Piece
-from skinclf.training.predictor import Predictor
+from skinclf.training.engines import predictor_for
 
 DIGEST_CHARACTERS = 12
 ROUNDS = 2
@@ -101,8 +101,7 @@ def score(
 
 
 def _model_of_run(config: Config) -> ModelLoader:
-    settings = config.score
-    return Predictor.of_run(config.run.path, settings.precision, flips=settings.tta_flips)
+    return predictor_for(config.run.path, config.score)
 
 
 def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:

@@ -13,6 +13,7 @@ runs/<name>/
   mlflow.json           which run of MLflow this is, where it is tracked
   figures/              accuracy and loss by epoch
   labels.json           class order and preprocessing, for code that loads the model
+  graph.zip             the same network for other engines: see training.frozen_graph
   model.keras           written last; its SHA-256 is the model's name in scores
   model_card.md         what the model is, how good, and what it is not for
   evaluation/SET/       of a split or another set: metrics.json, report.html, predictions,
@@ -45,7 +46,7 @@ from skinclf.storage.files import (
 from skinclf.storage.history import Epoch
 from skinclf.system.text import in_one_line
 
-MODEL, LABELS = "model.keras", "labels.json"
+MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
 
 
 class Labels(NamedTuple):
@@ -124,6 +125,11 @@ class RunFolder:
     def model(self) -> str:
         """The model; there once the run is finished."""
         return join(self.path, MODEL)
+
+    @property
+    def graph(self) -> str:
+        """The model's network as a frozen graph."""
+        return join(self.path, GRAPH)
 
     @property
     def card(self) -> str:
@@ -240,6 +246,10 @@ class RunFolder:
         }
         write_text(self.labels, json.dumps(described, indent=1) + "\n")
         write_bytes(self.model, model)
+
+    def write_graph(self, graph: bytes) -> None:
+        """Write graph.zip (the file's bytes)."""
+        write_bytes(self.graph, graph)
 
     def read_labels(self) -> Labels:
         """The classes and the input of the model. Raises RunError where there are none, or not

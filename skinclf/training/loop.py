@@ -25,6 +25,7 @@ from skinclf.training.batches import (
     training_batches,
 )
 from skinclf.training.checkpoints import Position, read_checkpoint, restore, take_checkpoint
+from skinclf.training.frozen_graph import freeze
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.shards import ShardReader
 from skinclf.training.sums import Sums, no_sums
@@ -136,7 +137,9 @@ def finish(
     check_attempt(job.run.path, job.attempt)
     labels = Labels(job.dataset.taxonomy, job.dataset.image)
     parameters = sum(weight.size for weight in weights)
-    job.run.write_model(model_bytes(weights, job), labels, parameters)
+    model = model_bytes(weights, job)
+    job.run.write_graph(freeze(model, labels.image, job.run.path))
+    job.run.write_model(model, labels, parameters)
 
 
 def epoch_weights(run: str, checkpoints: CheckpointFolder, epoch: int) -> list[np.ndarray]:

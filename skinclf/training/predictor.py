@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute
 from skinclf.storage.run_folder import Labels, RunFolder, model_digest
 from skinclf.training import import_tensorflow
+
+if TYPE_CHECKING:
+    import keras
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities, in the taxonomy's order."""
@@ -76,7 +80,6 @@ def _check_fits(content: bytes, labels: Labels, run: str) -> None:
 @lru_cache(maxsize=1)  # at module level: it survives from one Spark task to the next
 def _load(predictor: Predictor, threads: int) -> Predict:
     import_tensorflow()
-    import keras
     import tensorflow as tf
 
     from skinclf.training.networks import build_network
@@ -87,13 +90,7 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     content = folder.read_model()
     if model_digest(content) != predictor.digest:
         raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "model.keras"
-        file.write_bytes(content)
-        try:  # in safe mode, a model file that carries code is refused, not run
-            model = keras.models.load_model(file, compile=False, safe_mode=True)
-        except (ValueError, TypeError, OSError) as error:
-            raise RunError(f"{predictor.run}: model.keras is not loaded: {error}") from None
+    model = read_keras_model(content, predictor.run)
     if predictor.precision != "float32":
         weights = model.get_weights()
         network = folder.read_config().model
@@ -114,3 +111,17 @@ def _load(predictor: Predictor, threads: int) -> Predict:
         return probabilities
 
     return predict
+
+
+def read_keras_model(content: bytes, run: str = "") -> "keras.Model":
+    """The model of a .keras file. Raises RunError, which names `run`, where Keras refuses it."""
+    import_tensorflow()
+    import keras
+
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "model.keras"
+        file.write_bytes(content)
+        try:  # in safe mode, a model file that carries code is refused, not run
+            return keras.models.load_model(file, compile=False, safe_mode=True)
+        except (ValueError, TypeError, OSError) as error:
+            raise RunError(f"{run}: model.keras is not loaded: {error}") from None
