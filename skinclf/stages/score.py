@@ -160,12 +160,13 @@ class Scoring:
     def run(self, display: ScoreDisplay) -> int:
         """Score all that is listed and not done → how many inputs that were."""
         inputs = self.moved = 0
-        outcomes = self._outcomes()
+        outcomes: Callable[[list[Piece]], pa.Table] | None = None
         with display:
             while True:
                 pieces, again = self.ledger.next_batch(self.config.score.micro_batch_images)
                 if not pieces:
                     break
+                outcomes = outcomes or self._outcomes()
                 count = sum(piece.rows for piece in pieces)
                 reasons = self._commit(outcomes(pieces), count, again=again)
                 inputs += count
@@ -175,7 +176,9 @@ class Scoring:
         return inputs
 
     def _outcomes(self) -> Callable[[list[Piece]], pa.Table]:
-        """What scores a micro-batch: Spark has to read the files, or tasks open them."""
+        """What scores a micro-batch: tasks open the files, or Spark reads them, which lists the
+        archive once for all of them.
+        """
         job = scorer(self.spark, self.model, self.decoding, self.config.score.batch_size)
         paths = self.ledger.manifest.spark_paths
         if not paths:

@@ -177,14 +177,14 @@ def new_file(path: str) -> Iterator[pa.NativeFile]:
 
 
 def move(path: str, target: str) -> None:
-    """Give a file another name on the same storage: readers see it whole there, or not yet."""
+    """Give a file another name on the same storage: readers see it whole there, or not yet.
+
+    After a crash of the machine it may have its earlier name again.
+    """
     file_system, inner = locate(path)
     _, inner_target = locate(target)
-    folder = os.path.dirname(inner_target)
-    file_system.create_dir(folder, recursive=True)
+    file_system.create_dir(os.path.dirname(inner_target), recursive=True)
     file_system.move(inner, inner_target)
-    if isinstance(file_system, fs.LocalFileSystem):
-        _sync(folder)
 
 
 def write_table(table: pa.Table, path: str) -> None:

@@ -41,7 +41,7 @@ TABLES = (SCORES, REJECTED)
 COUNTED = {SCORES: "predicted", REJECTED: "reason"}
 """The column of each table whose values are counted."""
 
-EARLIER = ("checkpoint", "done")
+EARLIER = ("checkpoint", "done", "listing/generation=0000")
 """What the versions before had in a folder, and this one does not."""
 
 

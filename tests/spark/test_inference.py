@@ -95,7 +95,7 @@ def test_the_readme_s_example_runs(
     spark: SparkSession, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    (example,) = [example for example in examples if "with_scores" in example]
+    (example,) = (text for text in examples if "with_scores" in text)
     for n, file in enumerate(FILES):
         (tmp_path / f"{n}.jpg").write_bytes(file)
     example = example.replace("photographs/", str(tmp_path))

@@ -1,7 +1,9 @@
 import json
 import logging
+import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,6 +20,7 @@ from skinclf.training.predictor import Predictor
 from tests.support.images import jpeg, write_zip
 from tests.support.models import Brightness
 from tests.support.pipeline import pipeline_config
+from tests.support.repository import REPOSITORY
 from tests.support.scoring import BRIGHTNESS, Scoring
 
 QUIET = Console(quiet=True)
@@ -108,6 +111,16 @@ def test_the_summary_adds_up(scored: Path) -> None:
     assert {path.name for path in scored.iterdir()} == {
         *("listing", "manifests", "scores", "rejects", "summary.json")
     }
+
+
+def test_the_readme_s_exact_view_is_that_of_the_folder(scored: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+    (example,) = (text for text in examples if "read_scores" in text)
+    names: dict[str, Any] = {}
+    exec(example.replace("scores/3f9c2a71d0be", str(scored)), names)
+    assert names["scores"].equals(pq.read_table(scored / "scores"))
+    assert [Path(file).parent for file in names["files"]] == [scored / "scores"]
+    assert names["read_rejects"](str(scored)).num_rows == 4
 
 
 @pytest.fixture

@@ -167,9 +167,9 @@ def test_files_of_somebody_else_s_stay(tmp_path: Path) -> None:
     assert (tmp_path / "scores" / "notes.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "done"])
+@pytest.mark.parametrize("name", ["checkpoint", "done", "listing/generation=0000"])
 def test_a_folder_of_an_earlier_version_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).mkdir()
+    (tmp_path / name).mkdir(parents=True)
     with pytest.raises(UsageError, match=r"earlier version of skinclf.*score\.output.*remove"):
         ScoreFolder(str(tmp_path)).check()
 
