@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import prepare, score
+from bench import archive_memory, prepare, score
 from bench.measure import SKINCLF, measured
 from bench.page import page
 from bench.paired import Sizes, repeated
@@ -55,6 +55,7 @@ def tables(root: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         prepare.compare(arguments.source, sizes, rounds),
         score.compare(source, run, ["skinclf"], sizes, rounds),
         score.compare(source, run, ["skinclf", *peers], few, min(rounds, 3), arguments.peers),
+        archive_memory.measure(source, run, [10_000, 100_000, 1_000_000]),
     ]
 
 

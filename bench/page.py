@@ -26,6 +26,10 @@ ABOUT = ("date", "processor", "cores")
 
 
 def _table(table: dict[str, Any]) -> str:
+    if "columns" in table:
+        lines = [f"## {table['title'].capitalize()}", "", _line(["", *table["columns"][1:]])]
+        lines.append(_line(["---", *["---:"] * (len(table["columns"]) - 1)]))
+        return "\n".join([*lines, *(_line([n, *row]) for n, row in table["rows"].items()), ""])
     if "yardstick" not in table:
         head = ["command", "seconds", "CPU seconds"]
         columns = ["seconds", "cpu_seconds"]
