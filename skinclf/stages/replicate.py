@@ -148,11 +148,13 @@ def _prepared(config: Config, console: Console) -> None:
 
 def _evaluated(config: Config, console: Console) -> list[tuple[str, EvaluationResult]]:
     """The results on the paper's splits; measured now where they are not this model's already."""
-    known = {split: _known_result(config, split) for split in PAPER}
+    finished = all(_known_result(config, split) for split in PAPER)
     # One session for all of them: its Python workers load TensorFlow once.
-    session = spark_session(NAME, config.spark) if None in known.values() else nullcontext()
-    with session:
-        return [(split, known[split] or _measured(config, split, console)) for split in PAPER]
+    with nullcontext() if finished else spark_session(NAME, config.spark):
+        return [
+            (split, _known_result(config, split) or _measured(config, split, console))
+            for split in PAPER
+        ]
 
 
 def _known_result(config: Config, split: str) -> EvaluationResult | None:
