@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from skinclf.errors import CheckError
-from skinclf.spark.reading import read_parquet
 from skinclf.spark.splits import SPLITS
 from skinclf.spec.tables import REJECTS as REJECTS_SCHEMA
 from skinclf.storage.dataset_folder import REJECTS, RejectFile, TensorFile
 from skinclf.storage.files import join, write_table
+from skinclf.storage.parquet_files import count_values
 from skinclf.storage.part_files import Written
 
 
@@ -34,15 +34,10 @@ def class_counts(tensors: DataFrame, written: Sequence[Written]) -> dict[str, di
     return counts
 
 
-def reject_counts(spark: SparkSession, folder: str, written: Sequence[Written]) -> dict[str, int]:
+def reject_counts(folder: str, written: Sequence[Written]) -> dict[str, int]:
     """reason → rejects in the files that were written, sorted by reason."""
-    names = [file.path.rpartition("/")[2] for file in written if file.split is None]
-    if not names:
-        return {}
-    rejects = read_parquet(spark, join(folder, REJECTS), REJECTS_SCHEMA)
-    named = rejects.where(F.col("_metadata.file_name").isin(names))
-    counts = named.groupBy("reason").count().orderBy("reason")
-    return {row["reason"]: row["count"] for row in counts.collect()}
+    paths = [join(folder, file.path) for file in written if file.split is None]
+    return dict(sorted(count_values(paths, "reason").items()))
 
 
 def tensor_files(written: Sequence[Written]) -> list[TensorFile]:

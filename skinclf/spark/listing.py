@@ -76,21 +76,22 @@ def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: s
     return numbered.withColumn("source", source).select(*LISTING.names)
 
 
-def numbered(listed: DataFrame, keep: Keep) -> DataFrame:
-    """Add ROW: LISTING in the order of file and member, whatever its partitions were.
+def numbered(listed: DataFrame, keep: Keep) -> tuple[DataFrame, int]:
+    """Add ROW: LISTING in the order of file and member, whatever its partitions were; and count.
 
-    Sorted by all tasks: they count their rows, and each begins where those before it end.
+    All tasks sort: each counts its rows, and begins where those before it end.
     """
     place = F.monotonically_increasing_id()
     ordered = keep(listed.sort("file", "member").withColumn(ROW, place))
     partition = F.shiftright(ROW, ROW_BITS)
     counts = sorted(map(tuple, ordered.groupBy(partition).count().collect()))
-    before = accumulate((count for _, count in counts), initial=0)
-    if not counts:
-        return ordered
-    starts = zip((number for number, _ in counts), before, strict=False)
-    start = F.create_map(*map(F.lit, chain(*starts)))[partition]
-    return ordered.withColumn(ROW, start + F.col(ROW).bitwiseAND(F.lit((1 << ROW_BITS) - 1)))
+    before = list(accumulate((count for _, count in counts), initial=0))
+    if len(counts) > 1:
+        starts = zip((number for number, _ in counts), before, strict=False)
+        start = F.create_map(*map(F.lit, chain(*starts)))[partition]
+        in_partition = F.col(ROW).bitwiseAND(F.lit((1 << ROW_BITS) - 1))
+        ordered = ordered.withColumn(ROW, start + in_partition)
+    return ordered, before[-1]
 
 
 def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

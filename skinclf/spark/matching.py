@@ -1,4 +1,6 @@
-"""Images meet their metadata: every input has a label, or the reason why it has none."""
+"""Images meet their metadata: every one has a label, or the reason why it has none."""
+
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -7,47 +9,72 @@ from skinclf.spark.listing import ROW
 from skinclf.spec.taxonomy import Taxonomy
 
 
-def matched(listed: DataFrame, metadata: DataFrame, taxonomy: Taxonomy) -> DataFrame:
-    """Join LISTING with ROW and `one_row_an_image`: all files, none twice.
+def matched_images(listed: DataFrame, metadata: DataFrame, taxonomy: Taxonomy) -> DataFrame:
+    """LISTING with ROW and `one_row_an_image` → one row an image_id that either of them has.
 
-    Adds the metadata columns, `label` and `place`, and fills `reason` and `detail` for each file
-    that can't be used. `place` is the file's ROW, or that of the first usable file by source which
-    has the same image_id.
+    `files` is how many files have the id (null: none), and `first` the source and ROW of the first
+    of them by source that can be read at all. Besides the columns of the metadata there is
+    `label`, or `reason` and `detail` where the image can't be used.
     """
-    joined = listed.join(metadata, "image_id", "left").withColumn(
-        "label",
-        F.array_position(F.array(*map(F.lit, taxonomy.codes)), F.col("dx")).cast("int") - 1,
-    )
-    joined = _reject(joined, F.col("metadata_rows").isNull(), "no_metadata", F.lit(None))
-    joined = _reject(
-        joined,
-        F.col("conflicting"),
-        "conflicting_metadata",
-        F.format_string("%d different metadata rows", "metadata_rows"),
-    )
-    joined = _reject(
-        joined,
-        F.col("dx").isNull() | ~F.col("dx").isin(*taxonomy.codes),
-        "unknown_dx",
-        F.concat(F.lit("dx is "), F.coalesce("dx", F.lit("empty"))),
-    )
+    readable = F.when(F.col("reason").isNull(), F.struct("source", ROW))
     # By groups, not by a window: of one id there may be any number of files.
-    usable = joined.where("reason IS NULL").groupBy("image_id")
-    first = usable.agg(F.min(F.struct("source", ROW)).alias("first"))
-    place = F.when(F.col("reason").isNull(), F.col(f"first.{ROW}")).otherwise(F.col(ROW))
-    return joined.join(first, "image_id", "left").withColumn("place", place).drop("first")
-
-
-def unused_metadata(
-    metadata: DataFrame, malformed: DataFrame, listed: DataFrame, source: str
-) -> DataFrame:
-    """REJECTS for the metadata rows that no image uses: without an image, repeated, malformed."""
-    known = listed.select("image_id").distinct().withColumn("has_image", F.lit(True))
-    rows = metadata.join(known, "image_id", "left")
-    without = rows.where("has_image IS NULL").select(
-        "image_id", F.lit("no_image").alias("reason"), F.lit(None).cast("string").alias("detail")
+    files = listed.groupBy("image_id").agg(
+        F.count("*").alias("files"), F.min(readable).alias("first")
     )
-    repeated = rows.select(
+    dx = F.col("dx")
+    label = F.array_position(F.array(*map(F.lit, taxonomy.codes)), dx).cast("int") - 1
+    rows = F.col("metadata_rows")
+    problems = [
+        (F.col("files").isNull(), "no_image", F.lit(None)),
+        (rows.isNull(), "no_metadata", F.lit(None)),
+        (
+            F.col("conflicting"),
+            "conflicting_metadata",
+            F.format_string("%d different metadata rows", rows),
+        ),
+        (
+            dx.isNull() | ~dx.isin(*taxonomy.codes),
+            "unknown_dx",
+            F.concat(F.lit("dx is "), F.coalesce(dx, F.lit("empty"))),
+        ),
+    ]
+    problem = reduce(
+        lambda otherwise, found: F.when(found[0], _problem(found[1], found[2])).otherwise(
+            otherwise
+        ),
+        reversed(problems),
+        _problem(None, F.lit(None)),
+    )
+    return (
+        files.join(metadata, "image_id", "full")
+        .withColumns({"label": label, "problem": problem})
+        .withColumns({"reason": F.col("problem.reason"), "detail": F.col("problem.detail")})
+        .drop("problem")
+    )
+
+
+def planned_files(listed: DataFrame, images: DataFrame) -> DataFrame:
+    """LISTING with ROW and what is known of each file's image: all files, none twice.
+
+    What can't be read keeps the `reason` of the listing. `place` is the file's ROW, or that of the
+    image's first file: files of one image stand together.
+    """
+    known = images.drop("files", "metadata_rows", "conflicting")
+    known = known.withColumnsRenamed({"reason": "image_reason", "detail": "image_detail"})
+    own, detail = F.col("reason"), F.col("detail")
+    return (
+        listed.join(known, "image_id", "left")
+        .withColumn("detail", F.when(own.isNull(), F.col("image_detail")).otherwise(detail))
+        .withColumn("reason", F.coalesce(own, "image_reason"))
+        .withColumn("place", F.when(own.isNull(), F.col(f"first.{ROW}")).otherwise(F.col(ROW)))
+        .drop("image_reason", "image_detail", "first")
+    )
+
+
+def unused_metadata(images: DataFrame, malformed: DataFrame, source: str) -> DataFrame:
+    """REJECTS for the metadata rows that no image uses: without an image, repeated, malformed."""
+    without = images.where("files IS NULL").select("image_id", "reason", "detail")
+    repeated = images.select(
         "image_id",
         F.lit("duplicate_id").alias("reason"),
         F.lit("the metadata has this id more than once").alias("detail"),
@@ -58,9 +85,7 @@ def unused_metadata(
     return unused.withColumn("source", F.lit(source))
 
 
-def _reject(files: DataFrame, where: Column, reason: str, detail: Column) -> DataFrame:
-    """Give `reason` and `detail` to the files `where` holds that have no reason yet."""
-    applies = F.col("reason").isNull() & F.coalesce(where, F.lit(False))
-    return files.withColumn(
-        "detail", F.when(applies, detail).otherwise(F.col("detail"))
-    ).withColumn("reason", F.when(applies, F.lit(reason)).otherwise(F.col("reason")))
+def _problem(reason: str | None, detail: Column) -> Column:
+    return F.struct(
+        F.lit(reason).cast("string").alias("reason"), detail.cast("string").alias("detail")
+    )

@@ -16,7 +16,7 @@ from skinclf.errors import ArchiveError
 from skinclf.spark.archive import needs_spark, with_contents
 from skinclf.spark.caching import Keep
 from skinclf.spark.listing import ROW, numbered, stage_listing
-from skinclf.spark.matching import matched, unused_metadata
+from skinclf.spark.matching import matched_images, planned_files, unused_metadata
 from skinclf.spark.metadata import one_row_an_image, stage_metadata
 from skinclf.spark.splits import TEST, with_split
 from skinclf.spec.tables import PLANNED
@@ -58,23 +58,20 @@ def plan_archive(
     Without `split` all images are TEST. The plan can be read while `keep` keeps its frames. Raises
     MetadataError, and ArchiveError where nothing is listed.
     """
-    listed = numbered(stage_listing(spark, listing, join(staging, "listing")), keep)
-    count = listed.count()
+    listed, count = numbered(stage_listing(spark, listing, join(staging, "listing")), keep)
     if not count:
         raise ArchiveError(f"no files in {', '.join(archive.paths) or 'archive.paths'}")
     found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
-    files = matched(listed, metadata, taxonomy)
-    if split is None:
-        files = files.withColumn(SPLIT, F.lit(TEST))
-    else:
-        files = with_split(keep(files), split, keep)
+    images = keep(matched_images(listed, metadata, taxonomy))
+    drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))
+    files = planned_files(listed, drawn)
     parts = -(-count // min(max(ROWS_A_PART, count // PARTS), MOST_ROWS_A_PART))
     files = files.withColumn(PART, F.floor(F.col("place") * parts / count))
     # The metadata's records are counted by the reader of the file, and not by the query that
     # makes their rejects: each image that has metadata uses one.
     used = metadata.join(listed.select("image_id").distinct(), "image_id", "left_semi").count()
-    unused = unused_metadata(metadata, found.malformed, listed, uri(archive.metadata))
+    unused = unused_metadata(images, found.malformed, uri(archive.metadata))
     more = -(-(found.records - used) // MOST_ROWS_A_PART)
     if more:
         part = parts + F.pmod(F.xxhash64("image_id"), F.lit(more))

@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from skinclf.config.schema import SplitConfig
 from skinclf.spark.caching import Keep
-from skinclf.spark.listing import ROW
 
 SPLITS = TRAIN, VAL, TEST = ("train", "val", "test")
 
@@ -34,11 +33,10 @@ def with_split(images: DataFrame, config: SplitConfig, keep: Keep = DataFrame.pe
     the paper did. In each class the lesions are in the order of a hash, which survives any
     row order or partitioning, and the first 80 percent of its images (as configured) are train.
 
-    `images` are rows of `matched`: those with a `reason` get no split, and of files with one
-    image_id one is counted.
+    `images` are rows of `matched_images`; those that can't be used do not count.
     """
     images = images.withColumn("group", lesion() if config.by == "lesion" else _image())
-    counted = images.where(F.col("reason").isNull() & (F.col("place") == F.col(ROW)))
+    counted = images.where("reason IS NULL AND first IS NOT NULL")
     hashed = F.xxhash64(F.lit(config.seed), "group")
     groups = keep(
         counted.groupBy("group")

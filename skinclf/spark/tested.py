@@ -73,7 +73,7 @@ def outside_images(
         log_left_out(selection)
         decoding = Decoding(archive, image=image, digests=True)
         written = write_tensors(plan, decoding, folder.path)
-    reasons = reject_counts(spark, folder.path, written)
+    reasons = reject_counts(folder.path, written)
     rejects = reject_files(folder.path, written)
     clear_unnamed(folder.path, REJECTS, [file.path for file in rejects])
     files = tensor_files(written)

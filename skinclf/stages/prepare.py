@@ -105,7 +105,7 @@ def _checked(
 ) -> Dataset:
     """Read back what was written and describe it. Raises CheckError."""
     path = config.dataset.path
-    reasons = reject_counts(spark, path, written)
+    reasons = reject_counts(path, written)
     if "changed" in reasons:
         raise ArchiveChanged(
             f"{', '.join(config.archive.paths)}: rewritten while it was read, so {path} is not "

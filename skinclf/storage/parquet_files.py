@@ -1,5 +1,6 @@
 """Parquet files of a few columns, written, read and merged in pieces: memory stays flat."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -128,6 +129,19 @@ def count_rows(paths: Sequence[str]) -> int:
 
     with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as pool:
         return sum(pool.map(rows, paths))
+
+
+def count_values(paths: Sequence[str], column: str) -> Counter[str]:
+    """How often each value of a column is in files."""
+
+    def values(path: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for table in iter_tables(path, [column]):
+            found.update(counted(table[column]))
+        return found
+
+    with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as pool:
+        return sum(pool.map(values, paths), Counter())
 
 
 def rows_with(path: str, sources: pa.Array) -> Rows:
