@@ -1,7 +1,5 @@
 """Images meet their metadata: every one has a label, or the reason why it has none."""
 
-from functools import reduce
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -38,13 +36,9 @@ def matched_images(listed: DataFrame, metadata: DataFrame, taxonomy: Taxonomy) -
             F.concat(F.lit("dx is "), F.coalesce(dx, F.lit("empty"))),
         ),
     ]
-    problem = reduce(
-        lambda otherwise, found: F.when(found[0], _problem(found[1], found[2])).otherwise(
-            otherwise
-        ),
-        reversed(problems),
-        _problem(None, F.lit(None)),
-    )
+    problem = _problem(None, F.lit(None))
+    for where, reason, detail in reversed(problems):
+        problem = F.when(where, _problem(reason, detail)).otherwise(problem)
     return (
         files.join(metadata, "image_id", "full")
         .withColumns({"label": label, "problem": problem})
