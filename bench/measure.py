@@ -36,12 +36,13 @@ def measured(command: list[str]) -> Cost:
     process adopts those whose parents did not, so that none is missed, however short its life.
     """
     adopt_orphans()
+    others = _children()
     before, start = _used(), time.monotonic()
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     seconds = time.monotonic() - start
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{process.stdout.decode()[-5000:]}")
-    _wait_for_adopted()
+    _wait_for_adopted(others)
     return Cost(seconds, _used() - before)
 
 
@@ -56,23 +57,20 @@ def _used() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _wait_for_adopted() -> None:
+def _wait_for_adopted(others: set[int]) -> None:
+    """Wait for the children that came since `others` were all."""
     deadline = time.monotonic() + LEFT_SECONDS
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
+    while adopted := _children() - others:
+        for pid in adopted:
             if time.monotonic() > deadline:
-                for child in _children():
-                    os.kill(child, signal.SIGKILL)
-            time.sleep(0.05)
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.05)
 
 
-def _children() -> list[int]:
-    own = str(os.getpid())
-    return [pid for pid, parent in _parents().items() if parent == int(own)]
+def _children() -> set[int]:
+    own = os.getpid()
+    return {pid for pid, parent in _parents().items() if parent == own}
 
 
 def watched(command: list[str]) -> tuple[Cost, dict[str, int]]:
@@ -80,6 +78,7 @@ def watched(command: list[str]) -> tuple[Cost, dict[str, int]]:
     the largest of its Python workers.
     """
     adopt_orphans()
+    others = _children()
     before, start = _used(), time.monotonic()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -94,7 +93,7 @@ def watched(command: list[str]) -> tuple[Cost, dict[str, int]]:
     seconds = time.monotonic() - start
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{process.stderr and process.stderr.read()}")
-    _wait_for_adopted()
+    _wait_for_adopted(others)
     return Cost(seconds, _used() - before), peaks
 
 

@@ -86,7 +86,7 @@ def numbered(listed: DataFrame, keep: Keep) -> tuple[DataFrame, int]:
     partition = F.shiftright(ROW, ROW_BITS)
     counts = sorted(map(tuple, ordered.groupBy(partition).count().collect()))
     before = list(accumulate((count for _, count in counts), initial=0))
-    if len(counts) > 1:
+    if [number for number, _ in counts] not in ([], [0]):
         starts = zip((number for number, _ in counts), before, strict=False)
         start = F.create_map(*map(F.lit, chain(*starts)))[partition]
         in_partition = F.col(ROW).bitwiseAND(F.lit((1 << ROW_BITS) - 1))

@@ -81,7 +81,7 @@ def test_all_stages_take_classes_and_size_from_the_settings_and_from_the_data(
 
     summary = score(plain, QUIET)
     assert set(summary.predicted) <= set(CODES)
-    (scores,) = Path(summary.path).glob("scores/*/*.parquet")
+    (scores,) = Path(summary.path).glob("scores/*.parquet")
     assert [n for n in pq.read_schema(scores).names if n.startswith("probability_")] == [
         f"probability_{code}" for code in CODES
     ]
