@@ -36,7 +36,8 @@ class Walk:
     """
 
     def __init__(self, leave_out: Sequence[str] = ()) -> None:
-        self._left_out = {os.path.realpath(path) for path in map(local_path, leave_out) if path}
+        local = map(local_path, filter(None, leave_out))  # "" would be the current folder
+        self._left_out = {os.path.realpath(path) for path in local if path}
         self._folders: set[tuple[int, int]] = set()  # (device, inode) of those entered
         self._targets: set[str] = set()  # real paths of the files that were named or linked to
         self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)

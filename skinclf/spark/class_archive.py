@@ -161,7 +161,9 @@ def write_archive(java: Path, class_list: Path, file: Path, jvm_options: Sequenc
     escaped = [option.replace("\\", "\\\\").replace('"', '\\"') for option in jvm_options]
     options.write_text("".join(f'"{option}"\n' for option in escaped))
     sharing = (f"-XX:SharedClassListFile={class_list}", f"-XX:SharedArchiveFile={building}")
-    command = [str(java), "-Xshare:dump", *sharing, "-Xmx512m", QUIET, f"@{options}"]
+    # As Spark starts its own: some of its options are for other versions of Java.
+    lenient = "-XX:+IgnoreUnrecognizedVMOptions"
+    command = [str(java), lenient, "-Xshare:dump", *sharing, "-Xmx512m", QUIET, f"@{options}"]
     try:
         done = subprocess.run(command, capture_output=True, cwd=file.parent, timeout=RETRY_SECONDS)
         if done.returncode == 0:
