@@ -1,11 +1,12 @@
 """What a test set and the training images have in common."""
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
-from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -14,6 +15,7 @@ from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
 from skinclf.spec.tables import LIKENESS, TENSORS
+from skinclf.system.text import harmless_cell
 
 KEYS = ("lesion_id", "image_id", "digest")
 """Two images that agree in one of these are no independent witnesses."""
@@ -26,12 +28,13 @@ NEAR_LEVELS = 4.0
 Of HAM10000's 2,500 pairs of different lesions with like hashes none is nearer (the nearest: 4.9);
 another JPEG quality or size of one photograph stays below 2."""
 
-PARTS = [sum(1 << bit for bit in range(part, 64, NEAR_BITS + 2)) for part in range(NEAR_BITS + 2)]
-MASKS = [one | other for one, other in combinations(PARTS, 2)]
-"""Of 6 parts of a hash, 4 bits that differ leave 2 alike: one of these 15 pairs of parts, of some
-21 bits, is equal. Neighbouring bits depend on each other, so a part takes every sixth."""
+CHUNK = 16_384
+"""Training images that a batch of tested ones is compared with at a time, in 34 MB."""
 
 HASHES = pa.schema([("image_id", pa.string()), *(TENSORS.field(name) for name in LIKENESS)])
+CANDIDATES = pa.schema(
+    [("image_id", pa.string()), ("thumbnail", pa.binary()), ("training_image_id", pa.string())]
+)
 PAIRS = pa.schema(
     [("image_id", pa.string()), ("training_image_id", pa.string()), ("difference", pa.float32())]
 )
@@ -48,38 +51,64 @@ def seen_splits(*, outside: bool) -> tuple[str, ...]:
 
 def shared_keys(tested: DataFrame, training: DataFrame) -> DataFrame:
     """`image_id` of each tested image that shares one of KEYS with training, `key` and `value`."""
-    found = [
-        tested.where(F.col(key).isNotNull())
-        .join(training.select(key).distinct(), key, "left_semi")
-        .select("image_id", F.lit(key).alias("key"), F.col(key).alias("value"))
-        for key in KEYS
-    ]
-    return found[0].unionByName(found[1]).unionByName(found[2])
+    pairs = ", ".join(f"'{key}', {key}" for key in KEYS)
+    stacked = f"stack({len(KEYS)}, {pairs}) AS (key, value)"
+    ours, theirs = tested.selectExpr("image_id", stacked), training.selectExpr(stacked)
+    return ours.where("value IS NOT NULL").join(theirs, ["key", "value"], "left_semi")
 
 
 def near_duplicates(tested: DataFrame, training: DataFrame, image: ImageSpec) -> DataFrame:
     """PAIRS that look alike, with the mean `difference` of their thumbnails in grey levels.
 
-    Only images that agree in one of MASKS and are about as bright are looked at, and their
-    thumbnails only where the whole hashes are alike: of HAM10000's pairs one of 1,500 is looked
-    at, instead of one of thirty with five parts of 13 bits.
+    Each tested image is compared with each training image, by hash and brightness alone: 64 bits
+    and a number, of which a core compares some hundred million pairs a second. Thumbnails are
+    compared where these are alike.
     """
-    left, right = (_hashes(images, image).persist() for images in (tested, training))
-    theirs = {name: f"training_{name}" for name in HASHES.names}
-    differing = F.col("perceptual_hash").bitwiseXOR(F.col("training_perceptual_hash"))
-    bits = F.bit_count(differing)
-    alike = (
-        _keys(left, neighbours=1)
-        .join(_keys(right, neighbours=0).withColumnsRenamed(theirs), "key")
-        .where(bits <= NEAR_BITS)
-        .select("image_id", "training_image_id")
-        .distinct()
+    spark = tested.sparkSession
+    theirs = _hashes(training, image).persist()
+    known = theirs.select("image_id", "perceptual_hash", "brightness").toArrow()
+    shared = spark.sparkContext.broadcast(known)
+
+    def alike(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in filter(len, batches):
+            yield from alike_by_hash(batch, shared.value)
+
+    candidates = _hashes(tested, image).mapInArrow(alike, from_arrow_schema(CANDIDATES))
+    pictures = theirs.select(
+        F.col("image_id").alias("training_image_id"),
+        F.col("thumbnail").alias("training_thumbnail"),
     )
-    candidates = alike.join(left, "image_id").join(
-        right.withColumnsRenamed(theirs), "training_image_id"
-    )
-    pairs = candidates.mapInArrow(_compared, from_arrow_schema(PAIRS))
+    both = candidates.join(pictures, "training_image_id")
+    pairs = both.mapInArrow(_compared, from_arrow_schema(PAIRS))
     return pairs.where(F.col("difference") < NEAR_LEVELS)
+
+
+def alike_by_hash(batch: pa.RecordBatch, known: pa.Table) -> Iterator[pa.RecordBatch]:
+    """HASHES of tested images and of training images, without thumbnails → CANDIDATES."""
+    hashes, levels = (batch[name].to_numpy() for name in ("perceptual_hash", "brightness"))
+    for start in range(0, len(known), CHUNK):
+        part = known.slice(start, CHUNK)
+        differing = hashes[:, None] ^ part["perceptual_hash"].to_numpy()
+        bits = np.bitwise_count(differing.view(np.uint64))  # of signed numbers, it drops the sign
+        apart = np.abs(levels[:, None] - part["brightness"].to_numpy())
+        ours, theirs = np.nonzero((bits <= NEAR_BITS) & (apart < NEAR_LEVELS))
+        if len(ours):
+            columns = [
+                batch["image_id"].take(pa.array(ours)),
+                batch["thumbnail"].take(pa.array(ours)),
+                part["image_id"].take(pa.array(theirs)).combine_chunks(),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=CANDIDATES)
+
+
+def csv_of(pairs: Iterable[Row]) -> str:
+    """PAIRS as CSV, the most alike first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PAIRS.names)
+    for pair in sorted(pairs, key=lambda pair: (pair["difference"], *pair[:2])):
+        writer.writerow([*map(harmless_cell, pair[:2]), f"{pair['difference']:.3f}"])
+    return text.getvalue()
 
 
 def _compared(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -107,29 +136,3 @@ def _hashes(images: DataFrame, image: ImageSpec) -> DataFrame:
     if set(LIKENESS) <= set(images.columns):
         return images.select(*HASHES.names)
     return images.select("image_id", "pixels").mapInArrow(hashed, from_arrow_schema(HASHES))
-
-
-def _keys(hashes: DataFrame, neighbours: int) -> DataFrame:
-    """image_id, perceptual_hash and, a row each, the `key`s that images have to share to be
-    looked at.
-
-    A key is one of MASKS's bits and a step of brightness, NEAR_LEVELS wide. Thumbnails that differ
-    by less in the mean have means of one step or of two neighbouring ones: one side of the join
-    has rows for the `neighbours` on both sides as well.
-    """
-    step = F.floor(F.col("brightness") / NEAR_LEVELS)
-    keys = [
-        F.struct(
-            F.lit(place).alias("mask"),
-            F.col("perceptual_hash").bitwiseAND(F.lit(_signed(mask))).alias("bits"),
-            (step + away).alias("step"),
-        )
-        for place, mask in enumerate(MASKS)
-        for away in range(-neighbours, neighbours + 1)
-    ]
-    return hashes.select("image_id", "perceptual_hash", F.explode(F.array(*keys)).alias("key"))
-
-
-def _signed(bits: int) -> int:
-    """64 bits as the number that Spark takes for them."""
-    return bits - (1 << 64) if bits >> 63 else bits

@@ -1,7 +1,7 @@
 """What an archive holds, as a DataFrame: the driver lists it part by part and keeps none of it."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any
 
@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED, Selection, iter_images
+from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED, Selection, iter_images, listing_of
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.archive import needs_spark, spark_images
 from skinclf.spark.caching import Keep
@@ -50,6 +50,28 @@ def log_left_out(selection: Selection) -> None:
     """Say in one line what `archive.exclude` left out, if anything."""
     if selection.left_out:
         log.info("%s", selection.summary())
+
+
+def listed_files(
+    spark: SparkSession,
+    rows: Iterable[dict[str, Any]],
+    paths: Sequence[str],
+    folder: str,
+    keep: Keep,
+) -> tuple[DataFrame, int]:
+    """Rows of LISTING found in `paths` → the same with ROW, and how many they are.
+
+    ROW follows file and member. Each `source` is there once; see LISTING. What is more than one
+    part goes through `folder`, and the driver's memory does not grow with it. Raises ArchiveError
+    where there are none.
+    """
+    rows = iter(rows)
+    first = list(islice(rows, ROWS_A_PART))
+    if len(first) == ROWS_A_PART:
+        return numbered(stage_listing(spark, chain(first, rows), folder), keep)
+    listing = listing_of(first, paths)
+    numbers = pa.array(range(len(listing)), pa.int64())
+    return spark.createDataFrame(listing.append_column(ROW, numbers)), len(listing)
 
 
 def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: str) -> DataFrame:

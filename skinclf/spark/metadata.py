@@ -67,7 +67,7 @@ def one_row_an_image(metadata: DataFrame) -> DataFrame:
         .agg(
             F.min(row).alias("row"),
             F.count("*").alias("metadata_rows"),
-            (F.count_distinct(row) > 1).alias("conflicting"),
+            (F.min(row) != F.max(row)).alias("conflicting"),
         )
         .select("image_id", "row.*", "metadata_rows", "conflicting")
     )

@@ -12,10 +12,9 @@ from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING
 from skinclf.config.schema import ArchiveConfig, SplitConfig
-from skinclf.errors import ArchiveError
 from skinclf.spark.archive import needs_spark, with_contents
 from skinclf.spark.caching import Keep
-from skinclf.spark.listing import ROW, numbered, stage_listing
+from skinclf.spark.listing import ROW, listed_files
 from skinclf.spark.matching import matched_images, planned_files, unused_metadata
 from skinclf.spark.metadata import one_row_an_image, stage_metadata
 from skinclf.spark.splits import TEST, with_split
@@ -58,9 +57,7 @@ def plan_archive(
     Without `split` all images are TEST. The plan can be read while `keep` keeps its frames. Raises
     MetadataError, and ArchiveError where nothing is listed.
     """
-    listed, count = numbered(stage_listing(spark, listing, join(staging, "listing")), keep)
-    if not count:
-        raise ArchiveError(f"no files in {', '.join(archive.paths) or 'archive.paths'}")
+    listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
     found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
     images = keep(matched_images(listed, metadata, taxonomy))

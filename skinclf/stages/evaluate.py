@@ -24,10 +24,9 @@ from skinclf.reporting.evaluation import (
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.results import write_result
 from skinclf.reporting.tracking import send_to_mlflow
-from skinclf.spark.csv_cells import harmless
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
-from skinclf.spark.leaks import near_duplicates, seen_splits, shared_keys
+from skinclf.spark.leaks import csv_of, near_duplicates, seen_splits, shared_keys
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.splits import SPLITS, VAL
@@ -36,10 +35,14 @@ from skinclf.spark.tested import TestedImages, outside_images, split_files, spli
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import absolute, delete, hadoop_path, join, locate, write_table
+from skinclf.storage.files import absolute, delete, join, locate, write_table, write_text
 from skinclf.storage.ownership import check_free
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
+from skinclf.training.engines import predictor_for
 from skinclf.training.predictor import Predictor
+
+MOST_PAIRS = 100_000
+"""Of images that look alike: more are all of one kind, and nobody reads them."""
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +58,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
     run = RunFolder(absolute(config.run.path))
-    predictor = Predictor.of_run(run.path, flips=settings.tta_flips)
+    predictor = predictor_for(run.path, config.score.engine, flips=settings.tta_flips)
     dataset = _trained_on(run, config.dataset.path)
     name = set_name(settings)
     folder = run.evaluation(name)
@@ -195,9 +198,9 @@ def _leaks(
 
     The latter are listed beside the report. Raises LeakError for the former unless `allowed`.
     """
-    shared = shared_keys(tested.drop("pixels"), seen.drop("pixels")).cache()
+    shared = shared_keys(tested.drop("pixels"), seen.drop("pixels"))
     keys = dict(map(tuple, shared.groupBy("key").count().orderBy("key").collect()))
-    images = shared.select("image_id").distinct().count()
+    images = shared.select("image_id").distinct().count() if keys else 0
     if images and not allowed:
         some = [f"{row.image_id} ({row.key} {row.value})" for row in shared.limit(5).collect()]
         raise LeakError(
@@ -207,11 +210,10 @@ def _leaks(
             f"{', '.join(some)}: their metrics would be too good. Split by lesion (split.by), or "
             f"ask for metrics that say so: --set evaluate.allow_leaks=true"
         )
-    alike = near_duplicates(tested, seen, image).cache()
-    harmless(alike.orderBy("difference", "image_id", "training_image_id")).coalesce(1).write.csv(
-        hadoop_path(folder.near_duplicates), header=True, mode="overwrite"
-    )
-    near = alike.select("image_id").distinct().count()
+    pairs = near_duplicates(tested, seen, image).limit(MOST_PAIRS).collect()
+    delete(folder.near_duplicates)
+    write_text(join(folder.near_duplicates, "near-duplicates.csv"), csv_of(pairs))
+    near = len({pair["image_id"] for pair in pairs})
     if near:
         log.warning(
             "%s images look nearly like training images: see %s", near, folder.near_duplicates

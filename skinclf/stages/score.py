@@ -101,7 +101,9 @@ def score(
 
 
 def _model_of_run(config: Config) -> ModelLoader:
-    return predictor_for(config.run.path, config.score)
+    settings = config.score
+    precision, flips = settings.precision, settings.tta_flips
+    return predictor_for(config.run.path, settings.engine, precision, flips=flips)
 
 
 def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:

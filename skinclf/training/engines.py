@@ -3,7 +3,6 @@
 import logging
 from importlib.util import find_spec
 
-from skinclf.config.schema import ScoreConfig
 from skinclf.errors import StorageError
 from skinclf.training.openvino_engine import INSTALL, OpenVinoPredictor
 from skinclf.training.predictor import Predictor
@@ -11,24 +10,26 @@ from skinclf.training.predictor import Predictor
 log = logging.getLogger(__name__)
 
 
-def predictor_for(run: str, settings: ScoreConfig) -> Predictor:
-    """The run's model on `score.engine`, which is logged.
+def predictor_for(
+    run: str, engine: str, precision: str = "float32", *, flips: bool = False
+) -> Predictor:
+    """The run's model on an engine (`score.engine`), which is logged.
 
     "auto" is OpenVINO where that is installed and the run has its graph or can be given one. Raises
     RunError where there is no model, ConfigError where OpenVINO is asked for and not installed.
     """
-    predictor = Predictor.of_run(run, settings.precision, flips=settings.tta_flips)
-    if settings.engine == "tensorflow":
+    predictor = Predictor.of_run(run, precision, flips=flips)
+    if engine == "tensorflow":
         return predictor
-    if settings.engine == "auto" and find_spec("openvino") is None:
-        log.info("scoring with TensorFlow; OpenVINO starts sooner: %s", INSTALL)
+    if engine == "auto" and find_spec("openvino") is None:
+        log.info("predicting with TensorFlow; OpenVINO starts sooner: %s", INSTALL)
         return predictor
     try:
         chosen = OpenVinoPredictor.of_predictor(predictor)
     except (OSError, StorageError) as error:
-        if settings.engine == "openvino":
+        if engine == "openvino":
             raise
-        log.info("scoring with TensorFlow: the run can't be given its graph: %s", error)
+        log.info("predicting with TensorFlow: the run can't be given its graph: %s", error)
         return predictor
-    log.info("scoring with OpenVINO")
+    log.info("predicting with OpenVINO")
     return chosen

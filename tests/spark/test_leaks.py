@@ -1,14 +1,16 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
+from skinclf.spark import leaks
 from skinclf.spark.leaks import (
-    MASKS,
-    NEAR_BITS,
-    _keys,
+    HASHES,
+    alike_by_hash,
+    csv_of,
     near_duplicates,
     seen_splits,
     shared_keys,
@@ -76,25 +78,31 @@ def test_a_hash_says_where_a_picture_grows_brighter() -> None:
     assert perceptual_hash(ramp[:, ::-1]) == 0
 
 
-def test_hashes_that_differ_in_four_bits_agree_in_one_of_the_masks() -> None:
-    for flipped in RANDOM.integers(0, 64, (1000, NEAR_BITS)):
-        difference = sum(1 << int(bit) for bit in set(flipped))
-        assert any(mask & difference == 0 for mask in MASKS)
+def hashes(rows: list[tuple[str, int, float]]) -> pa.Table:
+    columns = [dict(zip(HASHES.names, (*row, b""), strict=True)) for row in rows]
+    return pa.Table.from_pylist(columns, schema=HASHES)
 
 
-def test_a_key_has_so_many_bits_that_few_images_share_it() -> None:
-    """With 13 bits, of which neighbours depend on each other, 3.4 % of all pairs shared one."""
-    assert all(mask.bit_count() >= 20 for mask in MASKS)
-
-
-@pytest.mark.parametrize("brightness", [99.9, 100.0, 101.5, 103.9])
-def test_thumbnails_that_are_alike_share_a_step_of_brightness(
-    spark: SparkSession, brightness: float
+def test_hashes_of_few_other_bits_and_like_brightness_are_candidates(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    columns = "image_id string, perceptual_hash long, brightness double"
-    one = spark.createDataFrame([("a", -5, brightness)], columns)
-    others = spark.createDataFrame(
-        [("b", -5, brightness + away) for away in (-3.9, 0.0, 3.9)], columns
+    monkeypatch.setattr(leaks, "CHUNK", 2)
+    known = hashes(
+        [
+            ("same", -5, 100.0),
+            ("four bits", -5 ^ 0b1111, 103.9),
+            ("five bits", -5 ^ 0b11111, 100.0),
+            ("darker", -5, 96.0),
+            ("first bit", -5 ^ -(2**63), 96.1),
+        ]
     )
-    shared = _keys(one, neighbours=1).join(_keys(others, neighbours=0).select("key"), "key")
-    assert shared.count() == 3 * len(MASKS)
+    tested = hashes([("a", -5, 100.0), ("far", 77, 100.0)]).to_batches()[0]
+    found = [row for batch in alike_by_hash(tested, known) for row in batch.to_pylist()]
+    assert [row["image_id"] for row in found] == ["a"] * 3
+    assert [row["training_image_id"] for row in found] == ["same", "four bits", "first bit"]
+
+
+def test_pairs_are_listed_by_difference_and_harmless_in_a_spreadsheet() -> None:
+    rows = [Row(image_id="b", training_image_id="=x", difference=2.0)]
+    rows += [Row(image_id="a", training_image_id="c", difference=0.5)]
+    assert csv_of(rows) == "image_id,training_image_id,difference\na,c,0.500\nb,'=x,2.000\n"

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from skinclf.config.schema import Config, ModelConfig, ScoreConfig
+from skinclf.config.schema import ModelConfig
 from skinclf.errors import ConfigError, RunError
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
@@ -52,23 +52,23 @@ def test_openvino_predicts_what_keras_does(tmp_path: Path, name: str) -> None:
     run, network = finished_run(tmp_path, name)
     pixels = np.random.default_rng(1).integers(0, 256, (70, 75, 100, 3), np.uint8)
     pixels[:35] //= 3
-    predict = predictor_for(run.path, ScoreConfig(engine="openvino")).load(1)
+    predict = predictor_for(run.path, "openvino").load(1)
     expected = network(pixels, training=False).numpy()
     assert expected.std(axis=0).max() > 1e-3  # they are not all alike
     assert np.abs(predict(pixels) - expected).max() < 1e-5
     assert np.abs(predict(pixels[:1]) - expected[:1]).max() < 1e-5
-    rough = predictor_for(run.path, ScoreConfig(engine="openvino", precision="bfloat16")).load(1)
+    rough = predictor_for(run.path, "openvino", "bfloat16").load(1)
     assert np.abs(rough(pixels) - expected).max() < 0.1
 
 
 @openvino
 def test_openvino_takes_the_mean_of_the_same_mirror_images(run: RunFolder) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 75, 100, 3), np.uint8)
-    settings = ScoreConfig(engine="openvino", tta_flips=True)
-    theirs = predictor_for(run.path, settings.model_copy(update={"engine": "tensorflow"}))
-    assert predictor_for(run.path, settings).load(1)(pixels) == pytest.approx(
-        theirs.load(1)(pixels), abs=1e-5
+    ours, theirs = (
+        predictor_for(run.path, engine, flips=True).load(1)(pixels)
+        for engine in ("openvino", "tensorflow")
     )
+    assert ours == pytest.approx(theirs, abs=1e-5)
 
 
 LOAD = """
@@ -82,13 +82,13 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
 
 @openvino
 def test_a_worker_needs_no_tensorflow(run: RunFolder) -> None:
-    predictor = pickle.dumps(predictor_for(run.path, ScoreConfig()))
+    predictor = pickle.dumps(predictor_for(run.path, "auto"))
     subprocess.run([sys.executable, "-c", LOAD, predictor.hex()], check=True)
 
 
 @openvino
 def test_a_graph_that_does_not_predict_what_keras_does_is_refused(run: RunFolder) -> None:
-    predictor = predictor_for(run.path, ScoreConfig())
+    predictor = predictor_for(run.path, "auto")
     other = finished_run(Path(run.path), "compact")[1]
     other.save(Path(run.path) / "other.keras")
     # The graph of another network under this one's name, as after a copy gone wrong.
@@ -110,14 +110,14 @@ def test_a_graph_that_does_not_predict_what_keras_does_is_refused(run: RunFolder
 @openvino
 def test_a_run_without_a_graph_or_with_another_model_s_is_given_one(run: RunFolder) -> None:
     graph, pixels = Path(run.graph), np.zeros((1, 75, 100, 3), np.uint8)
-    expected = predictor_for(run.path, ScoreConfig()).load(1)(pixels)
+    expected = predictor_for(run.path, "auto").load(1)(pixels)
     first = graph.read_bytes()
     for damaged in (b"", first[:1000], freeze_of_other(Path(run.path))):
         graph.write_bytes(damaged)
-        assert predictor_for(run.path, ScoreConfig()).load(1)(pixels) == pytest.approx(expected)
+        assert predictor_for(run.path, "auto").load(1)(pixels) == pytest.approx(expected)
         assert parse_graph(graph.read_bytes(), "").model == model_digest(run.read_model())
     whole = graph.read_bytes()
-    predictor_for(run.path, ScoreConfig())
+    predictor_for(run.path, "auto")
     assert graph.read_bytes() == whole  # one that fits is kept
 
 
@@ -140,6 +140,6 @@ def test_without_openvino_auto_is_tensorflow_and_asking_for_it_tells_what_to_ins
 ) -> None:
     for module in ("engines", "openvino_engine"):
         monkeypatch.setattr(f"skinclf.training.{module}.find_spec", lambda name: None)
-    assert type(predictor_for(run.path, Config().score)) is Predictor
+    assert type(predictor_for(run.path, "auto")) is Predictor
     with pytest.raises(ConfigError, match=r"pip install 'skinclf\[openvino\]'"):
-        predictor_for(run.path, ScoreConfig(engine="openvino"))
+        predictor_for(run.path, "openvino")
