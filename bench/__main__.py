@@ -4,7 +4,7 @@
     make bench SOURCE=ORIGINALS.zip PEERS=PYTHON_THAT_HAS_RAY_AND_DAFT
 
 Without SOURCE, a zip of JPEGs, the photographs are drawn. It takes some 45 minutes of a machine
-that does nothing else.
+that does nothing else. `python -m bench --only score` measures one part anew.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,9 @@ from skinclf.testing.archive import METADATA, make_archive
 RESULTS, PAGE = Path("bench/results.json"), Path("docs/speed.md")
 ROUNDS = 5
 
+Table = dict[str, Any]
+"""What `page` shows."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -35,35 +37,76 @@ def main() -> None:
     parser.add_argument("--peers", help="a Python that has Ray Data and Daft")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--page", action="store_true", help="write the page from the last results")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
-    if not arguments.page:
-        with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as root:
-            results = {"machine": machine(), "tables": tables(Path(root), arguments)}
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    PAGE.write_text(page(json.loads(RESULTS.read_text())))
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"tables": {}}
+    results["machine"] = machine()
+    with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as root:
+        for part in (part for part in PARTS if part in arguments.only):
+            table = PARTS[part](Path(root), arguments)
+            results["tables"][part] = table | {"date": results["machine"]["date"]}
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            PAGE.write_text(page(results))
 
 
-def tables(root: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    rounds, sizes = arguments.rounds, Sizes(500, 500 + arguments.images)
-    few = Sizes(200, 200 + arguments.images // 5)
-    whole = whole_commands(root, rounds)
-    run, source = str(root / "demo" / "run"), arguments.source or drawn(root)
-    peers = ["loop", "spark", *(score.PEERS if arguments.peers else ())]
-    return [
-        whole,
-        prepare.compare(arguments.source, sizes, rounds),
-        score.compare(source, run, ["skinclf"], sizes, rounds),
-        score.compare(source, run, ["skinclf", *peers], few, min(rounds, 3), arguments.peers),
-        archive_memory.measure(source, run, [10_000, 100_000, 1_000_000]),
-    ]
+def whole(root: Path, arguments: argparse.Namespace) -> Table:
+    return whole_commands(root, arguments.rounds)
 
 
-def whole_commands(root: Path, rounds: int) -> dict[str, Any]:
+def preparing(root: Path, arguments: argparse.Namespace) -> Table:
+    sizes = Sizes(500, 500 + arguments.images)
+    return prepare.compare(arguments.source, sizes, arguments.rounds)
+
+
+def scoring(root: Path, arguments: argparse.Namespace) -> Table:
+    sizes = Sizes(500, 500 + arguments.images)
+    source, run = source_of(root, arguments), run_of(root)
+    return score.compare(source, run, ["skinclf"], sizes, arguments.rounds)
+
+
+def peers(root: Path, arguments: argparse.Namespace) -> Table:
+    """The ways that people know: some are so slow that they get fewer images."""
+    names = ["skinclf", "loop", "spark", *(score.PEERS if arguments.peers else ())]
+    sizes, rounds = Sizes(200, 200 + arguments.images // 5), min(arguments.rounds, 3)
+    source, run = source_of(root, arguments), run_of(root)
+    found = score.compare(source, run, names, sizes, rounds, arguments.peers)
+    return found | {"title": "score, against the ways that people know"}
+
+
+def memory(root: Path, arguments: argparse.Namespace) -> Table:
+    return archive_memory.measure(source_of(root, arguments), run_of(root), archive_memory.SIZES)
+
+
+PARTS = {
+    "whole": whole,
+    "prepare": preparing,
+    "score": scoring,
+    "peers": peers,
+    "memory": memory,
+}
+
+
+def run_of(root: Path) -> str:
+    """A finished run: the demo's."""
+    if not (root / "demo").exists():
+        measured([SKINCLF, "demo", "--folder", str(root / "demo")])
+    return str(root / "demo" / "run")
+
+
+def source_of(root: Path, arguments: argparse.Namespace) -> str:
+    """Full-size JPEGs: those that are named, or a folder of drawn ones."""
+    folder = root / "drawn"
+    if arguments.source or folder.exists():
+        return arguments.source or str(folder)
+    folder.mkdir()
+    for n, content in enumerate(prepare.source_jpegs(None)):
+        (folder / f"{n:03}.jpg").write_bytes(content)
+    return str(folder)
+
+
+def whole_commands(root: Path, rounds: int) -> Table:
     """Commands from their start to their end, as a user waits for them."""
-    demo, some = root / "demo", root / "28"
-    print("a demo first: it makes what the others need", file=sys.stderr)
-    measured([SKINCLF, "demo", "--folder", str(demo)])
+    demo, some = Path(run_of(root)).parent, root / "28"
     large = dataset_and_run(root)
     some.mkdir()
     make_archive(some, 28)
@@ -91,15 +134,6 @@ def dataset_and_run(root: Path) -> list[str]:
     measured([SKINCLF, "train", *options, "--set", "train.epochs=1"])
     shutil.rmtree(archive)
     return options
-
-
-def drawn(root: Path) -> str:
-    """A folder of drawn full-size JPEGs."""
-    folder = root / "drawn"
-    folder.mkdir()
-    for n, content in enumerate(prepare.source_jpegs(None)):
-        (folder / f"{n:03}.jpg").write_bytes(content)
-    return str(folder)
 
 
 def machine() -> dict[str, str]:

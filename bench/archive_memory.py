@@ -9,6 +9,7 @@ same way and end as rejects. The JVM may take 1 GB for its heap, as any larger i
 import argparse
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def main() -> None:
     measure(arguments.source, arguments.run, arguments.sizes, arguments.every)
 
 
-def measure(source: str, run: str, sizes: list[int], every: int = 500) -> dict[str, Any]:
+def measure(source: str, run: str, sizes: Sequence[int], every: int = 500) -> dict[str, Any]:
     """The peaks of both jobs at each size → the table as data; prints it."""
     rows: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as folder:

@@ -17,8 +17,9 @@ def page(results: dict[str, Any]) -> str:
     """The page as Markdown."""
     machine = results["machine"]
     packages = ", ".join(f"{k} {v}" for k, v in machine.items() if k not in ABOUT)
-    about = f"Measured on {machine['date']}: {machine['cores']} cores of {machine['processor']}."
-    parts = [HEAD, f"{about} Versions: {packages}.\n", *map(_table, results["tables"])]
+    about = f"Measured on {machine['cores']} cores of {machine['processor']}."
+    tables = results["tables"].values()
+    parts = [HEAD, f"{about} Versions: {packages}.\n", *map(_table, tables)]
     return "\n".join(parts)
 
 
@@ -26,24 +27,28 @@ ABOUT = ("date", "processor", "cores")
 
 
 def _table(table: dict[str, Any]) -> str:
-    if "columns" in table:
-        lines = [f"## {table['title'].capitalize()}", "", _line(["", *table["columns"][1:]])]
-        lines.append(_line(["---", *["---:"] * (len(table["columns"]) - 1)]))
-        return "\n".join([*lines, *(_line([n, *row]) for n, row in table["rows"].items()), ""])
-    if "yardstick" not in table:
-        head = ["command", "seconds", "CPU seconds"]
-        columns = ["seconds", "cpu_seconds"]
-        title = f"## {table['title'].capitalize()} ({table['rounds']} rounds)"
+    if "columns" in table:  # of text
+        return _section(table, [], table["columns"][1:], table["rows"])
+    about = [f"{table['rounds']} rounds"]
+    if "yardstick" in table:
+        about.insert(0, f"{table['images']:,} images a round")
+        ratio = f"CPU against {table['yardstick']}"
+        head = ["CPU ms an image", ratio, "ms by the clock", "start, s"]
+        names = ["cpu_ms", "ratio", "clock_ms", "start"]
     else:
-        yardstick = table["yardstick"]
-        head = ["", "CPU ms an image", f"CPU against {yardstick}", "ms by the clock", "start, s"]
-        columns = ["cpu_ms", "ratio", "clock_ms", "start"]
-        rounds = f"{table['images']:,} images a round, {table['rounds']} rounds"
-        title = f"## {table['title'].capitalize()} ({rounds})"
-    lines = [title, "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-    for name, row in table["rows"].items():
-        lines.append(_line([name, *(_spread(row[column]) for column in columns)]))
-    return "\n".join([*lines, ""])
+        head, names = ["seconds", "CPU seconds"], ["seconds", "cpu_seconds"]
+    cells = {
+        name: [_spread(row[column]) for column in names] for name, row in table["rows"].items()
+    }
+    return _section(table, about, head, cells)
+
+
+def _section(
+    table: dict[str, Any], about: list[str], head: list[str], rows: dict[str, list[str]]
+) -> str:
+    title = f"## {table['title'].capitalize()} ({', '.join([*about, table['date']])})"
+    lines = [_line(["", *head]), _line(["---", *["---:"] * len(head)])]
+    return "\n".join([title, "", *lines, *(_line([n, *cells]) for n, cells in rows.items()), ""])
 
 
 def _line(cells: list[str]) -> str:
