@@ -50,19 +50,18 @@ def matched_images(listed: DataFrame, metadata: DataFrame, taxonomy: Taxonomy) -
 def planned_files(listed: DataFrame, images: DataFrame) -> DataFrame:
     """LISTING with ROW and what is known of each file's image: all files, none twice.
 
-    What can't be read keeps the `reason` of the listing. `place` is the file's ROW, or that of the
-    image's first file: files of one image stand together.
+    What can't be read keeps the `reason` of the listing. `place` is the file's ROW or, where it can
+    be used, that of the image's first file: files of one image stand together.
     """
     known = images.drop("files", "metadata_rows", "conflicting")
     known = known.withColumnsRenamed({"reason": "image_reason", "detail": "image_detail"})
-    own, detail = F.col("reason"), F.col("detail")
-    return (
-        listed.join(known, "image_id", "left")
-        .withColumn("detail", F.when(own.isNull(), F.col("image_detail")).otherwise(detail))
-        .withColumn("reason", F.coalesce(own, "image_reason"))
-        .withColumn("place", F.when(own.isNull(), F.col(f"first.{ROW}")).otherwise(F.col(ROW)))
-        .drop("image_reason", "image_detail", "first")
-    )
+    files = listed.join(known, "image_id", "left")
+    detail = F.when(F.col("reason").isNull(), F.col("image_detail")).otherwise(F.col("detail"))
+    reason = F.coalesce("reason", "image_reason")
+    # Rejects stay where they are: any number of them may have one name.
+    place = F.when(reason.isNull(), F.col(f"first.{ROW}")).otherwise(F.col(ROW))
+    decided = files.withColumns({"detail": detail, "reason": reason, "place": place})
+    return decided.drop("image_reason", "image_detail", "first")
 
 
 def unused_metadata(images: DataFrame, malformed: DataFrame, source: str) -> DataFrame:
