@@ -45,7 +45,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     the closing checks fail, and StorageUnavailable where the storage fails or the archive is
     rewritten meanwhile.
     """
-    path = config.dataset.path
+    path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
     if not config.archive.paths:
         raise ConfigError(
             "archive.paths: is empty; name the folders or zip files with the images, such as "
@@ -65,12 +65,12 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     ):
         folder.begin(overwrite=config.dataset.overwrite, named=_named(path))
         with spark_progress(spark, "plan", console):
-            plan = _plan(spark, config, keep)
+            plan = _plan(spark, config, path, keep)
         decoding = Decoding(config.archive, decode, config.image, digests=True)
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
         with spark_progress(spark, "check", console):
-            dataset = _checked(spark, config, plan.inputs, written)
+            dataset = _checked(spark, config, path, plan.inputs, written)
         folder.finish(dataset.to_json(), dataset.named)
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
@@ -88,12 +88,12 @@ def _named(path: str) -> list[str]:
         return []
 
 
-def _plan(spark: SparkSession, config: Config, keep: Keep) -> Plan:
+def _plan(spark: SparkSession, config: Config, path: str, keep: Keep) -> Plan:
     archive = config.archive
     selection = Selection(archive.include, archive.exclude)
-    leave_out = [archive.metadata, config.dataset.path]
+    leave_out = [archive.metadata, path]
     rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
-    staging = join(config.dataset.path, STAGING)
+    staging = join(path, STAGING)
     plan = plan_archive(spark, rows, archive, config.classes, config.split, staging, keep)
     log_left_out(selection)
     log.info("listed %s files", f"{plan.files:,}")
@@ -101,10 +101,9 @@ def _plan(spark: SparkSession, config: Config, keep: Keep) -> Plan:
 
 
 def _checked(
-    spark: SparkSession, config: Config, inputs: int, written: Sequence[Written]
+    spark: SparkSession, config: Config, path: str, inputs: int, written: Sequence[Written]
 ) -> Dataset:
     """Read back what was written and describe it. Raises CheckError."""
-    path = config.dataset.path
     reasons = reject_counts(path, written)
     if "changed" in reasons:
         raise ArchiveChanged(
@@ -134,5 +133,5 @@ def _checked(
         counts=counts,
         files=files,
         reject_files=reject_files(path, written),
-        path=absolute(path),
+        path=path,
     )

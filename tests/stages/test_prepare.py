@@ -286,6 +286,21 @@ def test_nothing_but_the_dataset_is_left(odd_archive: tuple[Path, Dataset]) -> N
     assert names == {"dataset.json", "tensors", "rejects"}
 
 
+def test_a_relative_path_is_the_driver_s_and_not_that_of_tasks_which_run_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark's workers keep the folder in which the session began."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(jpeg())
+    (tmp_path / "archive" / "ISIC_0002.jpg").write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1) + metadata_line(2))
+    monkeypatch.chdir(tmp_path)
+    dataset = prepare(config_for(Path()), QUIET)
+    assert (dataset.tensors, dataset.rejects) == (1, {"unreadable": 1})
+    assert Path(dataset.path) == tmp_path / "dataset"
+    assert all((tmp_path / "dataset" / name).exists() for name in dataset.named)
+
+
 def test_an_archive_without_one_good_image_ends_with_the_reasons(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(b"x")
