@@ -25,6 +25,9 @@ ROW = "row"
 ROW_BITS = 33
 """In which Spark's monotonically_increasing_id counts the rows of a partition."""
 
+FEW_ROWS = 20_000
+"""So many take the driver some 30 MB, and Spark's first queries seconds, whatever their size."""
+
 ROWS_A_PART = 5_000
 """Of what the driver lists before it writes it down."""
 
@@ -61,13 +64,13 @@ def listed_files(
 ) -> tuple[DataFrame, int]:
     """Rows of LISTING found in `paths` → the same with ROW, and how many they are.
 
-    ROW follows file and member. Each `source` is there once; see LISTING. What is more than one
-    part goes through `folder`, and the driver's memory does not grow with it. Raises ArchiveError
+    ROW follows file and member. Each `source` is there once; see LISTING. FEW_ROWS the driver sorts
+    itself; more go through `folder`, and its memory does not grow with them. Raises ArchiveError
     where there are none.
     """
     rows = iter(rows)
-    first = list(islice(rows, ROWS_A_PART))
-    if len(first) == ROWS_A_PART:
+    first = list(islice(rows, FEW_ROWS))
+    if len(first) == FEW_ROWS:
         return numbered(stage_listing(spark, chain(first, rows), folder), keep)
     listing = listing_of(first, paths)
     numbers = pa.array(range(len(listing)), pa.int64())

@@ -23,12 +23,12 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("rows_a_part", [100, 3])
+@pytest.mark.parametrize("few_rows", [100, 3])
 def test_a_listing_is_numbered_alike_by_the_driver_and_by_tasks(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_a_part: int
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_rows: int
 ) -> None:
-    """What fits one part the driver sorts itself."""
-    monkeypatch.setattr(listing, "ROWS_A_PART", rows_a_part)
+    """Few rows the driver sorts itself."""
+    monkeypatch.setattr(listing, "FEW_ROWS", few_rows)
     rows = [dict(row) for row in ROWS]
     frame, count = listed_files(spark, rows, ["archive"], str(tmp_path / "l"), DataFrame.persist)
     found = [(row[ROW], row["source"]) for row in frame.orderBy(ROW).collect()]
