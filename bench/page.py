@@ -46,7 +46,8 @@ def _table(table: dict[str, Any]) -> str:
 def _section(
     table: dict[str, Any], about: list[str], head: list[str], rows: dict[str, list[str]]
 ) -> str:
-    title = f"## {table['title'].capitalize()} ({', '.join([*about, table['date']])})"
+    name = table["title"]
+    title = f"## {name[:1].upper()}{name[1:]} ({', '.join([*about, table['date']])})"
     lines = [_line(["", *head]), _line(["---", *["---:"] * len(head)])]
     return "\n".join([title, "", *lines, *(_line([n, *cells]) for n, cells in rows.items()), ""])
 
