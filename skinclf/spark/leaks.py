@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from skinclf.spark.caching import Keep
 from skinclf.spark.splits import TRAIN, VAL
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
@@ -57,7 +58,9 @@ def shared_keys(tested: DataFrame, training: DataFrame) -> DataFrame:
     return ours.where("value IS NOT NULL").join(theirs, ["key", "value"], "left_semi")
 
 
-def near_duplicates(tested: DataFrame, training: DataFrame, image: ImageSpec) -> DataFrame:
+def near_duplicates(
+    tested: DataFrame, training: DataFrame, image: ImageSpec, keep: Keep = DataFrame.persist
+) -> DataFrame:
     """PAIRS that look alike, with the mean `difference` of their thumbnails in grey levels.
 
     Each tested image is compared with each training image, by hash and brightness alone: 64 bits
@@ -65,7 +68,7 @@ def near_duplicates(tested: DataFrame, training: DataFrame, image: ImageSpec) ->
     compared where these are alike.
     """
     spark = tested.sparkSession
-    theirs = _hashes(training, image).persist()
+    theirs = keep(_hashes(training, image))
     known = theirs.select("image_id", "perceptual_hash", "brightness").toArrow()
     shared = spark.sparkContext.broadcast(known)
 

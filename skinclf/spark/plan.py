@@ -3,18 +3,16 @@
 A file that then can't be decoded leaves a hole: it is a reject, and nothing else moves.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from skinclf.archives import LISTING
+from skinclf.archives import LISTING, Selection
 from skinclf.config.schema import ArchiveConfig, SplitConfig
 from skinclf.spark.archive import needs_spark, with_contents
 from skinclf.spark.caching import Keep
-from skinclf.spark.listing import ROW, listed_files
+from skinclf.spark.listing import ROW, listed_files, listed_rows, log_left_out
 from skinclf.spark.matching import matched_images, planned_files, unused_metadata
 from skinclf.spark.metadata import one_row_an_image, stage_metadata
 from skinclf.spark.splits import TEST, with_split
@@ -45,19 +43,23 @@ class Plan:
 
 def plan_archive(
     spark: SparkSession,
-    listing: Iterable[dict[str, Any]],
     archive: ArchiveConfig,
     taxonomy: Taxonomy,
     split: SplitConfig | None,
+    output: str,
     staging: str,
     keep: Keep,
 ) -> Plan:
-    """Give each file of a `listing` (rows of LISTING) its metadata, split and part.
+    """List an archive and give each of its files metadata, split and part.
 
-    Without `split` all images are TEST. The plan can be read while `keep` keeps its frames. Raises
-    MetadataError, and ArchiveError where nothing is listed.
+    Without `split` all images are TEST. The folder `output`, to which the job writes, is no part of
+    the archive. The plan can be read while `keep` keeps its frames. Raises MetadataError, and
+    ArchiveError where nothing is listed.
     """
+    selection = Selection(archive.include, archive.exclude)
+    listing = listed_rows(spark, archive, archive.paths, [archive.metadata, output], selection)
     listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
+    log_left_out(selection)
     found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
     images = keep(matched_images(listed, metadata, taxonomy))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
-from skinclf.archives import Selection
 from skinclf.archives.decoding import Decoding
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.caching import kept_frames
@@ -16,7 +15,6 @@ from skinclf.spark.dataset import (
     reject_files,
     tensor_files,
 )
-from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.tensors import dataset_tensors, read_tensors, write_tensors
@@ -65,12 +63,8 @@ def outside_images(
     for place in folder.scratch:
         delete(place)
     staging, _ = folder.scratch
-    selection = Selection(archive.include, archive.exclude)
-    leave_out = [archive.metadata, folder.path]
-    rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
     with spark_progress(spark, "decode images", console), kept_frames() as keep:
-        plan = plan_archive(spark, rows, archive, taxonomy, None, staging, keep)
-        log_left_out(selection)
+        plan = plan_archive(spark, archive, taxonomy, None, folder.path, staging, keep)
         decoding = Decoding(archive, image=image, digests=True)
         written = write_tensors(plan, decoding, folder.path)
     reasons = reject_counts(folder.path, written)

@@ -24,6 +24,7 @@ from skinclf.reporting.evaluation import (
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.results import write_result
 from skinclf.reporting.tracking import send_to_mlflow
+from skinclf.spark.caching import kept_frames
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
 from skinclf.spark.leaks import csv_of, near_duplicates, seen_splits, shared_keys
@@ -210,7 +211,8 @@ def _leaks(
             f"{', '.join(some)}: their metrics would be too good. Split by lesion (split.by), or "
             f"ask for metrics that say so: --set evaluate.allow_leaks=true"
         )
-    pairs = near_duplicates(tested, seen, image).limit(MOST_PAIRS).collect()
+    with kept_frames() as keep:
+        pairs = near_duplicates(tested, seen, image, keep).limit(MOST_PAIRS).collect()
     delete(folder.near_duplicates)
     write_text(join(folder.near_duplicates, "near-duplicates.csv"), csv_of(pairs))
     near = len({pair["image_id"] for pair in pairs})

@@ -8,13 +8,13 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf import __version__
-from skinclf.archives import Selection, check_paths
+from skinclf.archives import check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.spark.archive import needs_spark
-from skinclf.spark.caching import Keep, kept_frames
+from skinclf.spark.caching import kept_frames
 from skinclf.spark.dataset import (
     check_lesions_apart,
     check_nothing_lost,
@@ -24,8 +24,7 @@ from skinclf.spark.dataset import (
     tensor_files,
 )
 from skinclf.spark.failures import spark_failures
-from skinclf.spark.listing import listed_rows, log_left_out
-from skinclf.spark.plan import Plan, plan_archive
+from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
@@ -65,7 +64,16 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     ):
         folder.begin(overwrite=config.dataset.overwrite, named=_named(path))
         with spark_progress(spark, "plan", console):
-            plan = _plan(spark, config, path, keep)
+            plan = plan_archive(
+                spark,
+                config.archive,
+                config.classes,
+                config.split,
+                path,
+                join(path, STAGING),
+                keep,
+            )
+        log.info("listed %s files", f"{plan.files:,}")
         decoding = Decoding(config.archive, decode, config.image, digests=True)
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
@@ -86,18 +94,6 @@ def _named(path: str) -> list[str]:
         return Dataset.read(path).named
     except DatasetError:
         return []
-
-
-def _plan(spark: SparkSession, config: Config, path: str, keep: Keep) -> Plan:
-    archive = config.archive
-    selection = Selection(archive.include, archive.exclude)
-    leave_out = [archive.metadata, path]
-    rows = listed_rows(spark, archive, archive.paths, leave_out, selection)
-    staging = join(path, STAGING)
-    plan = plan_archive(spark, rows, archive, config.classes, config.split, staging, keep)
-    log_left_out(selection)
-    log.info("listed %s files", f"{plan.files:,}")
-    return plan
 
 
 def _checked(
