@@ -95,14 +95,8 @@ def archive_contents(
 
     Files of more than `max_file_bytes` are left out.
     """
-    return contents_below(spark, map(hadoop_path, paths), max_file_bytes)
-
-
-def contents_below(
-    spark: SparkSession, folders: Iterable[str], max_file_bytes: int | None = None
-) -> DataFrame:
-    """The same of folders (or files) by their paths as Hadoop has them."""
-    folders = [folder for folder in outermost(folders) if _is_there(spark, folder)]
+    named = outermost(map(hadoop_path, paths))
+    folders = [folder for folder in named if _is_there(spark, folder)]
     if not folders:
         return spark.createDataFrame([], "file string, content binary")
     files = reduce(DataFrame.unionAll, (read_binary_files(spark, folder) for folder in folders))

@@ -26,9 +26,9 @@ def class_counts(tensors: DataFrame, written: Sequence[Written]) -> dict[str, di
         by_class[row["dx"]] = by_class.get(row["dx"], 0) + row["count"]
         found[row["file"]] = found.get(row["file"], 0) + row["count"]
     for file in written:
-        if file.split is not None and found.get(file.path.rpartition("/")[2]) != file.rows:
+        if file.split is not None and found.get(file.name) != file.rows:
             raise CheckError(
-                f"{file.path}: {found.get(file.path.rpartition('/')[2], 0)} rows are there, and "
+                f"{file.path}: {found.get(file.name, 0)} rows are there, and "
                 f"its task wrote {file.rows}; no dataset.json was written. Run it again"
             )
     return counts

@@ -33,6 +33,11 @@ class Written(NamedTuple):
     split: str | None
     rows: int
 
+    @property
+    def name(self) -> str:
+        """The last part of its path, which no other file of the dataset has."""
+        return self.path.rpartition("/")[2]
+
 
 def tensors_schema(image: ImageSpec) -> pa.Schema:
     """TENSORS, whose `pixels` say in their metadata what they are."""
