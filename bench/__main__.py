@@ -27,6 +27,9 @@ from skinclf.testing.archive import METADATA, make_archive
 RESULTS, PAGE = Path("bench/results.json"), Path("docs/speed.md")
 ROUNDS = 5
 
+FEW = 1_000
+"""Enough for a task on each core of two: starting what runs them is no cost of the images."""
+
 Table = dict[str, Any]
 """What `page` shows."""
 
@@ -54,12 +57,12 @@ def whole(root: Path, arguments: argparse.Namespace) -> Table:
 
 
 def preparing(root: Path, arguments: argparse.Namespace) -> Table:
-    sizes = Sizes(500, 500 + arguments.images)
+    sizes = Sizes(FEW, FEW + arguments.images)
     return prepare.compare(arguments.source, sizes, arguments.rounds)
 
 
 def scoring(root: Path, arguments: argparse.Namespace) -> Table:
-    sizes = Sizes(500, 500 + arguments.images)
+    sizes = Sizes(FEW, FEW + arguments.images)
     source, run = source_of(root, arguments), run_of(root)
     return score.compare(source, run, ["skinclf"], sizes, arguments.rounds)
 

@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.score --source ORIGINALS.zip --run runs/first
 
 Every contender decodes the same files, extracted beforehand, and answers with the same model.
-`floor` is decoding and the network in a process pool, and nothing else; `loop` the paper's way
+`floor` is our decoder and our engine in a process pool, and nothing else; `loop` the paper's way
 (Pillow's full decoding and `model.predict` by batch in one process), `spark` the one that Spark
 documents (binaryFile, decode in a UDF, predict_batch_udf). With --peers PYTHON, an interpreter that
 has them, Ray Data and Daft come too, each in its best form: paths go to an actor a core, which
@@ -33,8 +33,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", required=True, help="a zip or folder of full-size images")
     parser.add_argument("--run", required=True, help="a finished run")
-    parser.add_argument("--few", type=int, default=500)
-    parser.add_argument("--many", type=int, default=10_500)
+    parser.add_argument("--few", type=int, default=1_000)
+    parser.add_argument("--many", type=int, default=11_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--contenders", nargs="*", default=["skinclf"], help="besides the floor")
     parser.add_argument("--peers", metavar="PYTHON", help="pip install 'ray[data]' daft")
@@ -198,9 +198,9 @@ class Scorer:
     """The same decoder and the same model, for peers that keep a class for each core."""
 
     def __init__(self, run: str) -> None:
-        from skinclf.training.predictor import Predictor
+        from skinclf.training.engines import predictor_for
 
-        self._predict = Predictor.of_run(run).load(threads=1)
+        self._predict = predictor_for(run, "auto").load(threads=1)
 
     def __call__(self, batch):  # type: ignore[no-untyped-def]
         images = [_decoded(path) for path in batch["path"]]

@@ -16,6 +16,7 @@ from pyspark.sql.types import StructType
 from skinclf.archives.decoding import Decoding, Entry
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.decoding import row_decoder
+from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
     TENSOR_METADATA,
@@ -111,22 +112,19 @@ def predicted_files(
     schema = pa.schema([*predictions_schema(model.taxonomy), ("set", pa.string())])
     columns = ["source", "image_id", *TENSOR_METADATA, "pixels"]
 
-    def predict_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predict = model.load(_task_threads())
-        for row in (row for batch in batches for row in batch.to_pylist()):
-            for rows in iter_batches(row["file"], columns, batch_size):
-                found = predictions_of(rows["pixels"].to_pylist(), predict, model)
+    def predict(files: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
+        predict_batch = model.load(_task_threads())
+        for name, file in files:
+            for rows in iter_batches(file, columns, batch_size):
+                found = predictions_of(rows["pixels"].to_pylist(), predict_batch, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
-                known["set"] = pa.array([row["set"]] * len(rows), pa.string())
-                yield _batch(known | found, schema)
+                known["set"] = pa.array([name] * len(rows), pa.string())
+                yield pa.table([(known | found)[n] for n in schema.names], schema)
 
     files = [(name, file) for name, found in sets.items() for file in found]
     cores = spark.sparkContext.defaultParallelism
-    tasks = max(1, min(len(files), max(cores, len(files) // FILES_A_TASK)))
-    rows = [(name, file, n * tasks // len(files)) for n, (name, file) in enumerate(files)]
-    frame = spark.createDataFrame(rows, "set string, file string, task int")
-    frame = frame.repartitionById(tasks, "task")
-    table = frame.mapInArrow(predict_files, from_arrow_schema(schema)).toArrow()
+    tasks = divided(files, max(cores, len(files) // FILES_A_TASK))
+    table = pa.concat_tables([schema.empty_table(), *run_tasks(spark, tasks, predict)])
     return {name: table.filter(pc.equal(table["set"], name)).drop_columns("set") for name in sets}
 
 
@@ -148,10 +146,6 @@ def predictions_of(
     place = count()
     rows = pa.array([None if image is None else next(place) for image in pixels], pa.int32())
     return {name: column.take(rows) for name, column in columns.items()}
-
-
-def _batch(columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _file_entry(file: bytes | None) -> Entry:

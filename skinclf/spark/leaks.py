@@ -1,21 +1,25 @@
-"""What a test set and the training images have in common."""
+"""What a test set and the images that a model has seen have in common."""
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyspark import Broadcast
+from pyspark.sql import SparkSession
 
-from skinclf.spark.caching import Keep
+from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.splits import TRAIN, VAL
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
 from skinclf.spec.tables import LIKENESS, TENSORS
+from skinclf.storage.parquet_files import column_names, iter_batches
 from skinclf.system.text import harmless_cell
 
 KEYS = ("lesion_id", "image_id", "digest")
@@ -29,16 +33,34 @@ NEAR_LEVELS = 4.0
 Of HAM10000's 2,500 pairs of different lesions with like hashes none is nearer (the nearest: 4.9);
 another JPEG quality or size of one photograph stays below 2."""
 
-CHUNK = 16_384
-"""Training images that a batch of tested ones is compared with at a time, in 34 MB."""
+MOST_PAIRS = 100_000
+"""Of images that look alike: more are all of one kind, and nobody reads them."""
 
-HASHES = pa.schema([("image_id", pa.string()), *(TENSORS.field(name) for name in LIKENESS)])
-CANDIDATES = pa.schema(
-    [("image_id", pa.string()), ("thumbnail", pa.binary()), ("training_image_id", pa.string())]
-)
+TESTED_AT_A_TIME, SEEN_AT_A_TIME = 16_384, 16_384
+"""Images whose likeness is held: 21 MB each. Every tested one is compared with every seen one."""
+
+COMPARED_AT_A_TIME = 256
+"""Tested images whose hashes are compared with those of SEEN_AT_A_TIME at once, in 34 MB."""
+
+PAIRS_AT_A_TIME = 4_096
+"""Whose thumbnails are compared at once, in 30 MB."""
+
+PIXELS_AT_A_TIME = 512
+
+SIGNATURES = pa.schema([TENSORS.field(name) for name in (*KEYS, *LIKENESS)])
 PAIRS = pa.schema(
     [("image_id", pa.string()), ("training_image_id", pa.string()), ("difference", pa.float32())]
 )
+SHARED = pa.schema([("image_id", pa.string()), ("key", pa.string()), ("value", pa.string())])
+FOUND = pa.schema([*PAIRS, *(SHARED.field(name) for name in ("key", "value"))])
+"""What a task returns: a row is one of PAIRS, or a key that tested and seen images share."""
+
+
+class Leaks(NamedTuple):
+    """What tested and seen images have in common."""
+
+    shared: pa.Table  # SHARED: tested images that have a lesion, an id or a file of a seen one
+    pairs: pa.Table  # PAIRS that look alike, and how many grey levels they differ in the mean
 
 
 def seen_splits(*, outside: bool) -> tuple[str, ...]:
@@ -50,92 +72,140 @@ def seen_splits(*, outside: bool) -> tuple[str, ...]:
     return (TRAIN, VAL) if outside else (TRAIN,)
 
 
-def shared_keys(tested: DataFrame, training: DataFrame) -> DataFrame:
-    """`image_id` of each tested image that shares one of KEYS with training, `key` and `value`."""
-    pairs = ", ".join(f"'{key}', {key}" for key in KEYS)
-    stacked = f"stack({len(KEYS)}, {pairs}) AS (key, value)"
-    ours, theirs = tested.selectExpr("image_id", stacked), training.selectExpr(stacked)
-    return ours.where("value IS NOT NULL").join(theirs, ["key", "value"], "left_semi")
+def find_leaks(
+    spark: SparkSession, tested: Sequence[str], seen: Sequence[str], image: ImageSpec
+) -> Leaks:
+    """Compare the tensors in the files `tested` with those in the files `seen`.
 
-
-def near_duplicates(
-    tested: DataFrame, training: DataFrame, image: ImageSpec, keep: Keep = DataFrame.persist
-) -> DataFrame:
-    """PAIRS that look alike, with the mean `difference` of their thumbnails in grey levels.
-
-    Each tested image is compared with each training image, by hash and brightness alone: 64 bits
-    and a number, of which a core compares some hundred million pairs a second. Thumbnails are
-    compared where these are alike.
+    Each tested image is compared with each seen one: 64 bits and a number, of which a core compares
+    some hundred million pairs a second. Thumbnails are compared where these are alike. Of more than
+    MOST_PAIRS pairs the nearest are told.
     """
-    spark = tested.sparkSession
-    theirs = keep(_hashes(training, image))
-    known = theirs.select("image_id", "perceptual_hash", "brightness").toArrow()
-    shared = spark.sparkContext.broadcast(known)
-
-    def alike(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in filter(len, batches):
-            yield from alike_by_hash(batch, shared.value)
-
-    candidates = _hashes(tested, image).mapInArrow(alike, from_arrow_schema(CANDIDATES))
-    pictures = theirs.select(
-        F.col("image_id").alias("training_image_id"),
-        F.col("thumbnail").alias("training_thumbnail"),
+    tasks = divided(seen, spark.sparkContext.defaultParallelism)
+    shared, pairs = [SHARED.empty_table()], [PAIRS.empty_table()]
+    for some in _signatures(tested, image, TESTED_AT_A_TIME):
+        sent = spark.sparkContext.broadcast(some)
+        compared = run_tasks(spark, tasks, partial(_compared, sent, image))
+        sent.destroy()
+        found = pa.concat_tables([FOUND.empty_table(), *compared])
+        are_keys = found["key"].is_valid()
+        shared.append(_images_with(some, found.filter(are_keys).select(["key", "value"])))
+        pairs.append(_nearest(found.filter(pc.invert(are_keys)).select(PAIRS.names)))
+    return Leaks(
+        pa.concat_tables(shared).sort_by([(name, "ascending") for name in SHARED.names]),
+        _nearest(pa.concat_tables(pairs)),
     )
-    both = candidates.join(pictures, "training_image_id")
-    pairs = both.mapInArrow(_compared, from_arrow_schema(PAIRS))
-    return pairs.where(F.col("difference") < NEAR_LEVELS)
 
 
-def alike_by_hash(batch: pa.RecordBatch, known: pa.Table) -> Iterator[pa.RecordBatch]:
-    """HASHES of tested images and of training images, without thumbnails → CANDIDATES."""
-    hashes, levels = (batch[name].to_numpy() for name in ("perceptual_hash", "brightness"))
-    for start in range(0, len(known), CHUNK):
-        part = known.slice(start, CHUNK)
-        differing = hashes[:, None] ^ part["perceptual_hash"].to_numpy()
-        bits = np.bitwise_count(differing.view(np.uint64))  # of signed numbers, it drops the sign
-        apart = np.abs(levels[:, None] - part["brightness"].to_numpy())
-        ours, theirs = np.nonzero((bits <= NEAR_BITS) & (apart < NEAR_LEVELS))
-        if len(ours):
+def _compared(
+    tested: Broadcast[pa.Table], image: ImageSpec, files: Iterable[str]
+) -> Iterator[pa.Table]:
+    """FOUND of the images in `files` and the tested ones."""
+    for seen in _signatures(files, image, SEEN_AT_A_TIME):
+        for found in (near_pairs(tested.value, seen), shared_values(tested.value, seen)):
             columns = [
-                batch["image_id"].take(pa.array(ours)),
-                batch["thumbnail"].take(pa.array(ours)),
-                part["image_id"].take(pa.array(theirs)).combine_chunks(),
+                found[name] if name in found.schema.names else pa.nulls(len(found), field.type)
+                for name, field in zip(FOUND.names, FOUND, strict=True)
             ]
-            yield pa.RecordBatch.from_arrays(columns, schema=CANDIDATES)
+            yield pa.table(columns, schema=FOUND)
 
 
-def csv_of(pairs: Iterable[Row]) -> str:
+def shared_values(tested: pa.Table, seen: pa.Table) -> pa.Table:
+    """Two tables of SIGNATURES → `key` and `value`, once each, of what stands in both."""
+    found = []
+    for key in KEYS:
+        ours = tested[key].combine_chunks().drop_null()
+        values = seen[key].filter(pc.is_in(seen[key], value_set=ours)).unique()
+        found.append(pa.table({"key": pa.array([key] * len(values), pa.string()), "value": values}))
+    return pa.concat_tables(found)
+
+
+def near_pairs(tested: pa.Table, seen: pa.Table) -> pa.Table:
+    """Two tables of SIGNATURES → PAIRS of those that look alike."""
+    hashes, levels = (seen[name].to_numpy() for name in ("perceptual_hash", "brightness"))
+    seen_thumbnails = _thumbnails(seen)
+    found = [PAIRS.empty_table()]
+    for start in range(0, len(tested), COMPARED_AT_A_TIME):
+        part = tested.slice(start, COMPARED_AT_A_TIME)
+        differing = part["perceptual_hash"].to_numpy()[:, None] ^ hashes
+        bits = np.bitwise_count(differing.view(np.uint64))  # of signed numbers, it drops the sign
+        levels_apart = np.abs(part["brightness"].to_numpy()[:, None] - levels)
+        alike = np.nonzero((bits <= NEAR_BITS) & (levels_apart < NEAR_LEVELS))
+        thumbnails = _thumbnails(part)
+        for place in range(0, len(alike[0]), PAIRS_AT_A_TIME):
+            ours, theirs = (places[place : place + PAIRS_AT_A_TIME] for places in alike)
+            apart = thumbnails[ours].astype(np.int16) - seen_thumbnails[theirs]
+            difference = np.abs(apart).mean(1, np.float32)
+            near = difference < NEAR_LEVELS
+            columns = [
+                part["image_id"].take(pa.array(ours[near])),
+                seen["image_id"].take(pa.array(theirs[near])),
+                pa.array(difference[near]),
+            ]
+            found.append(pa.table(columns, schema=PAIRS))
+        found = [_nearest(pa.concat_tables(found))]
+    return found[0]
+
+
+def csv_of(pairs: pa.Table) -> str:
     """PAIRS as CSV, the most alike first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(PAIRS.names)
-    for pair in sorted(pairs, key=lambda pair: (pair["difference"], *pair[:2])):
-        writer.writerow([*map(harmless_cell, pair[:2]), f"{pair['difference']:.3f}"])
+    for pair in pairs.to_pylist():
+        ids = (harmless_cell(pair[name]) for name in PAIRS.names[:2])
+        writer.writerow([*ids, f"{pair['difference']:.3f}"])
     return text.getvalue()
 
 
-def _compared(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Candidates → PAIRS."""
-    for batch in filter(len, batches):
-        one, other = (
-            np.stack([np.frombuffer(picture, np.uint8) for picture in batch[name].to_pylist()])
-            for name in ("thumbnail", "training_thumbnail")
-        )
-        difference = np.abs(one.astype(np.int16) - other).mean(axis=1)
-        columns = [batch["image_id"], batch["training_image_id"], pa.array(difference, "float")]
-        yield pa.RecordBatch.from_arrays(columns, schema=PAIRS)
+def _signatures(files: Iterable[str], image: ImageSpec, rows: int) -> Iterator[pa.Table]:
+    """SIGNATURES of files of TENSORS, `rows` at a time but for the last."""
+    waiting: list[pa.Table] = []
+    for file in files:
+        for part in _signatures_of(file, image, rows):
+            waiting.append(part)
+            while sum(map(len, waiting)) >= rows:
+                table = pa.concat_tables(waiting)
+                yield table.slice(0, rows)
+                waiting = [table.slice(rows)]
+    if any(map(len, waiting)):
+        yield pa.concat_tables(waiting)
 
 
-def _hashes(images: DataFrame, image: ImageSpec) -> DataFrame:
-    """HASHES of TENSORS; made from the pixels where a dataset of format 1 has none."""
+def _signatures_of(file: str, image: ImageSpec, rows: int) -> Iterator[pa.Table]:
+    """Those of one file; made from the pixels where a dataset of format 1 has none."""
+    if set(LIKENESS) <= set(column_names(file)):
+        for batch in iter_batches(file, SIGNATURES.names, rows):
+            yield pa.Table.from_batches([batch]).select(SIGNATURES.names).cast(SIGNATURES)
+        return
+    for batch in iter_batches(file, [*KEYS, "pixels"], PIXELS_AT_A_TIME):
+        found = [likeness(pixels_array(pixels, image)) for pixels in batch["pixels"].to_pylist()]
+        columns = {key: batch[key] for key in KEYS}
+        columns |= {
+            name: pa.array([getattr(one, name) for one in found], SIGNATURES.field(name).type)
+            for name in LIKENESS
+        }
+        yield pa.table(columns, schema=SIGNATURES)
 
-    def hashed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in filter(len, batches):
-            found = [likeness(pixels_array(p, image)) for p in batch["pixels"].to_pylist()]
-            columns = dict(zip(LIKENESS, zip(*found, strict=True), strict=True))
-            columns["image_id"] = batch["image_id"]
-            yield pa.RecordBatch.from_pydict(columns, schema=HASHES)
 
-    if set(LIKENESS) <= set(images.columns):
-        return images.select(*HASHES.names)
-    return images.select("image_id", "pixels").mapInArrow(hashed, from_arrow_schema(HASHES))
+def _thumbnails(signatures: pa.Table) -> NDArray[np.uint8]:
+    """(n, bytes) of the pictures in short."""
+    pictures = b"".join(signatures["thumbnail"].to_pylist())
+    return np.frombuffer(pictures, np.uint8).reshape(len(signatures), -1)
+
+
+def _images_with(tested: pa.Table, values: pa.Table) -> pa.Table:
+    """SHARED of the tested images that have one of these keys and values."""
+    found = []
+    for key in KEYS:
+        wanted = values.filter(pc.equal(values["key"], key))["value"].combine_chunks()
+        ours = tested.filter(pc.is_in(tested[key], value_set=wanted.drop_null()))
+        keys = pa.array([key] * len(ours), pa.string())
+        found.append(pa.table([ours["image_id"], keys, ours[key]], schema=SHARED))
+    return pa.concat_tables(found)
+
+
+def _nearest(pairs: pa.Table) -> pa.Table:
+    """At most MOST_PAIRS of PAIRS, the most alike first."""
+    order = [("difference", "ascending"), ("image_id", "ascending")]
+    return pairs.sort_by([*order, ("training_image_id", "ascending")]).slice(0, MOST_PAIRS)

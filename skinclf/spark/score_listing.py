@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.archives import LISTING, listing_of
-from skinclf.spark.listing import stage_listing
+from skinclf.spark.listing import FEW_ROWS, stage_listing
 from skinclf.spark.reading import read_parquet_files
 from skinclf.spec.rejects import READ_AGAIN
 from skinclf.storage.files import delete, join
@@ -34,9 +34,6 @@ from skinclf.storage.score_manifest import ListingFile
 
 STORED = pa.schema([*LISTING, ("generation", pa.int64())])
 """The listing as it is stored: of a source that was listed more than once, the last counts."""
-
-FEW = 5_000
-"""Files that are compared without Spark: some 10 MB of rows."""
 
 ROWS_A_FILE = 50_000
 """Of the listing: what one task sorts and writes."""
@@ -77,7 +74,7 @@ def list_new(
     """
     reasons = {*READ_AGAIN, *retry}
     found = iter(rows)
-    few = list(islice(found, FEW))
+    few = list(islice(found, FEW_ROWS))
     further = list(islice(found, 1))
     if further or versions is not None:
         files = _by_spark(spark, chain(few, further, found), ledger, limit, reasons, versions)
@@ -214,7 +211,7 @@ def _rejected(spark: SparkSession, ledger: ScoreLedger, reasons: set[str]) -> Da
 def _written(new: DataFrame, count: int, ledger: ScoreLedger) -> list[ListingFile]:
     """Write `new` into the listing, neighbours together, in files of like size."""
     cores = new.sparkSession.sparkContext.defaultParallelism
-    tasks = max(-(-count // ROWS_A_FILE), min(cores, -(-count // FEW)))
+    tasks = max(-(-count // ROWS_A_FILE), min(cores, -(-count // FEW_ROWS)))
     order = ("again", "file", "offset", "source")
     folder, generation = ledger.folder.listing, ledger.manifest.number
 

@@ -1,10 +1,9 @@
 """One micro-batch: rows of the listing → their outcomes, by Spark tasks.
 
 A task gets the places of its rows in the listing, reads them itself, opens, decodes and scores the
-files that they name, and returns one packed Arrow stream of outcomes: a few bytes an image. The
-driver has to see each outcome once in order to commit it; where tasks wrote Parquet themselves, it
-would read their files to make one of them. Neither listing, files nor pixels cross the JVM, and no
-query is planned: Spark's first costs two seconds.
+files that they name, and returns one table of outcomes: a few bytes an image. The driver has to see
+each outcome once in order to commit it; where tasks wrote Parquet themselves, it would read their
+files to make one of them. Neither listing, files nor pixels cross the JVM.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +18,8 @@ from skinclf.archives import LISTING
 from skinclf.archives.decoding import Decoding, Entry
 from skinclf.spark.archive import KIND, with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
-from skinclf.spark.inference import ModelLoader, predictions_of
+from skinclf.spark.file_tasks import packed, run_tasks, unpacked
+from skinclf.spark.inference import ModelLoader, Predict, predictions_of
 from skinclf.spec.tables import outcomes_schema
 from skinclf.storage.parquet_files import read_rows
 from skinclf.storage.score_manifest import Piece
@@ -36,30 +36,29 @@ class Scorer:
     start_decoder: Callable[[], AbstractContextManager[Decoder]]
     batch_size: int
 
-    def packed(self, tables: Iterable[pa.Table]) -> Iterator[bytes]:
-        """Rows of LISTING (with `content` where Spark has read it) → one stream of outcomes for
-        each table.
-        """
+    def outcomes(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Rows of LISTING (with `content` where Spark has read it) → a table of outcomes each."""
         task = TaskContext.get()
         predict = self.model.load(task.cpus() if task else 1)
         schema = outcomes_schema(self.model.taxonomy)
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
         with self.start_decoder() as decoder:
             for table in tables:
-                sink = pa.BufferOutputStream()
-                with pa.ipc.new_stream(sink, schema, options=options) as stream:
-                    for start in range(0, table.num_rows, self.batch_size):
-                        entries: list[Entry] = table.slice(start, self.batch_size).to_pylist()
-                        rows = list(decoder(entries))
-                        columns = predictions_of(
-                            [row.get("pixels") for row in rows], predict, self.model
-                        ) | {
-                            name: pa.array([row.get(name) for row in rows], pa.string())
-                            for name in ("source", "image_id", "reason", "detail")
-                        }
-                        arrays = [columns[name] for name in schema.names]
-                        stream.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
-                yield sink.getvalue().to_pybytes()
+                found = [
+                    self._batch(table.slice(start, self.batch_size), decoder, predict, schema)
+                    for start in range(0, table.num_rows, self.batch_size)
+                ]
+                yield pa.Table.from_batches(found, schema)
+
+    def _batch(
+        self, listed: pa.Table, decoder: Decoder, predict: Predict, schema: pa.Schema
+    ) -> pa.RecordBatch:
+        entries: list[Entry] = listed.to_pylist()
+        rows = list(decoder(entries))
+        columns = predictions_of([row.get("pixels") for row in rows], predict, self.model) | {
+            name: pa.array([row.get(name) for row in rows], pa.string())
+            for name in ("source", "image_id", "reason", "detail")
+        }
+        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def scorer(spark: SparkSession, model: ModelLoader, decoding: Decoding, batch_size: int) -> Scorer:
@@ -70,12 +69,7 @@ def scorer(spark: SparkSession, model: ModelLoader, decoding: Decoding, batch_si
 def outcomes_of(spark: SparkSession, pieces: Sequence[Piece], scorer: Scorer) -> pa.Table:
     """The outcomes of rows of the listing, in its order, by tasks that open the files."""
     tasks = cut(pieces, spark.sparkContext.defaultParallelism)
-    found = (
-        spark.sparkContext.parallelize(tasks, len(tasks))
-        .mapPartitions(lambda parts: scorer.packed(map(_listed, parts)))
-        .collect()
-    )
-    return _unpacked(found)
+    return pa.concat_tables(run_tasks(spark, tasks, lambda part: scorer.outcomes([_listed(part)])))
 
 
 def outcomes_by_spark(
@@ -91,11 +85,11 @@ def outcomes_by_spark(
     ]
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for packed in scorer.packed(pa.Table.from_batches([batch]) for batch in batches):
-            yield pa.RecordBatch.from_pydict({"packed": [packed]})
+        for found in scorer.outcomes(pa.Table.from_batches([batch]) for batch in batches):
+            yield pa.RecordBatch.from_pydict({"packed": [packed(found)]})
 
     rows = with_contents_of(frame, contents, files).mapInArrow(score, "packed binary").collect()
-    return _unpacked(bytes(row["packed"]) for row in rows)
+    return pa.concat_tables([unpacked(bytes(row["packed"])) for row in rows])
 
 
 def cut(pieces: Sequence[Piece], cores: int) -> list[list[Piece]]:
@@ -118,7 +112,3 @@ def cut(pieces: Sequence[Piece], cores: int) -> list[list[Piece]]:
 def _listed(pieces: Iterable[Piece]) -> pa.Table:
     parts = [read_rows(piece.name, piece.start, piece.rows) for piece in pieces]
     return pa.concat_tables(parts).select(LISTING.names)
-
-
-def _unpacked(streams: Iterable[bytes]) -> pa.Table:
-    return pa.concat_tables([pa.ipc.open_stream(stream).read_all() for stream in streams])

@@ -1,8 +1,11 @@
 """The images of one evaluation: a split of a dataset, or a labelled archive from elsewhere."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.decoding import Decoding
@@ -15,38 +18,51 @@ from skinclf.spark.dataset import (
     reject_files,
     tensor_files,
 )
+from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.tensors import dataset_tensors, read_tensors, write_tensors
+from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import REJECTS, Dataset
 from skinclf.storage.files import delete, join
 from skinclf.storage.output_folder import clear_unnamed
+from skinclf.storage.parquet_files import iter_rows_with
 from skinclf.storage.run_folder import EvaluationFolder
 
 
 @dataclass(frozen=True)
 class TestedImages:
-    """TENSORS and the files that they lie in, and where they come from."""
+    """Files of TENSORS, and where they come from."""
 
-    tensors: DataFrame
     files: list[str]
     count: int
     rejects: dict[str, int]  # by reason; of an outside archive
     split_by: str  # "image" or "lesion"; "" for an outside archive
 
 
-def split_images(spark: SparkSession, dataset: Dataset, split: str) -> TestedImages:
+def split_images(dataset: Dataset, split: str) -> TestedImages:
     """A split of the dataset."""
-    images = dataset_tensors(spark, dataset, [split])
-    files, count = split_files(dataset, split), dataset.count(split)
-    return TestedImages(images, files, count, {}, dataset.split.by)
+    return TestedImages(split_files(dataset, split), dataset.count(split), {}, dataset.split.by)
 
 
-def split_files(dataset: Dataset, split: str) -> list[str]:
-    """The files of a split."""
-    return [join(dataset.path, file.path) for file in dataset.files_of(split)]
+def split_files(dataset: Dataset, *splits: str) -> list[str]:
+    """The files of some splits."""
+    return [join(dataset.path, file.path) for split in splits for file in dataset.files_of(split)]
+
+
+def images_called(
+    spark: SparkSession, ids: Sequence[str], files: Sequence[str]
+) -> list[dict[str, Any]]:
+    """`image_id` and `pixels` of the images in files of TENSORS that have one of `ids`."""
+    wanted = pa.array(ids, pa.string())
+
+    def find(some: Iterable[str]) -> Iterator[pa.Table]:
+        for file in some:
+            yield from iter_rows_with(file, wanted, "image_id", ["image_id", "pixels"])
+
+    tasks = divided(files, spark.sparkContext.defaultParallelism)
+    return [row for table in run_tasks(spark, tasks, find) for row in table.to_pylist()]
 
 
 def outside_images(
@@ -75,4 +91,4 @@ def outside_images(
     count = sum(class_counts(tensors, written)["test"].values())
     check_nothing_lost(folder.path, plan.inputs, count, reasons)
     places = [join(folder.path, file.path) for file in files]
-    return TestedImages(tensors, places, count, reasons, "")
+    return TestedImages(places, count, reasons, "")

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import PurePath
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.metadata import check_metadata_file
@@ -24,26 +24,28 @@ from skinclf.reporting.evaluation import (
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.results import write_result
 from skinclf.reporting.tracking import send_to_mlflow
-from skinclf.spark.caching import kept_frames
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
-from skinclf.spark.leaks import csv_of, near_duplicates, seen_splits, shared_keys
+from skinclf.spark.leaks import Leaks, csv_of, find_leaks, seen_splits
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.splits import SPLITS, VAL
-from skinclf.spark.tensors import dataset_tensors
-from skinclf.spark.tested import TestedImages, outside_images, split_files, split_images
+from skinclf.spark.tested import (
+    TestedImages,
+    images_called,
+    outside_images,
+    split_files,
+    split_images,
+)
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, join, locate, write_table, write_text
 from skinclf.storage.ownership import check_free
+from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 from skinclf.training.engines import predictor_for
 from skinclf.training.predictor import Predictor
-
-MOST_PAIRS = 100_000
-"""Of images that look alike: more are all of one kind, and nobody reads them."""
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +75,16 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         tested = (
             outside_images(spark, outside, predictor.taxonomy, predictor.image, folder, console)
             if outside
-            else split_images(spark, dataset, settings.split)
+            else split_images(dataset, settings.split)
         )
         with spark_progress(spark, "look for leaks", console):
-            seen = dataset_tensors(spark, dataset, seen_splits(outside=outside is not None))
-            leaks = _leaks(
-                tested.tensors, seen, dataset.image, folder, name, allowed=settings.allow_leaks
-            )
+            seen = split_files(dataset, *seen_splits(outside=outside is not None))
+            found = find_leaks(spark, tested.files, seen, dataset.image)
+        leaks = _counted(found, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
             predictions, validation = _predicted(spark, tested, dataset, predictor, config, folder)
         errors = most_confident_errors(predictions)
-        pictures = _pictures(tested.tensors, errors, dataset.image)
+        pictures = _pictures(spark, tested.files, errors, dataset.image)
         for place in folder.scratch:
             delete(place)
         assessment = assess(
@@ -186,36 +187,26 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None
     return config.archive.model_copy(update=new)
 
 
-def _leaks(
-    tested: DataFrame,
-    seen: DataFrame,
-    image: ImageSpec,
-    folder: EvaluationFolder,
-    name: str,
-    *,
-    allowed: bool,
-) -> LeakCounts:
-    """What tested and seen images share: images by key, and near duplicates.
+def _counted(leaks: Leaks, folder: EvaluationFolder, name: str, *, allowed: bool) -> LeakCounts:
+    """Count what was found, and list near duplicates beside the report.
 
-    The latter are listed beside the report. Raises LeakError for the former unless `allowed`.
+    Raises LeakError where images share a key unless that is `allowed`.
     """
-    shared = shared_keys(tested.drop("pixels"), seen.drop("pixels"))
-    keys = dict(map(tuple, shared.groupBy("key").count().orderBy("key").collect()))
-    images = shared.select("image_id").distinct().count() if keys else 0
+    keys = dict(sorted(counted(leaks.shared["key"]).items()))
+    images = pc.count_distinct(leaks.shared["image_id"]).as_py()
     if images and not allowed:
-        some = [f"{row.image_id} ({row.key} {row.value})" for row in shared.limit(5).collect()]
+        some = leaks.shared.slice(0, 5).to_pylist()
         raise LeakError(
             f"{name}: {images} of its images share a lesion, an id or a file with images that the "
             f"model was trained on, or its thresholds chosen "
             f"({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
-            f"{', '.join(some)}: their metrics would be too good. Split by lesion (split.by), or "
-            f"ask for metrics that say so: --set evaluate.allow_leaks=true"
+            f"{', '.join('{image_id} ({key} {value})'.format(**row) for row in some)}: their "
+            f"metrics would be too good. Split by lesion (split.by), or ask for metrics that say "
+            f"so: --set evaluate.allow_leaks=true"
         )
-    with kept_frames() as keep:
-        pairs = near_duplicates(tested, seen, image, keep).limit(MOST_PAIRS).collect()
     delete(folder.near_duplicates)
-    write_text(join(folder.near_duplicates, "near-duplicates.csv"), csv_of(pairs))
-    near = len({pair["image_id"] for pair in pairs})
+    write_text(join(folder.near_duplicates, "near-duplicates.csv"), csv_of(leaks.pairs))
+    near = pc.count_distinct(leaks.pairs["image_id"]).as_py()
     if near:
         log.warning(
             "%s images look nearly like training images: see %s", near, folder.near_duplicates
@@ -248,9 +239,8 @@ def _warn_of_thresholds(result: EvaluationResult) -> None:
 
 
 def _pictures(
-    tensors: DataFrame, errors: Sequence[ConfidentError], image: ImageSpec
+    spark: SparkSession, files: Sequence[str], errors: Sequence[ConfidentError], image: ImageSpec
 ) -> dict[str, bytes]:
     """image_id → PNG."""
-    image_ids = [error.image_id for error in errors]
-    rows = tensors.where(F.col("image_id").isin(image_ids)).select("image_id", "pixels").collect()
-    return {row.image_id: picture(bytes(row.pixels), image) for row in rows}
+    rows = images_called(spark, [error.image_id for error in errors], files)
+    return {row["image_id"]: picture(row["pixels"], image) for row in rows}

@@ -14,7 +14,7 @@ from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.spark.archive import needs_spark
-from skinclf.spark.caching import kept_frames
+from skinclf.spark.caching import Keep, kept_frames
 from skinclf.spark.dataset import (
     check_lesions_apart,
     check_nothing_lost,
@@ -78,7 +78,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
         with spark_progress(spark, "check", console):
-            dataset = _checked(spark, config, path, plan.inputs, written)
+            dataset = _checked(spark, config, path, plan.inputs, written, keep)
         folder.finish(dataset.to_json(), dataset.named)
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
@@ -97,7 +97,12 @@ def _named(path: str) -> list[str]:
 
 
 def _checked(
-    spark: SparkSession, config: Config, path: str, inputs: int, written: Sequence[Written]
+    spark: SparkSession,
+    config: Config,
+    path: str,
+    inputs: int,
+    written: Sequence[Written],
+    keep: Keep,
 ) -> Dataset:
     """Read back what was written and describe it. Raises CheckError."""
     reasons = reject_counts(path, written)
@@ -107,7 +112,7 @@ def _checked(
             f"finished. Rerun the same command"
         )
     files = tensor_files(written)
-    tensors = read_tensors(spark, path, files).select("file", "split", "dx", "lesion_id")
+    tensors = keep(read_tensors(spark, path, files).select("file", "split", "dx", "lesion_id"))
     counts = class_counts(tensors, written)
     count = sum(sum(by_class.values()) for by_class in counts.values())
     check_nothing_lost(path, inputs, count, reasons)

@@ -93,6 +93,12 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
         yield pq.ParquetFile(file)
 
 
+def column_names(path: str) -> list[str]:
+    """The columns of a file."""
+    with opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
 def iter_tables(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """A file's rows, one row group at a time."""
     with opened(path) as file:
@@ -144,25 +150,39 @@ def count_values(paths: Sequence[str], column: str) -> Counter[str]:
         return sum(pool.map(values, paths), Counter())
 
 
-def rows_with(path: str, sources: pa.Array) -> Rows:
-    """Where a file has one of `sources`.
+def rows_with(path: str, values: pa.Array, name: str = "source") -> Rows:
+    """Where a file has one of `values` in the column `name`.
 
     Row groups whose statistics exclude them are not read: rows are nearly in the order of the
     listing, so that those of neighbours in it are in few.
     """
-    least, most = pc.min_max(sources).as_py().values()
     found: Rows = {}
+    if not len(values):
+        return found
+    least, most = pc.min_max(values).as_py().values()
     with opened(path) as file:
-        place = file.schema_arrow.get_field_index("source")
+        place = file.schema_arrow.get_field_index(name)
         for group in range(file.num_row_groups):
             said = file.metadata.row_group(group).column(place).statistics
             if said and said.has_min_max and (said.max < least or said.min > most):
                 continue
-            column = file.read_row_group(group, columns=["source"])["source"]
-            mask = pc.is_in(column.combine_chunks(), value_set=sources)
+            column = file.read_row_group(group, columns=[name])[name]
+            mask = pc.is_in(column.combine_chunks(), value_set=values)
             if mask.true_count:
                 found[group] = mask
     return found
+
+
+def iter_rows_with(
+    path: str, values: pa.Array, name: str, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Some columns of a file's rows that have one of `values` in the column `name`.
+
+    Other columns are read only where there are such rows.
+    """
+    with opened(path) as file:
+        for group, mask in rows_with(path, values, name).items():
+            yield file.read_row_group(group, columns=list(columns), use_threads=False).filter(mask)
 
 
 def split_tables(path: str, marked: Mapping[int, pa.Array]) -> Iterator[tuple[pa.Table, pa.Table]]:

@@ -1,20 +1,15 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import SparkSession
 
 from skinclf.spark import leaks
-from skinclf.spark.leaks import (
-    HASHES,
-    alike_by_hash,
-    csv_of,
-    near_duplicates,
-    seen_splits,
-    shared_keys,
-)
+from skinclf.spark.leaks import PAIRS, SIGNATURES, csv_of, find_leaks, near_pairs, seen_splits
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.likeness import perceptual_hash
@@ -34,14 +29,47 @@ def tensor(image: Image.Image, **options: object) -> bytes:
     return decode_rgb(buffer.getvalue(), max_pixels=10**6).tobytes()
 
 
-def test_images_that_share_a_lesion_an_id_or_a_file_are_found(spark: SparkSession) -> None:
-    columns = "image_id string, lesion_id string, digest string"
-    training = spark.createDataFrame([("I1", "L1", "d1"), ("I2", None, "d2")], columns)
-    tested = spark.createDataFrame(
-        [("I1", "L9", "d9"), ("I3", "L1", "d3"), ("I4", None, "d2"), ("I5", None, "d5")], columns
+def signatures(rows: list[tuple[str, str | None, str, int, float, bytes]]) -> pa.Table:
+    """Of (image_id, lesion_id, digest, hash, brightness, thumbnail)."""
+    order = ("image_id", "lesion_id", "digest", "perceptual_hash", "brightness", "thumbnail")
+    columns = [dict(zip(order, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(columns, schema=SIGNATURES)
+
+
+def written(folder: Path, tables: list[pa.Table]) -> list[str]:
+    """A file a table."""
+    files = [str(folder / f"{number}.parquet") for number in range(len(tables))]
+    for file, table in zip(files, tables, strict=True):
+        pq.write_table(table, file)
+    return files
+
+
+def test_images_that_share_a_lesion_an_id_or_a_file_are_found(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaks, "TESTED_AT_A_TIME", 3)
+    monkeypatch.setattr(leaks, "SEEN_AT_A_TIME", 1)
+    seen = signatures([("I1", "L1", "d1", 0, 0.0, b"a"), ("I2", None, "d2", 0, 50.0, b"a")])
+    tested = signatures(
+        [
+            ("I1", "L9", "d9", -1, 0.0, b"a"),
+            ("I3", "L1", "d3", -1, 0.0, b"a"),
+            ("I4", None, "d2", -1, 0.0, b"a"),
+            ("I5", None, "d5", -1, 0.0, b"a"),
+        ]
     )
-    found = {(row.image_id, row.key, row.value) for row in shared_keys(tested, training).collect()}
-    assert found == {("I1", "image_id", "I1"), ("I3", "lesion_id", "L1"), ("I4", "digest", "d2")}
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "tested").mkdir()
+    seen_files = written(tmp_path / "seen", [seen.slice(0, 1), seen.slice(1), seen.slice(0, 1)])
+    tested_files = written(tmp_path / "tested", [tested.slice(0, 1), tested.slice(1)])
+    found = find_leaks(spark, tested_files, seen_files, BENBRAHIM_2020)
+    assert [tuple(row.values()) for row in found.shared.to_pylist()] == [
+        ("I1", "image_id", "I1"),
+        ("I3", "lesion_id", "L1"),
+        ("I4", "digest", "d2"),
+    ]
+    assert len(found.pairs) == 0
+    assert find_leaks(spark, tested_files, [], BENBRAHIM_2020).shared.num_rows == 0
 
 
 def test_a_set_from_outside_may_not_share_validation_images_either() -> None:
@@ -50,26 +78,30 @@ def test_a_set_from_outside_may_not_share_validation_images_either() -> None:
     assert seen_splits(outside=False) == ("train",)
 
 
-def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(spark: SparkSession) -> None:
+def test_another_quality_or_size_of_a_picture_is_a_near_duplicate(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Of a dataset of format 1, too, which has pixels alone."""
     pictures = [picture() for _ in range(20)]
-    columns = "image_id string, pixels binary"
-    training = spark.createDataFrame(
-        [(f"T{n}", bytearray(tensor(image, quality=95))) for n, image in enumerate(pictures)],
-        columns,
-    )
-    copies = [
-        ("worse", tensor(pictures[3], quality=40)),
-        ("smaller", tensor(pictures[5].resize((150, 112)), quality=90)),
-        ("other", tensor(picture(), quality=95)),
-        ("mirrored", tensor(pictures[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
+    copies = {
+        "worse": tensor(pictures[3], quality=40),
+        "smaller": tensor(pictures[5].resize((150, 112)), quality=90),
+        "other": tensor(picture(), quality=95),
+        "mirrored": tensor(pictures[7].transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+    }
+    training = {f"T{n}": tensor(image, quality=95) for n, image in enumerate(pictures)}
+    tables = [
+        pa.table({"image_id": list(some), "pixels": list(some.values()), "digest": list(some)})
+        for some in (training, copies)
     ]
-    tested = spark.createDataFrame([(name, bytearray(pixels)) for name, pixels in copies], columns)
-    rows = near_duplicates(tested, training, BENBRAHIM_2020).collect()
-    assert {(row.image_id, row.training_image_id) for row in rows} == {
+    nothing = [table.append_column("lesion_id", pa.nulls(len(table), "string")) for table in tables]
+    seen, tested = written(tmp_path, nothing)
+    rows = find_leaks(spark, [tested], [seen], BENBRAHIM_2020).pairs.to_pylist()
+    assert {(row["image_id"], row["training_image_id"]) for row in rows} == {
         ("worse", "T3"),
         ("smaller", "T5"),
     }
-    assert all(0 <= row.difference < 2 for row in rows)
+    assert all(0 <= row["difference"] < 2 for row in rows)
 
 
 def test_a_hash_says_where_a_picture_grows_brighter() -> None:
@@ -78,16 +110,17 @@ def test_a_hash_says_where_a_picture_grows_brighter() -> None:
     assert perceptual_hash(ramp[:, ::-1]) == 0
 
 
-def hashes(rows: list[tuple[str, int, float]]) -> pa.Table:
-    columns = [dict(zip(HASHES.names, (*row, b""), strict=True)) for row in rows]
-    return pa.Table.from_pylist(columns, schema=HASHES)
+def of_hashes(rows: list[tuple[str, int, float]]) -> pa.Table:
+    """With one black thumbnail for all."""
+    return signatures([(name, None, name, *rest, bytes(12)) for name, *rest in rows])  # type: ignore[misc]
 
 
-def test_hashes_of_few_other_bits_and_like_brightness_are_candidates(
+def test_images_of_like_hashes_and_brightness_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leaks, "CHUNK", 2)
-    known = hashes(
+    monkeypatch.setattr(leaks, "COMPARED_AT_A_TIME", 1)
+    monkeypatch.setattr(leaks, "PAIRS_AT_A_TIME", 2)
+    seen = of_hashes(
         [
             ("same", -5, 100.0),
             ("four bits", -5 ^ 0b1111, 103.9),
@@ -96,13 +129,21 @@ def test_hashes_of_few_other_bits_and_like_brightness_are_candidates(
             ("first bit", -5 ^ -(2**63), 96.1),
         ]
     )
-    tested = hashes([("a", -5, 100.0), ("far", 77, 100.0)]).to_batches()[0]
-    found = [row for batch in alike_by_hash(tested, known) for row in batch.to_pylist()]
-    assert [row["image_id"] for row in found] == ["a"] * 3
-    assert [row["training_image_id"] for row in found] == ["same", "four bits", "first bit"]
+    tested = of_hashes([("far", 77, 100.0), ("a", -5, 100.0)])
+    found = near_pairs(tested, seen).to_pylist()
+    assert {row["image_id"] for row in found} == {"a"}
+    assert {row["training_image_id"] for row in found} == {"same", "four bits", "first bit"}
 
 
-def test_pairs_are_listed_by_difference_and_harmless_in_a_spreadsheet() -> None:
-    rows = [Row(image_id="b", training_image_id="=x", difference=2.0)]
-    rows += [Row(image_id="a", training_image_id="c", difference=0.5)]
-    assert csv_of(rows) == "image_id,training_image_id,difference\na,c,0.500\nb,'=x,2.000\n"
+def test_of_too_many_pairs_the_nearest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "MOST_PAIRS", 2)
+    seen = signatures([(f"T{n}", None, "", 0, 1.0, bytes([n])) for n in (3, 1, 2)])
+    tested = signatures([(f"I{n}", None, "", 0, 1.0, bytes(1)) for n in range(2)])
+    found = near_pairs(tested, seen).to_pylist()
+    assert [tuple(row.values()) for row in found] == [("I0", "T1", 1.0), ("I1", "T1", 1.0)]
+
+
+def test_pairs_are_listed_harmless_in_a_spreadsheet() -> None:
+    rows = [("a", "c", 0.5), ("b", "=x", 2.0)]
+    pairs = pa.Table.from_pylist([dict(zip(PAIRS.names, r, strict=True)) for r in rows], PAIRS)
+    assert csv_of(pairs) == "image_id,training_image_id,difference\na,c,0.500\nb,'=x,2.000\n"

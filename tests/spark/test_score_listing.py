@@ -56,7 +56,7 @@ def ledger(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ScoreLedger:
     if request.param == "by Spark":
-        monkeypatch.setattr(score_listing, "FEW", 1)
+        monkeypatch.setattr(score_listing, "FEW_ROWS", 1)
         monkeypatch.setattr(score_listing, "ROWS_A_FILE", 2)
     return ScoreLedger(ScoreFolder(str(tmp_path)))
 
