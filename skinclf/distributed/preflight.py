@@ -2,8 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -227,7 +228,8 @@ def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: s
             address = f"{hosts[task.partitionId()]}:{listener.getsockname()[1]}"
             addresses = task.allGather(address)
             report = _report(probe, dataset, task.partitionId(), addresses)
-            task.barrier()  # every listener stays until all have tried it
+            # Not by task.barrier(), which Spark looks at once a second.
+            _stay_until_reached(listener, len(addresses))
         yield report
 
     context = spark.sparkContext
@@ -265,6 +267,15 @@ def _text(path: str) -> str:
         return read_text(path)
     except OSError:
         return ""
+
+
+def _stay_until_reached(listener: socket.socket, times: int) -> None:
+    """Wait until so many have connected, or all have given up."""
+    deadline = time.monotonic() + times * CONNECT_SECONDS
+    with suppress(TimeoutError):
+        for _ in range(times):
+            listener.settimeout(max(deadline - time.monotonic(), 0.1))
+            listener.accept()[0].close()
 
 
 def _closed(address: str) -> list[str]:
