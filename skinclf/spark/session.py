@@ -50,6 +50,8 @@ LOCAL_DEFAULTS = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     SHUFFLE_PARTITIONS: "8",
+    # It would join such small partitions and split large ones; each of its steps is a job more.
+    "spark.sql.adaptive.enabled": "false",
     "spark.shuffle.compress": "false",  # pixels hardly shrink, and the disk is our own
 }
 
