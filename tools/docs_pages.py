@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from skinclf.cli.commands import app
+from skinclf.config.remarks import read_remarks
 from skinclf.config.schema import Config
 from skinclf.spec.rejects import REASONS
 from skinclf.spec.tables import REJECTS, TENSORS, scores_schema
@@ -58,7 +59,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def settings_page() -> str:
     """Every setting with its type, its default and what conf/default.toml says of it."""
-    remarks = remarks_of(DEFAULTS.read_text())
+    remarks = read_remarks()
     parts = [
         "# Settings",
         "A config is a TOML file: `--config FILE`. It needs to hold only what you change. One "
@@ -70,7 +71,7 @@ def settings_page() -> str:
         parts += [f"## [{section}]", remarks.get(section, "")]
         rows = [
             f"| `{key}` | {type_of(field)} | `{toml_of(defaults[key])}` "
-            f"| {remarks[f'{section}.{key}']} |"
+            f"| {_cell(remarks[f'{section}.{key}'])} |"
             for key, field in model.model_fields.items()
             if key in defaults and not isinstance(defaults[key], dict)
         ]
@@ -89,20 +90,6 @@ def sections(
             inner = field if isinstance(field, type) and issubclass(field, BaseModel) else BaseModel
             yield f"{prefix}{name}", inner, values
             yield from sections(inner, values, f"{prefix}{name}.")
-
-
-def remarks_of(toml: str) -> dict[str, str]:
-    """`section` or `section.key` → the comment behind it."""
-    remarks, section = {}, ""
-    for line in toml.splitlines():
-        table = re.match(r"\[([\w.]+)\]\s*(?:#\s*(.*))?$", line)
-        value = re.match(r'(\w+) = (?:"[^"]*"|\[[^\]]*\]|[^#]*?)\s*(?:#\s*(.*))?$', line)
-        if table:
-            section = table[1]
-            remarks[section] = table[2] or ""
-        elif value:
-            remarks[f"{section}.{value[1]}"] = (value[2] or "").replace("|", r"\|")
-    return remarks
 
 
 def type_of(field: FieldInfo) -> str:
@@ -142,10 +129,19 @@ def commands_page() -> str:
     """Every command with its help and its options."""
     group: Any = typer.main.get_command(app)
     parts = ["# Commands", "`skinclf NAME --help` prints the same.", options_table(group)]
-    for name, command in group.commands.items():
+    for name, command in commands_of(group):
         parts += [f"## skinclf {name}", re.sub(r"\n +", "\n", command.help or "")]
         parts.append(options_table(command))
     return "\n\n".join(parts) + "\n"
+
+
+def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command of a group by its name, those of groups in it, too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def options_table(command: Any) -> str:
@@ -168,6 +164,10 @@ def reasons_table() -> str:
     """The reasons of rejects."""
     rows = [f"| `{reason}` | {meaning} |" for reason, meaning in REASONS.items()]
     return "\n".join(["| reason | meaning |", "|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 def _in_docs(text: str) -> str:

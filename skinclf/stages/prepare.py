@@ -28,8 +28,10 @@ from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
+from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import STAGING, Dataset, output_folder
 from skinclf.storage.files import absolute, join
+from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
 
@@ -44,18 +46,8 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     the closing checks fail, and StorageUnavailable where the storage fails or the archive is
     rewritten meanwhile.
     """
-    path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
-    if not config.archive.paths:
-        raise ConfigError(
-            "archive.paths: is empty; name the folders or zip files with the images, such as "
-            '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
-        )
-    if not needs_spark(config.archive, config.archive.paths):
-        check_paths(config.archive.paths)
-    check_metadata_file(config.archive.metadata, config.classes)
-    folder = output_folder(path)
-    folder.check(overwrite=config.dataset.overwrite)
-    check_free(path)
+    folder = check_inputs(config)
+    path = folder.path
     with (
         spark_session("prepare", config.spark) as spark,
         spark_failures(path),
@@ -86,6 +78,30 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         dataset.path,
     )
     return dataset
+
+
+def check_inputs(config: Config) -> OutputFolder:
+    """The folder that the dataset goes to. Raises what `prepare` raises before Spark starts."""
+    path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
+    if not config.archive.paths:
+        raise ConfigError(
+            "archive.paths: is empty; name the folders or zip files with the images, such as "
+            '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
+        )
+    if not needs_spark(config.archive, config.archive.paths):
+        check_paths(config.archive.paths)
+    check_metadata_file(config.archive.metadata, config.classes)
+    folder = output_folder(path)
+    folder.check(overwrite=config.dataset.overwrite)
+    check_free(path)
+    return folder
+
+
+def preview(config: Config) -> Preview:
+    """What `prepare` would do. Raises what it raises before Spark starts."""
+    folder = check_inputs(config)
+    reads = [*config.archive.paths, config.archive.metadata]
+    return Preview(reads, [folder.path], [session_text(config.spark)])
 
 
 def _named(path: str) -> list[str]:
