@@ -13,6 +13,7 @@ from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
+from skinclf.reporting.dataset_card import dataset_card
 from skinclf.spark.archive import needs_spark
 from skinclf.spark.caching import Keep, kept_frames
 from skinclf.spark.dataset import (
@@ -29,8 +30,8 @@ from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.stages.preview import Preview, session_text
-from skinclf.storage.dataset_folder import STAGING, Dataset, output_folder
-from skinclf.storage.files import absolute, join
+from skinclf.storage.dataset_folder import CARD, STAGING, Dataset, output_folder
+from skinclf.storage.files import absolute, join, write_text
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
@@ -71,6 +72,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             written = write_tensors(plan, decoding, path)
         with spark_progress(spark, "check", console):
             dataset = _checked(spark, config, path, plan.inputs, written, keep)
+        write_text(join(path, CARD), dataset_card(dataset))
         folder.finish(dataset.to_json(), dataset.named)
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
