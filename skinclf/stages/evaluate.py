@@ -188,7 +188,7 @@ def _trained_on(run: RunFolder, path: str) -> Dataset:
     dataset = Dataset.read(path)
     if not run.read_dataset().same_as(dataset):
         raise RunError(
-            f"{run}: was not trained on {dataset.path}, so nothing tells which of its images the "
+            f"{run}: was not trained on {dataset.path}, so it is not known which of its images the "
             f"model has seen. Name the run's own dataset: --dataset PATH. It is needed with "
             f"--archive, too: to find images that the model was trained on"
         )
