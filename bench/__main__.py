@@ -132,7 +132,7 @@ def dataset_and_run(root: Path) -> list[str]:
     options = ["--dataset", str(root / "dataset"), "--run", str(root / "run")]
     zips = [word for zipped in sorted(archive.glob("*.zip")) for word in ("--archive", str(zipped))]
     metadata = ["--metadata", str(archive / METADATA)]
-    measured([SKINCLF, "prepare", *zips, *metadata, *options[:2]])
+    measured([SKINCLF, "prepare", *zips, *metadata, "--output", str(root / "dataset")])
     measured([SKINCLF, "train", *options, "--set", "train.epochs=1"])
     shutil.rmtree(archive)
     return options
