@@ -14,7 +14,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 
 COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
 
-.PHONY: help bench demo test test-faults lint types format lock clean env-archive cluster-up cluster-demo cluster-down
+.PHONY: help bench demo docs test test-faults lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,12 +31,16 @@ test-faults: $(INSTALLED) ## run the long tests: killed processes, cut networks,
 bench: $(INSTALLED) ## time everything against its peers, some 45 minutes; writes docs/speed.md
 	$(BIN)/python -m bench $(if $(SOURCE),--source $(SOURCE)) $(if $(PEERS),--peers $(PEERS))
 
+docs: $(INSTALLED) ## build the documentation's pages in dist/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 lint: $(INSTALLED) ## check style and format, of docker/ too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/shellcheck docker/*.sh .ci/run
+	$(BIN)/codespell
 
 types: $(INSTALLED) ## check types
 	$(BIN)/mypy

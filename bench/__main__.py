@@ -19,12 +19,11 @@ from typing import Any
 
 from bench import archive_memory, prepare, score
 from bench.measure import SKINCLF, measured
-from bench.page import page
+from bench.page import RESULTS, write_page
 from bench.paired import Sizes, repeated
 from skinclf.system.machine import versions
 from skinclf.testing.archive import METADATA, make_archive
 
-RESULTS, PAGE = Path("bench/results.json"), Path("docs/speed.md")
 ROUNDS = 5
 
 FEW = 1_000
@@ -49,7 +48,7 @@ def main() -> None:
             table = PARTS[part](Path(root), arguments)
             results["tables"][part] = table | {"date": results["machine"]["date"]}
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-            PAGE.write_text(page(results))
+            write_page()
 
 
 def whole(root: Path, arguments: argparse.Namespace) -> Table:
@@ -133,7 +132,7 @@ def dataset_and_run(root: Path) -> list[str]:
     options = ["--dataset", str(root / "dataset"), "--run", str(root / "run")]
     zips = [word for zipped in sorted(archive.glob("*.zip")) for word in ("--archive", str(zipped))]
     metadata = ["--metadata", str(archive / METADATA)]
-    measured([SKINCLF, "prepare", *zips, *metadata, *options[:2]])
+    measured([SKINCLF, "prepare", *zips, *metadata, "--output", str(root / "dataset")])
     measured([SKINCLF, "train", *options, "--set", "train.epochs=1"])
     shutil.rmtree(archive)
     return options

@@ -83,7 +83,7 @@ def compared(
     rows = {name: _row(costs[name], costs[yardstick]) for name in [*names, again]}
     print_table(
         f"{title}: {sizes.images:,} images a round, {rounds} rounds",
-        ["", "CPU ms an image", f"CPU against {yardstick}", "ms by the clock", "start, s"],
+        ["", "CPU ms/image", f"relative to {yardstick}", "wall ms/image", "start, s"],
         [
             [name, str(row["cpu_ms"]), str(row["ratio"]), str(row["clock_ms"]), str(row["start"])]
             for name, row in rows.items()

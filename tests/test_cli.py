@@ -1,3 +1,4 @@
+import json
 import runpy
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from skinclf.config.loader import load_config
 from tests.support.command import Command
 from tests.support.repository import REPOSITORY
 
@@ -95,3 +97,47 @@ def test_the_installed_command_ends_with_the_same_status_and_message() -> None:
     assert "train.epoch: there is no such setting; did you mean" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_dry_run_checks_and_says_what_would_happen(skinclf: Command, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"")
+    (tmp_path / "rows.csv").write_text("image_id,lesion_id,dx\na,,nv\n")
+    options = ["--archive", str(tmp_path / "images"), "--metadata", str(tmp_path / "rows.csv")]
+    done = skinclf("prepare", *options, "--output", str(tmp_path / "data"), "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["reads"] == [str(tmp_path / "images"), str(tmp_path / "rows.csv")]
+    assert told["writes"] == [str(tmp_path / "data")]
+    assert told["starts"] == ["a Spark session on local[*], 4g for its JVM"]
+    assert not (tmp_path / "data").exists()
+    wrong = skinclf("prepare", *options[:3], "nowhere.csv", "--dry-run")
+    assert wrong.returncode == 2
+    assert "nowhere.csv" in wrong.stderr
+
+
+def test_settings_are_shown_with_where_they_were_given(skinclf: Command, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[train]\nepochs = 3\n\n[spark.conf]\n"spark.secret" = "x"\n')
+    done = skinclf("config", "show", "--config", str(file), "--set", "train.seed=4")
+    assert f"\nepochs = 3  # {file}\n" in done.stdout
+    assert "\nseed = 4  # --set train.seed\n" in done.stdout
+    assert "\nslots = 1\n" in done.stdout
+    assert "spark.secret" not in done.stdout
+    shown = tmp_path / "shown.toml"
+    shown.write_text(done.stdout)
+    assert load_config(str(shown)).train.epochs == 3
+    told = json.loads(skinclf("config", "show", "--config", str(file), "--json").stdout)
+    assert told["settings"]["train"]["epochs"] == 3
+    assert told["origins"]["train.epochs"] == str(file)
+
+
+def test_the_schema_describes_every_setting(skinclf: Command) -> None:
+    schema = json.loads(skinclf("config", "schema").stdout)
+    epochs = schema["$defs"]["TrainConfig"]["properties"]["epochs"]
+    assert epochs["description"] == "passes over the training images"
+    assert epochs["exclusiveMinimum"] == 0
+    for section, reference in schema["properties"].items():
+        model = schema["$defs"][reference["$ref"].rpartition("/")[2]]
+        for name, field in model["properties"].items():
+            assert field.get("description"), f"{section}.{name}"

@@ -9,11 +9,14 @@ from skinclf import __version__
 app = typer.Typer(
     name="skinclf",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Train and evaluate a skin lesion classifier on Spark, and score image archives with it.",
 )
+
+
+config_commands = typer.Typer(no_args_is_help=True, help="Look at settings.")
+app.add_typer(config_commands, name="config")
 
 
 def _print_version(wanted: bool) -> None:

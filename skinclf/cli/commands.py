@@ -1,15 +1,21 @@
 """The commands, one a stage: options in, the stage's result printed."""
 
-from typing import Annotated
+import tomllib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skinclf.cli import options
 from skinclf.cli.app import app as app
+from skinclf.cli.app import config_commands
 from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath
-from skinclf.cli.terminal import log_to_terminal, print_table, terminal
+from skinclf.cli.terminal import log_to_terminal, print_json, print_table, terminal
 from skinclf.config.loader import Option, load_config
 from skinclf.config.schema import Config
+
+if TYPE_CHECKING:
+    from skinclf.stages.preview import Preview
 
 
 @app.command()
@@ -19,6 +25,8 @@ def prepare(
     archive: options.LabelledArchive = None,
     metadata: options.Metadata = None,
     output: options.DatasetOutput = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Read an archive and its metadata, and write the dataset to train on.
 
@@ -37,9 +45,16 @@ def prepare(
         Option("--metadata", "archive.metadata", metadata),
         Option("--output", "dataset.path", output),
     )
-    from skinclf.stages.prepare import prepare
+    from skinclf.stages import prepare as stage
 
-    dataset = prepare(settings, terminal)
+    if dry_run:
+        _print_preview(stage.preview(settings), as_json=as_json)
+        return
+    dataset = stage.prepare(settings, terminal)
+    if as_json:
+        kept = {"path", "inputs", "tensors", "rejects", "counts"}
+        print_json(dataset.model_dump(mode="json", include=kept))
+        return
     rows = [
         (split, *(f"{counts.get(code, 0):,}" for code in dataset.classes), f"{total:,}")
         for split, counts in dataset.counts.items()
@@ -56,6 +71,8 @@ def train(
     assignments: Assignments = None,
     dataset: DatasetPath = None,
     run: RunPath = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train a network (`model.name`) on the dataset, through MirroredStrategyRunner.
 
@@ -68,9 +85,14 @@ def train(
     --set train.local_mode=false --set train.slots=4`
     """
     settings = _settings(config, assignments, *_data_and_run(dataset, run))
-    from skinclf.stages.train import train
+    from skinclf.stages import train as stage
 
-    train(settings, terminal)
+    if dry_run:
+        _print_preview(stage.preview(settings), as_json=as_json)
+        return
+    history = stage.train(settings, terminal)
+    if as_json:
+        print_json({"run": settings.run.path, "history": history})
 
 
 @app.command()
@@ -79,6 +101,7 @@ def doctor(
     assignments: Assignments = None,
     dataset: DatasetPath = None,
     run: RunPath = None,
+    as_json: options.Json = False,
 ) -> None:
     """Check whether the cluster can train; trains nothing. `train` makes the same checks first.
 
@@ -94,6 +117,10 @@ def doctor(
     from skinclf.stages.doctor import doctor
 
     checks = doctor(settings)
+    if as_json:
+        print_json([asdict(check) for check in checks])
+        check_fit(checks)
+        return
     rows = [
         (
             "ok" if check.passed else "FAILED",
@@ -108,7 +135,11 @@ def doctor(
 
 @app.command()
 def explore(
-    config: ConfigFile = None, assignments: Assignments = None, dataset: DatasetPath = None
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    dataset: DatasetPath = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Draw what the dataset holds: the paper's figures 6.1 to 6.6.
 
@@ -119,9 +150,16 @@ def explore(
     **Example:** `skinclf explore --dataset dataset`
     """
     settings = _settings(config, assignments, Option("--dataset", "dataset.path", dataset))
-    from skinclf.stages.explore import explore
+    from skinclf.stages import explore as stage
 
-    print(explore(settings, terminal))
+    if dry_run:
+        _print_preview(stage.preview(settings), as_json=as_json)
+        return
+    page = stage.explore(settings, terminal)
+    if as_json:
+        print_json({"page": page})
+        return
+    print(page)
 
 
 @app.command()
@@ -132,6 +170,8 @@ def evaluate(
     run: RunPath = None,
     archive: options.TestedArchive = None,
     metadata: options.TestedMetadata = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Evaluate a model on a split of its dataset, or on a labelled archive from elsewhere.
 
@@ -154,9 +194,15 @@ def evaluate(
         Option("--metadata", "evaluate.metadata", metadata),
     )
     from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
-    from skinclf.stages.evaluate import evaluate
+    from skinclf.stages import evaluate as stage
 
-    result, report = evaluate(settings, terminal)
+    if dry_run:
+        _print_preview(stage.preview(settings), as_json=as_json)
+        return
+    result, report = stage.evaluate(settings, terminal)
+    if as_json:
+        print_json({"report": report, "metrics": result.model_dump(mode="json")})
+        return
     print_table(
         f"{result.images:,} images of {result.set}",
         ("metric", "model", INTERVAL, baseline_title(result.taxonomy)),
@@ -171,6 +217,7 @@ def replicate(
     assignments: Assignments = None,
     archive: options.LabelledArchive = None,
     metadata: options.Metadata = None,
+    as_json: options.Json = False,
 ) -> None:
     """Repeat the paper's experiment by its own protocol and by ours, and print both beside it.
 
@@ -192,6 +239,10 @@ def replicate(
     from skinclf.stages.replicate import COLUMNS, replicate
 
     rows, page = replicate(settings, terminal)
+    if as_json:
+        names = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        print_json({"page": page, "rows": names})
+        return
     print_table("the paper, replicated", COLUMNS, rows)
     print(page)
 
@@ -206,6 +257,8 @@ def score(
     table: options.Format = None,
     limit: options.Limit = None,
     retry_rejects: options.RetryRejects = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
@@ -225,9 +278,15 @@ def score(
         Option("--limit", "score.limit", limit),
         Option("--retry-rejects", "score.retry_rejects", retry_rejects),
     )
-    from skinclf.stages.score import score
+    from skinclf.stages import score as stage
 
-    summary = score(settings, terminal)
+    if dry_run:
+        _print_preview(stage.preview(settings), as_json=as_json)
+        return
+    summary = stage.score(settings, terminal)
+    if as_json:
+        print_json(asdict(summary))
+        return
     print_table("predicted", ("class", "images"), summary.predicted.items())
     if summary.rejects:
         print_table("rejects", ("reason", "files"), summary.rejects.items())
@@ -266,6 +325,51 @@ def java_home() -> None:
     from skinclf.spark.java import java_home
 
     print(java_home())
+
+
+@config_commands.command()
+def show(
+    config: ConfigFile = None, assignments: Assignments = None, as_json: options.Json = False
+) -> None:
+    """Print all settings, and where each was given that is no default.
+
+    **Output:** TOML that `--config` reads, with secrets left out.
+
+    **Example:** `skinclf config show --config conf/best.toml --set train.epochs=5`
+    """
+    settings = _settings(config, assignments)
+    from skinclf.config.loader import origins_of, to_toml
+
+    text, origins = to_toml(settings), origins_of(config, assignments or ())
+    if as_json:
+        print_json({"settings": tomllib.loads(text), "origins": origins})
+        return
+    section = ""
+    for line in text.splitlines():
+        section = line.strip("[]") if line.startswith("[") else section
+        name = line.partition(" = ")[0].strip('"')
+        origin = origins.get(f"{section}.{name}")
+        print(f"{line}  # {origin}" if origin else line)
+
+
+@config_commands.command()
+def schema() -> None:
+    """Print the JSON Schema of a config file: editors complete and check the TOML by it.
+
+    **Example:** `skinclf config schema > skinclf.schema.json`, and `#:schema skinclf.schema.json`
+    as the first line of the config.
+    """
+    from skinclf.config.remarks import json_schema
+
+    print_json(json_schema())
+
+
+def _print_preview(preview: "Preview", *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(preview))
+        return
+    rows = [(kind, what) for kind, found in asdict(preview).items() for what in found]
+    print_table("dry run: nothing was done", ("", "what"), rows, right=False)
 
 
 def _data_and_run(dataset: str | None, run: str | None) -> tuple[Option, Option]:

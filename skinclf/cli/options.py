@@ -12,6 +12,14 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; repeatable."),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of tables.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check settings and inputs, print what would be read, written and started, and stop.",
+    ),
+]
 DatasetPath = Annotated[
     str | None,
     typer.Option("--dataset", metavar="PATH", help="The dataset (dataset.path)."),

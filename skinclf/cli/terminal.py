@@ -1,5 +1,6 @@
 """What a command says: progress and log lines to stderr, results to stdout."""
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -34,6 +35,11 @@ def log_to_terminal() -> None:
 def say(text: str, style: str | None = None) -> None:
     """Print a message; names in it may not steer the terminal."""
     terminal.print(printable(text, keep="\n"), style=style, markup=False, highlight=False)
+
+
+def print_json(result: object) -> None:
+    """A result on stdout, for programs."""
+    print(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 def print_table(

@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,23 @@ def load_config(
     Raises ConfigError with one line for each setting that is wrong, naming its key and where it
     was given.
     """
+    tree, origins = _gathered(file, assignments, options)
+    return _validate(tree, file or "--set", origins)
+
+
+def origins_of(file: str | None, assignments: Sequence[str] = ()) -> dict[str, str]:
+    """`section.key` of each setting that is not a default → where it was given.
+
+    Raises ConfigError as `load_config` does, but for values of a wrong kind.
+    """
+    tree, origins = _gathered(file, assignments, ())
+    return {key: origins.get(key, str(file)) for key in _keys(tree)}
+
+
+def _gathered(
+    file: str | None, assignments: Sequence[str], options: Sequence[Option]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings that were given, as a tree, and by key where, if not in the file."""
     if file == "":
         raise ConfigError("--config: is empty; expected is a TOML file such as conf/default.toml")
     tree = with_new_names(_parse(_read(file), file), warn=True) if file else {}
@@ -50,7 +67,16 @@ def load_config(
     for option in options:
         _put(tree, option.key, option.value, option.name)
         origins[option.key] = option.name
-    return _validate(tree, file or "--set", origins)
+    return tree, origins
+
+
+def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The names of all values in a tree, with their sections."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def parse_config(text: str, where: str) -> Config:

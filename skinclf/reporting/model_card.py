@@ -1,10 +1,17 @@
 """model_card.md: what a model is, how good it is, and what it is not for."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from skinclf import __version__
+from skinclf.evaluation.metrics import METRICS
+from skinclf.evaluation.result import EvaluationResult
+from skinclf.reporting.front_matter import front_matter, licence_of
 from skinclf.reporting.pages import render
 from skinclf.reporting.results import read_result
 from skinclf.reporting.tables import metric_rows
 from skinclf.spec.taxonomy import HAM10000
+from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import write_text
 from skinclf.storage.history import final_epoch
 from skinclf.storage.run_folder import RunFolder, model_digest
@@ -20,7 +27,7 @@ def write_card(run: RunFolder) -> str:
     history = run.read_history()
     epoch = final_epoch(history, config.train)
     results = [read_result(folder.metrics) for folder in run.evaluations()]
-    card = render(
+    card = front_matter(_metadata(run, dataset, results)) + render(
         "model_card.md.j2",
         {
             "version": __version__,
@@ -41,6 +48,33 @@ def write_card(run: RunFolder) -> str:
     )
     write_text(run.card, card)
     return run.card
+
+
+def _metadata(
+    run: RunFolder, dataset: Dataset, results: Sequence[EvaluationResult]
+) -> dict[str, Any]:
+    """What the Hugging Face Hub reads of a model card."""
+    evaluations = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"type": "image-folder", "name": result.set},
+            "metrics": [
+                {"type": name, "name": METRICS[name].title, "value": round(value, 4)}
+                for name, value in result.model.items()
+                if name in METRICS
+            ],
+        }
+        for result in results
+    ]
+    index = {"model-index": [{"name": run.name, "results": evaluations}]} if evaluations else {}
+    return {
+        **licence_of(dataset.licence),
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["dermatoscopy", "skinclf"],
+        "metrics": ["accuracy"],
+        **index,
+    }
 
 
 def _network(run: RunFolder, name: str) -> str:

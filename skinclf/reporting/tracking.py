@@ -48,7 +48,7 @@ class Tracking:
 
     @classmethod
     def of_run(cls, config: Config, run: RunFolder) -> Self | None:
-        """Begin or go on tracking the run; None where mlflow.tracking_uri is empty.
+        """Begin or continue to track the run; None where mlflow.tracking_uri is empty.
 
         Raises ConfigError where the client is not installed or the server, which has to begin
         the run, does not answer.
@@ -78,7 +78,7 @@ class Tracking:
         try:
             self._send_epochs(history)
         except Exception as error:  # each of MLflow's stores raises what its own client does
-            log.warning("MLflow was not told of the last epoch: %s", error)
+            log.warning("MLflow did not get the last epoch: %s", error)
 
     def send(self) -> None:
         """Send whatever the run folder holds and MLflow lacks; a finished run is marked so."""

@@ -14,7 +14,7 @@ REASONS = {
     "crashed": "decoding ended its process, twice",
     "vanished": "the file was gone when it was read",
     "changed": "its archive was rewritten after it was listed; the next job reads it",
-    "storage_error": "the storage failed, and archive.storage_errors allows to go on",
+    "storage_error": "the storage failed; archive.storage_errors is set to continue without it",
     "no_metadata": "no metadata row has this image_id",
     "no_image": "a metadata row whose image is not in the archive",
     "malformed_row": "a metadata row with another number of fields than the header",

@@ -39,6 +39,7 @@ from skinclf.spark.tested import (
 )
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, join, locate, write_table, write_text
 from skinclf.storage.ownership import check_free
@@ -60,13 +61,9 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     """
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
-    run = RunFolder(absolute(config.run.path))
-    predictor = predictor_for(run.path, config.score.engine, flips=settings.tta_flips)
-    dataset = _trained_on(run, config.dataset.path)
     name = set_name(settings)
-    folder = run.evaluation(name)
+    run, predictor, dataset, folder = _checked(config)
     outside = _outside_archive(config, predictor.taxonomy)
-    check_free(folder.path)
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
@@ -101,6 +98,26 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     send_to_mlflow(config, run)
     log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
     return result, report
+
+
+def preview(config: Config) -> Preview:
+    """What `evaluate` would do. Raises what it raises before Spark starts."""
+    run, predictor, dataset, folder = _checked(config)
+    outside = _outside_archive(config, predictor.taxonomy)
+    more = [*outside.paths, outside.metadata] if outside else []
+    reads = [run.path, dataset.path, *more]
+    return Preview(reads, [folder.path, run.card], [session_text(config.spark)])
+
+
+def _checked(config: Config) -> tuple[RunFolder, Predictor, Dataset, EvaluationFolder]:
+    """The run, its model, its dataset and where the evaluation goes. Raises UsageError children."""
+    settings = config.evaluate
+    run = RunFolder(absolute(config.run.path))
+    predictor = predictor_for(run.path, config.score.engine, flips=settings.tta_flips)
+    dataset = _trained_on(run, config.dataset.path)
+    folder = run.evaluation(set_name(settings))
+    check_free(folder.path)
+    return run, predictor, dataset, folder
 
 
 def _result(
@@ -171,7 +188,7 @@ def _trained_on(run: RunFolder, path: str) -> Dataset:
     dataset = Dataset.read(path)
     if not run.read_dataset().same_as(dataset):
         raise RunError(
-            f"{run}: was not trained on {dataset.path}, so nothing tells which of its images the "
+            f"{run}: was not trained on {dataset.path}, so it is not known which of its images the "
             f"model has seen. Name the run's own dataset: --dataset PATH. It is needed with "
             f"--archive, too: to find images that the model was trained on"
         )

@@ -13,6 +13,7 @@ from skinclf.spark.exploration import AGE_YEARS, Exploration, explore_tensors
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import spark_session
 from skinclf.spark.tensors import dataset_tensors
+from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import EXPLORATION, Dataset
 from skinclf.storage.files import join, write_bytes, write_text
 
@@ -55,6 +56,13 @@ def explore(config: Config, console: Console) -> str:
     write_text(path, page)
     log.info("drew %s figures of %s images in %s", len(pictures), exploration.images, path)
     return path
+
+
+def preview(config: Config) -> Preview:
+    """What `explore` would do. Raises DatasetError where there is no dataset."""
+    dataset = Dataset.read(config.dataset.path)
+    writes = join(dataset.path, EXPLORATION)
+    return Preview([dataset.path], [writes], [session_text(config.spark)])
 
 
 def exploration_figures(exploration: Exploration) -> dict[str, Figure]:

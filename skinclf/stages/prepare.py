@@ -13,6 +13,7 @@ from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
+from skinclf.reporting.dataset_card import dataset_card
 from skinclf.spark.archive import needs_spark
 from skinclf.spark.caching import Keep, kept_frames
 from skinclf.spark.dataset import (
@@ -28,8 +29,10 @@ from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
-from skinclf.storage.dataset_folder import STAGING, Dataset, output_folder
-from skinclf.storage.files import absolute, join
+from skinclf.stages.preview import Preview, session_text
+from skinclf.storage.dataset_folder import CARD, STAGING, Dataset, output_folder
+from skinclf.storage.files import absolute, join, write_text
+from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
 
@@ -44,18 +47,8 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     the closing checks fail, and StorageUnavailable where the storage fails or the archive is
     rewritten meanwhile.
     """
-    path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
-    if not config.archive.paths:
-        raise ConfigError(
-            "archive.paths: is empty; name the folders or zip files with the images, such as "
-            '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
-        )
-    if not needs_spark(config.archive, config.archive.paths):
-        check_paths(config.archive.paths)
-    check_metadata_file(config.archive.metadata, config.classes)
-    folder = output_folder(path)
-    folder.check(overwrite=config.dataset.overwrite)
-    check_free(path)
+    folder = check_inputs(config)
+    path = folder.path
     with (
         spark_session("prepare", config.spark) as spark,
         spark_failures(path),
@@ -79,6 +72,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             written = write_tensors(plan, decoding, path)
         with spark_progress(spark, "check", console):
             dataset = _checked(spark, config, path, plan.inputs, written, keep)
+        write_text(join(path, CARD), dataset_card(dataset))
         folder.finish(dataset.to_json(), dataset.named)
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
@@ -86,6 +80,30 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         dataset.path,
     )
     return dataset
+
+
+def check_inputs(config: Config) -> OutputFolder:
+    """The folder that the dataset goes to. Raises what `prepare` raises before Spark starts."""
+    path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
+    if not config.archive.paths:
+        raise ConfigError(
+            "archive.paths: is empty; name the folders or zip files with the images, such as "
+            '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
+        )
+    if not needs_spark(config.archive, config.archive.paths):
+        check_paths(config.archive.paths)
+    check_metadata_file(config.archive.metadata, config.classes)
+    folder = output_folder(path)
+    folder.check(overwrite=config.dataset.overwrite)
+    check_free(path)
+    return folder
+
+
+def preview(config: Config) -> Preview:
+    """What `prepare` would do. Raises what it raises before Spark starts."""
+    folder = check_inputs(config)
+    reads = [*config.archive.paths, config.archive.metadata]
+    return Preview(reads, [folder.path], [session_text(config.spark)])
 
 
 def _named(path: str) -> list[str]:

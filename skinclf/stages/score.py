@@ -26,6 +26,7 @@ from skinclf.spark.score_listing import list_new
 from skinclf.spark.score_tasks import outcomes_by_spark, outcomes_of, scorer
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
+from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.score_summary import Summary, drift_of, log_summary, summarized
 from skinclf.storage.files import absolute, delete, join, write_text
 from skinclf.storage.ownership import check_free
@@ -58,15 +59,7 @@ def score(
     were rejected, StorageUnavailable where the storage fails.
     """
     scored_by = model or _model_of_run(config)
-    paths = config.score.archive or config.archive.paths
-    check_retried(config.score.retry_rejects)
-    if not paths:
-        raise ConfigError("score.archive: is empty; name the folders or archives to score")
-    if not needs_spark(config.archive, paths):
-        check_paths(paths)  # a missing path is reported before Spark starts
-    folder = folder_of(scored_by, config.score)
-    folder.check()
-    check_free(folder.path)
+    paths, folder = _checked(config, scored_by)
     with (
         spark_session("score", config.spark) as spark,
         spark_failures(folder.path),
@@ -98,6 +91,29 @@ def score(
         write_text(folder.summary, json.dumps(asdict(summary), indent=1) + "\n")
     log_summary(summary, config.score.max_reject_fraction)
     return summary
+
+
+def preview(config: Config) -> Preview:
+    """What `score` would do. Raises what it raises before Spark starts."""
+    paths, folder = _checked(config, _model_of_run(config))
+    reads = [config.run.path, *paths]
+    return Preview(reads, [folder.path], [session_text(config.spark)])
+
+
+def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], ScoreFolder]:
+    """The archive and the folder of its scores. Raises UsageError children where it can't be
+    scored as asked.
+    """
+    paths = config.score.archive or config.archive.paths
+    check_retried(config.score.retry_rejects)
+    if not paths:
+        raise ConfigError("score.archive: is empty; name the folders or archives to score")
+    if not needs_spark(config.archive, paths):
+        check_paths(paths)
+    folder = folder_of(model, config.score)
+    folder.check()
+    check_free(folder.path)
+    return paths, folder
 
 
 def _model_of_run(config: Config) -> ModelLoader:

@@ -19,6 +19,7 @@ from skinclf.reporting.training_progress import training_display
 from skinclf.spark.session import spark_session
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
+from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, exists, write_bytes
 from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_over
@@ -39,19 +40,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
     RunError, ConfigError. Raises PreflightError where the cluster can't train, and TrainingError
     where training ends without a model.
     """
-    check_choices(config)
-    dataset = Dataset.read(config.dataset.path)
-    # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
-    asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
-    if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):
-        log.warning("[classes] and [image] are not used: %s has others", dataset.path)
-    own = {"classes": dataset.taxonomy, "image": dataset.image}
-    config = config.model_copy(update=own)
-    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
-    check_best_is_known(config.train, dataset.count("val"))
+    config, dataset, run = _checked(config)
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
-    run = RunFolder(absolute(config.run.path))
-    check_free(run.path)
     if run.begin(config, dataset):
         log.info("%s is finished: it has %s. For another: --run NAME", run, MODEL)
         describe(run)  # a driver that was killed at the very end did not
@@ -83,6 +73,37 @@ def train(config: Config, console: Console) -> list[Epoch]:
     epoch = final_epoch(history, config.train)
     log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), run.model)
     return history
+
+
+def preview(config: Config) -> Preview:
+    """What `train` would do. Raises what it raises before Spark starts."""
+    config, dataset, run = _checked(config)
+    run.check(config, dataset)
+    slots = "in the driver" if config.train.local_mode else f"in {config.train.slots} Spark tasks"
+    starts = [session_text(config.spark), f"a training of {config.train.epochs} epochs {slots}"]
+    if run.is_finished:
+        starts = [f"nothing: {run} is finished"]
+    return Preview([dataset.path], [run.path], starts)
+
+
+def _checked(config: Config) -> tuple[Config, Dataset, RunFolder]:
+    """The config with the dataset's classes and images, the dataset, and the folder to train in.
+
+    Raises UsageError children for what can't be trained as asked.
+    """
+    check_choices(config)
+    dataset = Dataset.read(config.dataset.path)
+    # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
+    asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
+    if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):
+        log.warning("[classes] and [image] are not used: %s has others", dataset.path)
+    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
+    check_best_is_known(config.train, dataset.count("val"))
+    steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
+    run = RunFolder(absolute(config.run.path))
+    check_free(run.path)
+    own = {"classes": dataset.taxonomy, "image": dataset.image}
+    return config.model_copy(update=own), dataset, run
 
 
 def _tell(config: Config, images: int, steps: int) -> None:

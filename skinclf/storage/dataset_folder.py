@@ -30,7 +30,7 @@ FORMAT = 2
 FORMATS_READ = (1, 2)
 """In format 1 each file was one whole shard; without what tells near duplicates (LIKENESS)."""
 
-MANIFEST = "dataset.json"
+MANIFEST, CARD = "dataset.json", "README.md"
 TENSORS, REJECTS, STAGING, EXPLORATION = "tensors", "rejects", "staging", "exploration"
 
 

@@ -168,14 +168,21 @@ class RunFolder:
     def begin(self, config: Config, dataset: Dataset) -> bool:
         """Make the folder of a new run, or resume an unfinished one: is the run finished?
 
-        Raises RunError, naming what differs, where the folder's run has other hyperparameters or
-        another dataset than asked for: half of one training and half of another is neither.
+        Raises what `check` does.
         """
+        self.check(config, dataset)
         if not exists(self.config):
             write_text(join(self.path, MANIFEST), dataset.to_json())
             self.write_history([])
             write_text(self.config, to_toml(config))
-            return False
+        return self.is_finished
+
+    def check(self, config: Config, dataset: Dataset) -> None:
+        """Raise RunError, naming what differs, where the folder's run has other hyperparameters or
+        another dataset than asked for: half of one training and half of another is neither.
+        """
+        if not exists(self.config):
+            return
         theirs = self.read_config().hyperparameters
         differing = [
             f"{key} = {ours!r} but {theirs[key]!r} in the run"
@@ -189,7 +196,6 @@ class RunFolder:
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
                 f"Choose another folder: --run NAME"
             )
-        return self.is_finished
 
     def read_config(self) -> Config:
         """The settings that the run was begun with."""

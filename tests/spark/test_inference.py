@@ -1,4 +1,3 @@
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from skinclf.spark.inference import with_scores
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.taxonomy import HAM10000, probability_column
 from skinclf.training.predictor import Predictor
+from tests.support.documentation import example
 from tests.support.images import jpeg
-from tests.support.repository import REPOSITORY
 
+FROM_PYTHON = "docs/how-to/from-python.md"
 FILES = [jpeg((n * 40, 90, 100)) for n in range(5)]
 
 
@@ -91,14 +91,22 @@ def test_bfloat16_gives_all_but_the_same_probabilities(
     assert not np.array_equal(found, expected)
 
 
-def test_the_readme_s_example_runs(
+def test_the_documented_example_runs(
     spark: SparkSession, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    (example,) = (text for text in examples if "with_scores" in text)
     for n, file in enumerate(FILES):
         (tmp_path / f"{n}.jpg").write_bytes(file)
-    example = example.replace("photographs/", str(tmp_path))
-    example = example.replace("runs/first", str(trained / "run")).replace("'mel'", "'nv'")
-    exec(example, {"spark": spark})
+    code = example(FROM_PYTHON, "with_scores").replace("photographs/", str(tmp_path))
+    code = code.replace("runs/first", str(trained / "run")).replace("'mel'", "'nv'")
+    exec(code, {"spark": spark})
     assert "probability_mel" in capsys.readouterr().out
+
+
+def test_the_documented_way_without_spark_predicts(
+    trained: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lesion.jpg").write_bytes(FILES[0])
+    names: dict[str, object] = {}
+    exec(example(FROM_PYTHON, "np.newaxis").replace("runs/first", str(trained / "run")), names)
+    assert names["probabilities"] == pytest.approx(expected[:1], abs=1e-5)

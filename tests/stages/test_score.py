@@ -1,6 +1,5 @@
 import json
 import logging
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.score import score
 from skinclf.stages.score_summary import Summary, log_summary
 from skinclf.training.predictor import Predictor
+from tests.support.documentation import example
 from tests.support.images import jpeg, write_zip
 from tests.support.models import Brightness
 from tests.support.pipeline import pipeline_config
-from tests.support.repository import REPOSITORY
 from tests.support.scoring import BRIGHTNESS, Scoring
 
 QUIET = Console(quiet=True)
@@ -113,11 +112,14 @@ def test_the_summary_adds_up(scored: Path) -> None:
     }
 
 
-def test_the_readme_s_exact_view_is_that_of_the_folder(scored: Path) -> None:
-    examples = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
-    (example,) = (text for text in examples if "read_scores" in text)
+def test_the_documented_exact_view_is_that_of_the_folder(scored: Path) -> None:
     names: dict[str, Any] = {}
-    exec(example.replace("scores/3f9c2a71d0be", str(scored)), names)
+    exec(
+        example("docs/how-to/read-scores.md", "read_scores").replace(
+            "scores/3f9c2a71d0be", str(scored)
+        ),
+        names,
+    )
     assert names["scores"].equals(pq.read_table(scored / "scores"))
     assert [Path(file).parent for file in names["files"]] == [scored / "scores"]
     assert names["read_rejects"](str(scored)).num_rows == 4

@@ -1,0 +1,23 @@
+"""What a command would do, for `--dry-run`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skinclf.config.schema import SparkConfig
+from skinclf.spark.session import under_spark_submit
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Paths that a command would read and write, and what it would start."""
+
+    reads: Sequence[str]
+    writes: Sequence[str]
+    starts: Sequence[str]
+
+
+def session_text(config: SparkConfig) -> str:
+    """The Spark session that a command would start, in words."""
+    if under_spark_submit():
+        return "a Spark session of spark-submit's master"
+    return f"a Spark session on {config.master}, {config.driver_memory} for its JVM"

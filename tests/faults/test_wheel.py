@@ -1,0 +1,43 @@
+"""The package as others install it: a wheel in an environment that has nothing else."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.repository import REPOSITORY
+
+pytestmark = pytest.mark.faults
+
+
+def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
+    uv = shutil.which("uv") or str(REPOSITORY / ".tools" / "bin" / "uv")
+
+    def run(*words: str) -> str:
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    with_tools = ("--python", sys.executable, "--no-build-isolation")
+    run(uv, "build", "--wheel", *with_tools, "--out-dir", str(tmp_path), str(REPOSITORY))
+    (wheel,) = tmp_path.glob("*.whl")
+    run(uv, "venv", "--python", sys.executable, "env")
+    locked = ("--constraint", str(REPOSITORY / "requirements.lock"))
+    run(uv, "pip", "install", "--python", "env/bin/python", *locked, f"{wheel}[java]")
+    command = str(tmp_path / "env" / "bin" / "skinclf")
+    assert run(command, "--version").startswith("skinclf ")
+    assert "epochs = 30" in run(command, "config", "show", "--set", "train.epochs=30")
+    found = "from skinclf.config.loader import shipped_config as c; print(c('best.toml'))"
+    assert run("env/bin/python", "-c", found).strip().startswith(str(tmp_path))
+    make = "from pathlib import Path; from skinclf.testing.archive import make_archive as m; "
+    run("env/bin/python", "-c", f"{make}m(Path('archive'), 40)")
+    given = (
+        "--archive",
+        "archive/DEMO_images_part_1.zip",
+        "--metadata",
+        "archive/DEMO_metadata.csv",
+    )
+    run(command, "prepare", *given, "--output", "dataset")
+    run(command, "explore", "--dataset", "dataset")  # templates and figures

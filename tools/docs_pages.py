@@ -1,0 +1,175 @@
+"""Pages of the documentation that are made from the code: a hook of MkDocs.
+
+Settings come from the schema and conf/default.toml, commands from their help, tables and reject
+reasons from their declarations. CONTRIBUTING.md and CHANGELOG.md get a page each.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pyarrow as pa
+import typer
+from mkdocs.structure.files import File
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from skinclf.cli.commands import app
+from skinclf.config.remarks import read_remarks
+from skinclf.config.schema import Config
+from skinclf.spec.rejects import REASONS
+from skinclf.spec.tables import REJECTS, TENSORS, scores_schema
+from skinclf.spec.taxonomy import HAM10000
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULTS = ROOT / "conf" / "default.toml"
+
+OUTSIDE = r"\[([^\]]+)\]\((?:\.\./)+(?:tests|skinclf|bench|conf)/[^)]*\)"
+"""A link to a file that is not below docs/."""
+
+TABLES = {"TENSORS": TENSORS, "REJECTS": REJECTS, "SCORES": scores_schema(HAM10000)}
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages that have no file in docs/."""
+    pages = {
+        "reference/settings.md": settings_page(),
+        "reference/commands.md": commands_page(),
+        "contributing.md": _in_docs((ROOT / "CONTRIBUTING.md").read_text()),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
+    }
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put tables in the place of `{{ table NAME }}` and `{{ reasons }}`, and unlink what is not
+    below docs/.
+    """
+    for name, schema in TABLES.items():
+        markdown = markdown.replace(f"{{{{ table {name} }}}}", table_of(schema))
+    markdown = markdown.replace("{{ reasons }}", reasons_table())
+    return re.sub(
+        r"\[([^\]]+)\]\((?:\.\./)+(?:tests|skinclf|bench|conf)/[^)]*\)", r"`\1`", markdown
+    )
+
+
+def settings_page() -> str:
+    """Every setting with its type, its default and what conf/default.toml says of it."""
+    remarks = read_remarks()
+    parts = [
+        "# Settings",
+        "A config is a TOML file: `--config FILE`. It needs to hold only what you change. One "
+        "setting by itself: `--set section.key=value`. Relative paths start in the folder in which "
+        "the command runs; URIs (`s3://`, `gs://`, `hdfs://`) are opened by pyarrow.",
+        "This page is made from the schema that checks your config, and from `conf/default.toml`.",
+    ]
+    for section, model, defaults in sections(Config, tomllib.loads(DEFAULTS.read_text())):
+        parts += [f"## [{section}]", remarks.get(section, "")]
+        rows = [
+            f"| `{key}` | {type_of(field)} | `{toml_of(defaults[key])}` "
+            f"| {_cell(remarks[f'{section}.{key}'])} |"
+            for key, field in model.model_fields.items()
+            if key in defaults and not isinstance(defaults[key], dict)
+        ]
+        if rows:
+            parts.append("\n".join(["| setting | type | default | |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def sections(
+    model: type[BaseModel], defaults: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, type[BaseModel], dict[str, Any]]]:
+    """Name, model and defaults of each table of a config, in the file's order."""
+    for name, values in defaults.items():
+        if isinstance(values, dict):
+            field = model.model_fields[name].annotation
+            inner = field if isinstance(field, type) and issubclass(field, BaseModel) else BaseModel
+            yield f"{prefix}{name}", inner, values
+            yield from sections(inner, values, f"{prefix}{name}.")
+
+
+def type_of(field: FieldInfo) -> str:
+    """A setting's type, in words."""
+    return _type(field.annotation) + "".join(_bound(limit) for limit in field.metadata)
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    if str(origin) == "typing.Literal":
+        *most, last = (f"`{value}`" for value in arguments)
+        return f"{', '.join(most)} or {last}" if most else last
+    if hasattr(annotation, "__metadata__"):
+        return _type(arguments[0])
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _bound(limit: Any) -> str:
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    known = ((sign, getattr(limit, name, None)) for name, sign in signs.items())
+    return "".join(f", {sign} {value:,}" for sign, value in known if value is not None)
+
+
+def toml_of(value: Any) -> str:
+    """A value as TOML has it, shortened where it is long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml_of, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def commands_page() -> str:
+    """Every command with its help and its options."""
+    group: Any = typer.main.get_command(app)
+    parts = ["# Commands", "`skinclf NAME --help` prints the same.", options_table(group)]
+    for name, command in commands_of(group):
+        parts += [f"## skinclf {name}", re.sub(r"\n +", "\n", command.help or "")]
+        parts.append(options_table(command))
+    return "\n\n".join(parts) + "\n"
+
+
+def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command of a group by its name, those of groups in it, too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+def options_table(command: Any) -> str:
+    """The options of a command."""
+    rows = []
+    for option in command.params:
+        words = [", ".join(option.opts), getattr(option, "metavar", None) or ""]
+        usage = " ".join(filter(None, words)).replace("|", r"\|")
+        rows.append(f"| `{usage}` | {getattr(option, 'help', None) or ''} |")
+    return "\n".join(["| option | |", "|---|---|", *rows])
+
+
+def table_of(schema: pa.Schema) -> str:
+    """The columns of a table."""
+    rows = [f"| `{field.name}` | {field.type} |" for field in schema]
+    return "\n".join(["| column | type |", "|---|---|", *rows])
+
+
+def reasons_table() -> str:
+    """The reasons of rejects."""
+    rows = [f"| `{reason}` | {meaning} |" for reason, meaning in REASONS.items()]
+    return "\n".join(["| reason | meaning |", "|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _in_docs(text: str) -> str:
+    """Text of the repository's root as a page of docs/."""
+    return re.sub(r"\]\(docs/", "](", text)
