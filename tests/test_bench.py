@@ -54,6 +54,6 @@ def test_the_page_shows_what_was_measured() -> None:
     table |= {"date": "2026-11-25", "rows": {"skinclf": row}}
     machine = {"date": "2026-11-26", "processor": "some", "cores": "2", "python": "3.11.2"}
     text = page({"machine": machine, "tables": {"score": table}})
-    assert "## Score (10,000 images a round, 5 rounds, 2026-11-25)" in text
+    assert "## Score (10,000 images per round, 5 rounds, 2026-11-25)" in text
     assert "| skinclf | 1.25 (1.00–1.50) |" in text
     assert "2 cores of some. Versions: python 3.11.2." in text
