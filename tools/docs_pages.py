@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from skinclf.cli.commands import app
 from skinclf.config.remarks import read_remarks
 from skinclf.config.schema import Config
+from skinclf.reporting.pages import in_markdown
 from skinclf.spec.rejects import REASONS
 from skinclf.spec.tables import REJECTS, TENSORS, scores_schema
 from skinclf.spec.taxonomy import HAM10000
@@ -68,15 +69,16 @@ def settings_page() -> str:
         "This page is made from the schema that checks your config, and from `conf/default.toml`.",
     ]
     for section, model, defaults in sections(Config, tomllib.loads(DEFAULTS.read_text())):
-        parts += [f"## [{section}]", remarks.get(section, "")]
+        parts += [f"## [{section}]", _sentence(remarks[section])]
         rows = [
             f"| `{key}` | {type_of(field)} | `{toml_of(defaults[key])}` "
-            f"| {_cell(remarks[f'{section}.{key}'])} |"
+            f"| {in_markdown(remarks[f'{section}.{key}'])} |"
             for key, field in model.model_fields.items()
             if key in defaults and not isinstance(defaults[key], dict)
         ]
         if rows:
-            parts.append("\n".join(["| setting | type | default | |", "|---|---|---|---|", *rows]))
+            head = ["| setting | type | default | meaning |", "|---|---|---|---|"]
+            parts.append("\n".join([*head, *rows]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -151,7 +153,7 @@ def options_table(command: Any) -> str:
         words = [", ".join(option.opts), getattr(option, "metavar", None) or ""]
         usage = " ".join(filter(None, words)).replace("|", r"\|")
         rows.append(f"| `{usage}` | {getattr(option, 'help', None) or ''} |")
-    return "\n".join(["| option | |", "|---|---|", *rows])
+    return "\n".join(["| option | meaning |", "|---|---|", *rows])
 
 
 def table_of(schema: pa.Schema) -> str:
@@ -166,8 +168,8 @@ def reasons_table() -> str:
     return "\n".join(["| reason | meaning |", "|---|---|", *rows])
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{in_markdown(text[1:])}." if text else ""
 
 
 def _in_docs(text: str) -> str:
