@@ -62,8 +62,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
     name = set_name(settings)
-    run, predictor, dataset, folder = _checked(config)
-    outside = _outside_archive(config, predictor.taxonomy)
+    run, dataset, folder, outside = _checked(config)
+    predictor = predictor_for(run.path, config.score.engine, flips=settings.tta_flips)
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
@@ -102,22 +102,24 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
 
 def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
-    run, predictor, dataset, folder = _checked(config)
-    outside = _outside_archive(config, predictor.taxonomy)
+    run, dataset, folder, outside = _checked(config)
     more = [*outside.paths, outside.metadata] if outside else []
     reads = [run.path, dataset.path, *more]
     return Preview(reads, [folder.path, run.card], [session_text(config.spark)])
 
 
-def _checked(config: Config) -> tuple[RunFolder, Predictor, Dataset, EvaluationFolder]:
-    """The run, its model, its dataset and where the evaluation goes. Raises UsageError children."""
-    settings = config.evaluate
+def _checked(config: Config) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None]:
+    """The run, its dataset, where the evaluation goes, and the archive from outside if there is one.
+
+    Raises UsageError children.
+    """
     run = RunFolder(absolute(config.run.path))
-    predictor = predictor_for(run.path, config.score.engine, flips=settings.tta_flips)
+    model = Predictor.of_run(run.path)
     dataset = _trained_on(run, config.dataset.path)
-    folder = run.evaluation(set_name(settings))
+    outside = _outside_archive(config, model.taxonomy)
+    folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
-    return run, predictor, dataset, folder
+    return run, dataset, folder, outside
 
 
 def _result(

@@ -34,6 +34,7 @@ from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.storage.score_manifest import Piece
 from skinclf.training.engines import predictor_for
+from skinclf.training.predictor import Predictor
 
 DIGEST_CHARACTERS = 12
 ROUNDS = 2
@@ -95,7 +96,8 @@ def score(
 
 def preview(config: Config) -> Preview:
     """What `score` would do. Raises what it raises before Spark starts."""
-    paths, folder = _checked(config, _model_of_run(config))
+    model = Predictor.of_run(config.run.path)  # no engine is chosen, for which a run may get a file
+    paths, folder = _checked(config, model)
     reads = [config.run.path, *paths]
     return Preview(reads, [folder.path], [session_text(config.spark)])
 
