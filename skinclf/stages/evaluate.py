@@ -109,7 +109,7 @@ def preview(config: Config) -> Preview:
 
 
 def _checked(config: Config) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None]:
-    """The run, its dataset, where the evaluation goes, and the archive from outside if there is one.
+    """The run, its dataset, where the evaluation goes, and the archive from outside, if any.
 
     Raises UsageError children.
     """
