@@ -45,6 +45,7 @@ class ArchiveConfig(Section):
 
     paths: Paths = ()
     metadata: str = ""
+    same_lesion: str = ""
     licence: str = ""
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")

@@ -1,5 +1,6 @@
 """Metadata as a table: written to storage in parts, then one row an image."""
 
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.archives.metadata import Malformed, read_rows
+from skinclf.archives.same_lesion import SHIPPED, SameLesions, read_groups
+from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.reading import read_parquet
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import delete, join, write_table
@@ -27,6 +30,8 @@ METADATA = pa.schema(
     ]
 )
 
+log = logging.getLogger(__name__)
+
 ROWS_A_PART = 50_000
 """Of what the driver holds before it writes it."""
 
@@ -39,14 +44,32 @@ class Metadata(NamedTuple):
     records: int  # of all records in the file, as its reader counted them
 
 
-def stage_metadata(spark: SparkSession, path: str, folder: str, taxonomy: Taxonomy) -> Metadata:
-    """Read a metadata file and write it below `folder`. Raises MetadataError."""
+def stage_metadata(
+    spark: SparkSession, archive: ArchiveConfig, folder: str, taxonomy: Taxonomy
+) -> Metadata:
+    """Read the metadata of an archive and write it below `folder`; lesions of
+    `archive.same_lesion` are one. Raises MetadataError.
+    """
     delete(folder)
     count = 0
-    for number, part in enumerate(_parts(path, taxonomy)):
+    same = SameLesions(read_groups(archive.same_lesion))
+    for number, part in enumerate(_parts(archive.metadata, taxonomy)):
+        if archive.same_lesion:
+            for row in part.select(["image_id", "lesion_id"]).to_pylist():
+                same.add(**row)
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
     table = read_parquet(spark, folder) if count else _no_rows(spark)
+    if same.unknown and archive.same_lesion not in SHIPPED:
+        log.warning(
+            "archive.same_lesion: %s of its ids are in no row of the metadata, such as %s",
+            f"{len(same.unknown):,}",
+            min(same.unknown),
+        )
+    if merged := same.merged():
+        ones = f"{len(set(merged.values())):,}"
+        log.info("archive.same_lesion: %s lesions are %s", f"{len(merged):,}", ones)
+        table = _with_merged(table, merged)
     malformed = table.where("malformed IS NOT NULL")
     return Metadata(
         table.where("malformed IS NULL").drop("malformed"),
@@ -85,6 +108,16 @@ def _parts(path: str, taxonomy: Taxonomy) -> Iterator[pa.Table]:
             ],
             schema=METADATA,
         )
+
+
+def _with_merged(metadata: DataFrame, merged: dict[str, str]) -> DataFrame:
+    """METADATA with the lesions that `SameLesions.merged` gives."""
+    rows = pa.table({"key": list(merged), "same": list(merged.values())})
+    same = F.broadcast(metadata.sparkSession.createDataFrame(rows))
+    keyed = metadata.withColumn("key", F.coalesce("lesion_id", "image_id"))
+    lesion = F.coalesce("same", "lesion_id")
+    joined = keyed.join(same, "key", "left").withColumn("lesion_id", lesion)
+    return joined.select(*metadata.columns)
 
 
 def _no_rows(spark: SparkSession) -> DataFrame:

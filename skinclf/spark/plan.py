@@ -60,7 +60,7 @@ def plan_archive(
     listing = listed_rows(spark, archive, archive.paths, [archive.metadata, output], selection)
     listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
     log_left_out(selection)
-    found = stage_metadata(spark, archive.metadata, join(staging, "metadata"), taxonomy)
+    found = stage_metadata(spark, archive, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
     images = keep(matched_images(listed, metadata, taxonomy))
     drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))

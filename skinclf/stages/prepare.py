@@ -11,6 +11,7 @@ from skinclf import __version__
 from skinclf.archives import check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
+from skinclf.archives.same_lesion import read_groups
 from skinclf.config.schema import Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
@@ -93,6 +94,7 @@ def check_inputs(config: Config) -> OutputFolder:
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata, config.classes)
+    read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
     folder = output_folder(path)
     folder.check(overwrite=config.dataset.overwrite)
     check_free(path)
@@ -141,6 +143,7 @@ def _checked(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         sources=list(config.archive.paths),
         metadata=config.archive.metadata,
+        same_lesion=config.archive.same_lesion,
         licence=config.archive.licence,
         taxonomy=config.classes,
         image=config.image,

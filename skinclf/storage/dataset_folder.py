@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Self
 
-from pydantic import BaseModel, computed_field
+from pydantic import BaseModel, Field, computed_field
 
 from skinclf.config.schema import SplitConfig
 from skinclf.errors import DatasetError
@@ -57,6 +57,9 @@ class Dataset(BaseModel):
     created: str  # UTC, ISO 8601
     sources: list[str]  # archive.paths as given
     metadata: str
+    same_lesion: str = Field(default="", exclude_if=lambda name: not name)
+    """archive.same_lesion as given."""
+
     licence: str = ""  # of the images, as given
     taxonomy: Taxonomy = HAM10000
     image: ImageSpec = BENBRAHIM_2020

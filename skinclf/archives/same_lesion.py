@@ -1,0 +1,76 @@
+"""Images and lesions that are one lesion, though the metadata gives them several ids."""
+
+import csv
+from collections.abc import Iterable, Sequence
+
+from skinclf.config.loader import shipped_config
+from skinclf.errors import MetadataError
+from skinclf.storage.files import read_text
+
+SHIPPED = {"ham10000": "ham10000-same-lesion.csv"}
+"""Lists that come with the package, by the value of archive.same_lesion."""
+
+
+def read_groups(name: str) -> list[list[str]]:
+    """The groups of ids in a list: a file, or one of SHIPPED; "" has none.
+
+    Each line of the CSV names two or more images or lesions. Raises MetadataError where one has
+    fewer, or where the file can't be read.
+    """
+    if not name:
+        return []
+    path = shipped_config(SHIPPED[name]) if name in SHIPPED else name
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise MetadataError(
+            f"archive.same_lesion: {path} can't be read ({error}); expected is a CSV whose lines "
+            f"name the images or lesions that are one lesion, or {' or '.join(SHIPPED)}"
+        ) from None
+    groups = []
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.startswith("#"):
+            group = [cell.strip() for cell in next(csv.reader([line])) if cell.strip()]
+            if len(set(group)) < 2:
+                raise MetadataError(f"{path}: line {number}: two or more ids are expected")
+            groups.append(group)
+    return groups
+
+
+class SameLesions:
+    """Merges the lesions of groups, as far as the rows of the metadata tell which these are."""
+
+    def __init__(self, groups: Iterable[Sequence[str]]) -> None:
+        self._parents: dict[str, str] = {}
+        self.unknown: set[str] = set()  # ids that no row has had so far
+        self._lesions: set[str] = set()  # of these groups, and images without one
+        for first, *others in groups:
+            self.unknown.update((first, *others))
+            for other in others:
+                self._join(first, other)
+
+    def add(self, image_id: str, lesion_id: str | None) -> None:
+        """Take a row of the metadata into account."""
+        key = lesion_id or image_id
+        for member in (image_id, lesion_id):
+            if member in self._parents:
+                self.unknown.discard(member)
+                self._join(member, key)
+                self._lesions.add(key)
+
+    def merged(self) -> dict[str, str]:
+        """Lesion, or image without one → the id that stands for it: the first by name of two or
+        more that are one lesion.
+        """
+        groups: dict[str, list[str]] = {}
+        for lesion in sorted(self._lesions):
+            groups.setdefault(self._root(lesion), []).append(lesion)
+        return {lesion: group[0] for group in groups.values() if len(group) > 1 for lesion in group}
+
+    def _root(self, member: str) -> str:
+        while self._parents.setdefault(member, member) != member:
+            member = self._parents[member]
+        return member
+
+    def _join(self, one: str, other: str) -> None:
+        self._parents[self._root(one)] = self._root(other)
