@@ -18,6 +18,7 @@ from skinclf.reporting.tables import (
     MetricRow,
     difference_rows,
     metric_rows,
+    metric_titles,
 )
 from skinclf.storage.files import write_text
 
@@ -102,7 +103,7 @@ def write_comparison(comparison: Comparison, path: str) -> None:
             "title": f"{len(comparison.runs)} runs compared on {comparison.set}",
             "version": __version__,
             "comparison": comparison,
-            "metrics": [metric.title for metric in METRICS.values()],
+            "metrics": metric_titles(),
             "interval_title": INTERVAL,
             "rows": metrics_of_runs(comparison),
             "differences": differences_of_runs(comparison),

@@ -42,6 +42,11 @@ class DifferenceRow:
         return f"{self.difference} ({self.interval})" if self.interval else self.difference
 
 
+def metric_titles() -> list[str]:
+    """What each entry of METRICS is called."""
+    return [metric.title for metric in METRICS.values()]
+
+
 def metric_rows(result: EvaluationResult) -> list[MetricRow]:
     """A row for each entry of METRICS, "–" where the result was made before the entry was."""
     return [

@@ -43,9 +43,8 @@ def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Compar
     for run in runs[1:]:
         _check_classes(first, run)
     names = names_of([run.folder for run in runs])
-    compared = [_compared(names[0], first, first, rounds=0)]
-    compared += [
-        _compared(name, run, first, rounds) for name, run in zip(names[1:], runs[1:], strict=True)
+    compared = [
+        _compared(called, run, first, rounds) for called, run in zip(names, runs, strict=True)
     ]
     comparison = Comparison(name, compared)
     write_comparison(comparison, output)
