@@ -33,7 +33,7 @@ def read_rejects(path: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def scan_scores(path: str, scan: Callable[[Iterator[pa.Table]], T]) -> T:
-    """What `scan` makes of all scores in a model's folder, of which it gets one row group at a time.
+    """What `scan` makes of all scores in a model's folder, which it gets in row groups.
 
     Memory stays flat. `scan` is called again where files were replaced meanwhile: it has to start
     anew then. Raises UsageError where there are none.
