@@ -74,7 +74,7 @@ def test_the_page_shows_the_most_uncertain_first_and_the_rejects(
         *("a, predicted nv", "b, predicted mel", "d, predicted nv", "e, predicted mel")
     }
     assert "All 4 images are shown" in text
-    assert "4 scores and 1 rejects" in text
+    assert "Scores: 4. Rejects: 1." in text
     assert "<td>empty</td><td>1</td><td>the file has no bytes</td>" in text
     assert "<td>empty</td><td>0 bytes</td>" in text
 
