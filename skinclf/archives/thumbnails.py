@@ -60,12 +60,12 @@ def thumbnails(entries: Iterable[Entry], limits: ArchiveConfig) -> Iterator[tupl
 
 
 def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:
-    if entry["kind"] == "spark":  # only listed by it: pyarrow may reach the file, too
-        entry = entry | {"kind": "file"}
     try:
         _check_unchanged(entry)
     except RejectedImage as rejected:
         return Thumbnail(None, rejected.reason, rejected.detail)
+    if entry["kind"] == "spark":  # pyarrow may reach what Spark has listed
+        entry = entry | {"kind": "file"}
     (row,) = decoder.rows([entry])
     if "pixels" not in row:
         return Thumbnail(None, row["reason"], row["detail"])
