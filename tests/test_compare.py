@@ -61,7 +61,7 @@ def test_a_run_of_other_images_has_no_paired_difference(
     assert "100 image ids" in page.read_text()
 
 
-def test_runs_of_one_name_go_by_their_paths(
+def test_runs_of_one_name_go_by_more_of_their_paths(
     skinclf: Command, runs: list[str], tmp_path: Path
 ) -> None:
     write_run(tmp_path / "elsewhere" / "first", drawn_predictions(120, 1))
@@ -69,7 +69,8 @@ def test_runs_of_one_name_go_by_their_paths(
     page = tmp_path / "compare.html"
     done = skinclf("compare", *runs, other, "--output", str(page))
     assert done.returncode == 0, done.stderr
-    assert f"Differences to {runs[0]}" in page.read_text()
+    assert f"Differences to {tmp_path.name}/first" in page.read_text()
+    assert "elsewhere/first" in done.stdout
 
 
 def failure_of(skinclf: Command, *arguments: str) -> str:

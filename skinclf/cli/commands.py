@@ -252,19 +252,19 @@ def compare(
     """
     settings = _settings(config, assignments)
     from skinclf.reporting.comparison import differences_of_runs, metrics_of_runs
-    from skinclf.reporting.tables import metric_titles
+    from skinclf.reporting.tables import by_metric
     from skinclf.stages.compare import compare
 
     comparison = compare(runs, on, settings.evaluate.bootstrap_samples, output)
-    columns = ("run", *metric_titles())
-    rows = [(name, *(row.cell for row in cells)) for name, cells in metrics_of_runs(comparison)]
-    print_table(f"{len(rows)} runs on {on}", columns, rows)
+    first = comparison.first.name
+    found = metrics_of_runs(comparison)
+    print_table(f"{len(found)} runs on {on}", ("metric", *dict(found)), by_metric(found))
     differences = differences_of_runs(comparison)
     if differences:
-        rows = [(name, *(row.cell for row in cells)) for name, cells in differences]
-        print_table(f"difference to {comparison.first.name}", columns, rows)
+        columns = ("metric", *dict(differences))
+        print_table(f"difference to {first}", columns, by_metric(differences))
     for run in comparison.unpaired:
-        print(f"{run.name} was evaluated on other images than {comparison.first.name}")
+        print(f"{run.name} was evaluated on other images than {first}")
     print(output)
 
 

@@ -11,7 +11,7 @@ from skinclf.spec.rejects import REASONS
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.files import write_text
 
-TOP = 3
+TOP = 2
 """How many classes stand below a picture."""
 
 NOT_LISTED = Thumbnail(None, "vanished", "the listing in this folder does not name it")

@@ -18,7 +18,6 @@ from skinclf.reporting.tables import (
     MetricRow,
     difference_rows,
     metric_rows,
-    metric_titles,
 )
 from skinclf.storage.files import write_text
 
@@ -103,9 +102,9 @@ def write_comparison(comparison: Comparison, path: str) -> None:
             "title": f"{len(comparison.runs)} runs compared on {comparison.set}",
             "version": __version__,
             "comparison": comparison,
-            "metrics": metric_titles(),
+            "titles": [metric.title for metric in METRICS.values()],
             "interval_title": INTERVAL,
-            "rows": metrics_of_runs(comparison),
+            "metrics": metrics_of_runs(comparison),
             "differences": differences_of_runs(comparison),
             "settings": differing_settings([run.settings for run in comparison.runs]),
             "codes": comparison.first.result.taxonomy.codes,

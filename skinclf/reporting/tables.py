@@ -1,6 +1,6 @@
 """An evaluation's whole-set metrics as the rows of tables: on the page, the card, the terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from skinclf.evaluation.comparison import Difference
@@ -42,11 +42,6 @@ class DifferenceRow:
         return f"{self.difference} ({self.interval})" if self.interval else self.difference
 
 
-def metric_titles() -> list[str]:
-    """What each entry of METRICS is called."""
-    return [metric.title for metric in METRICS.values()]
-
-
 def metric_rows(result: EvaluationResult) -> list[MetricRow]:
     """A row for each entry of METRICS, "–" where the result was made before the entry was."""
     return [
@@ -70,9 +65,19 @@ def _difference_row(metric: Metric, difference: Difference) -> DifferenceRow:
     return DifferenceRow(
         metric.title,
         metric.show_difference(difference.value),
-        _limits(difference.interval, metric.show_difference, " to "),
+        _limits(difference.interval, metric.show_difference, " to ").replace(" pp to", " to"),
         low is not None and high is not None and not low <= 0 <= high,
     )
+
+
+def by_metric(
+    runs: Sequence[tuple[str, Sequence[MetricRow | DifferenceRow]]],
+) -> list[tuple[str, ...]]:
+    """Name and rows of each run → a row for each metric: its title, and the cell of each run."""
+    return [
+        (metric[0].title, *(row.cell for row in metric))
+        for metric in zip(*(rows for _, rows in runs), strict=True)
+    ]
 
 
 def baseline_title(taxonomy: Taxonomy) -> str:

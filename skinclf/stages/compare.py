@@ -53,9 +53,13 @@ def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Compar
 
 
 def names_of(folders: Sequence[RunFolder]) -> list[str]:
-    """The last part of each path; the whole path of those that share their last part."""
-    counts = Counter(folder.name for folder in folders)
-    return [folder.name if counts[folder.name] == 1 else folder.path for folder in folders]
+    """The last parts of each path: as few as tell all of these different paths apart."""
+    parts = [folder.path.rstrip("/").split("/") for folder in folders]
+    for count in range(1, max(map(len, parts))):
+        names = ["/".join(path[-count:]) for path in parts]
+        if len({*names}) == len(names):
+            return names
+    return [folder.path for folder in folders]
 
 
 def _checked(paths: Sequence[str]) -> Sequence[str]:

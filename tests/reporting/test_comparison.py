@@ -58,8 +58,8 @@ def test_a_difference_has_its_sign_and_unit_and_says_whether_zero_is_excluded() 
     differences["balanced_accuracy"] = Difference(-0.021, (-0.05, 0.01))
     differences["categorical_crossentropy"] = Difference(-0.25, None)
     rows = {row.title: row for row in difference_rows(differences)}
-    assert rows["top-1 accuracy"].cell == "+2.1 pp (+0.3 pp to +4.0 pp)"
-    assert rows["balanced accuracy"].cell == "-2.1 pp (-5.0 pp to +1.0 pp)"
+    assert rows["top-1 accuracy"].cell == "+2.1 pp (+0.3 to +4.0 pp)"
+    assert rows["balanced accuracy"].cell == "-2.1 pp (-5.0 to +1.0 pp)"
     assert rows["categorical cross-entropy"].cell == "-0.2500"
     assert [title for title, row in rows.items() if row.excludes_zero] == ["top-1 accuracy"]
 

@@ -34,7 +34,8 @@ def estimates_figure(
     lines = len(rows) * (len(models) + 1)
     figure = Figure(figsize=(6.4, 1.3 + 0.17 * lines + 0.2 * len(models)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=axis)
-    offsets = np.linspace(-0.3, 0.3, len(models)) if len(models) > 1 else [0.0]
+    spread = min(0.1 * (len(models) - 1), 0.35)
+    offsets = np.linspace(-spread, spread, len(models))
     handles = []
     for place, estimates in enumerate(models.values()):
         color = colormaps["tab10"]((first_color + place) % 10)
