@@ -75,8 +75,8 @@ def test_the_page_shows_the_most_uncertain_first_and_the_rejects(
     }
     assert "All 4 images are shown" in text
     assert "Scores: 4. Rejects: 1." in text
-    assert "<td>empty</td><td>1</td><td>the file has no bytes</td>" in text
-    assert "<td>empty</td><td>0 bytes</td>" in text
+    assert '<td>empty</td><td>1</td><td class="long">the file has no bytes</td>' in text
+    assert '<td>empty</td><td class="long">0 bytes</td>' in text
 
 
 def test_a_limit_is_said_on_the_page(skinclf: Command, scored: Path) -> None:
