@@ -90,6 +90,7 @@ HAM10000 = Taxonomy()
 
 
 PROBABILITY = "probability_"
+"""How the names of columns with a class's probability begin."""
 
 
 def probability_column(code: str) -> str:

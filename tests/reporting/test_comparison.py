@@ -11,11 +11,12 @@ from skinclf.reporting.comparison import (
     shown_settings,
     write_comparison,
 )
+from skinclf.reporting.figures.comparison import Estimate, estimates_figure
 from skinclf.reporting.tables import difference_rows
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 
 
-def two_runs(name: str = "second", *, paired: bool = True) -> Comparison:
+def two_runs(name: str = "second", first_name: str = "first", *, paired: bool = True) -> Comparison:
     first, other = drawn_predictions(80, 1), drawn_predictions(80, 2)
     other = type(first)(
         *(first.labels, other.probabilities, first.image_ids, first.lesions, first.taxonomy)
@@ -24,7 +25,9 @@ def two_runs(name: str = "second", *, paired: bool = True) -> Comparison:
     return Comparison(
         "test",
         [
-            ComparedRun("first", "/runs/first", settings, evaluation_result(first, rounds=20), 80),
+            ComparedRun(
+                first_name, "/runs/first", settings, evaluation_result(first, rounds=20), 80
+            ),
             ComparedRun(
                 name,
                 f"/runs/{name}",
@@ -82,9 +85,19 @@ def test_runs_of_other_images_are_said_to_be_so(tmp_path: Path) -> None:
     assert page.count("data:image/png;base64,") == 2
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '" onload="x', "$a_b$ \x1b[31m"])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", '" onload="x', "$a_b$ \x1b[31m", r"$\frac{$"]
+)
 def test_a_run_s_name_is_text(tmp_path: Path, name: str) -> None:
-    page = page_of(two_runs(name), tmp_path)
+    page = page_of(two_runs(name, f"{name} first"), tmp_path)
     assert "<script>" not in page
     assert ' onload="x' not in page
     assert "\x1b" not in page
+
+
+def test_the_figure_names_every_run_whatever_it_is_called() -> None:
+    estimates = [Estimate(97.0, (94.0, 99.0)), Estimate(None, None)]
+    figure = estimates_figure("Metrics", "percent", ["a", "b"], {"_run": estimates, "$": estimates})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["_run", r"\$"]
+    (axes,) = figure.axes
+    assert len(axes.lines) == 4  # of each run an interval and a value

@@ -33,7 +33,7 @@ def estimates_figure(
     """
     lines = len(rows) * (len(models) + 1)
     figure = Figure(figsize=(6.4, 1.3 + 0.17 * lines + 0.2 * len(models)), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel=axis)
+    axes = figure.add_subplot(title=literal(title), xlabel=axis)
     spread = min(0.1 * (len(models) - 1), 0.35)
     offsets = np.linspace(-spread, spread, len(models))
     handles = []
@@ -51,9 +51,10 @@ def estimates_figure(
     axes.grid(axis="x", color="#e5e7eb")
     axes.set_axisbelow(True)
     calm(axes)
-    figure.legend(
-        handles, [literal(name) for name in models], loc="outside lower left", frameon=False
-    )
+    places = [str(place) for place in range(len(models))]
+    legend = figure.legend(handles, places, loc="outside lower left", frameon=False)
+    for text, name in zip(legend.get_texts(), models, strict=True):
+        text.set_text(literal(name))  # given above, names that begin with _ would be left out
     return figure
 
 
