@@ -20,7 +20,7 @@ SIDE = 192
 """Pixels of a thumbnail each way."""
 
 QUALITY = 75
-"""Of the JPEG: some 6 kB."""
+"""Of the JPEG: some 4 kB."""
 
 STORAGE_ERRORS = 3
 """In a row; then the storage is taken for gone: each one waits for several tries."""
