@@ -39,8 +39,8 @@ def paired_differences(
 ) -> dict[str, Difference]:
     """The metrics of `other` less those of `first`, by key of METRICS, with 95% intervals.
 
-    Each round of the bootstrap measures both on the same drawn lesions: lesions that are hard for
-    both models widen the intervals of both, but not that of the difference. Raises ValueError
+    Each round of the bootstrap measures both on the same drawn lesions: a lesion that is hard for
+    both models widens the intervals of both, but not that of the difference. Raises ValueError
     unless both are of the same images.
     """
     if not same_images(first, other):
