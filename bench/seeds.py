@@ -13,15 +13,16 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import stats
 
 from bench.measure import print_table
 from skinclf.evaluation.bootstrap import SEED, Draws, lesion_intervals, single_round
+from skinclf.evaluation.comparison import same_images
 from skinclf.evaluation.metrics import resample, resampled_names
-from skinclf.evaluation.predictions import Predictions, predictions_of
-from skinclf.storage.dataset_folder import Dataset
+from skinclf.evaluation.predictions import Predictions
+from skinclf.reporting.results import read_predictions
+from skinclf.storage.run_folder import RunFolder
 
 ROUNDS = 2000
 Metrics = NDArray[np.float64]  # (rounds, k) those of resampled_names()
@@ -36,7 +37,7 @@ def main() -> None:
     named = {run: read(run, arguments.set) for run in [*arguments.runs, *arguments.against]}
     first = named[arguments.runs[0]]
     for run, predictions in named.items():
-        if predictions.image_ids != first.image_ids:
+        if not same_images(first, predictions):
             raise SystemExit(f"{run}: was not evaluated on the images of {arguments.runs[0]}")
     metrics = {run: partial(resample, predictions) for run, predictions in named.items()}
     once = single_round(first.lesions)
@@ -55,8 +56,8 @@ def main() -> None:
 
 def read(run: str, name: str) -> Predictions:
     """What a run predicted, in the order of image ids."""
-    table = pq.read_table(f"{run}/evaluation/{name}/predictions")
-    return predictions_of(table.sort_by("image_id"), Dataset.read(run).taxonomy)
+    folder = RunFolder(run)
+    return read_predictions(folder.evaluation(name).predictions, folder.read_dataset().taxonomy)
 
 
 def mean(

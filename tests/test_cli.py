@@ -12,13 +12,15 @@ from tests.support.repository import REPOSITORY
 
 JOBS = ("prepare", "explore", "doctor", "train", "evaluate", "replicate", "score")
 
+WITHOUT_SPARK = ("compare", "browse")
+
 
 @pytest.fixture
 def skinclf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [*JOBS, *WITHOUT_SPARK])
 def test_help_tells_inputs_outputs_and_an_example(skinclf: Command, job: str) -> None:
     done = skinclf(job, "--help")
     assert done.returncode == 0

@@ -88,6 +88,13 @@ def modules_after_importing_cli() -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.parametrize("stage", ["compare", "browse"])
+def test_pages_of_what_is_there_need_neither_framework(stage: str) -> None:
+    code = f"import sys, skinclf.stages.{stage}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"tensorflow", "keras", "pyspark"} & set(done.stdout.split())
+
+
 WATCHED_IMPORT = """
 import os, sys
 class Finder:

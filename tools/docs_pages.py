@@ -150,7 +150,8 @@ def options_table(command: Any) -> str:
     """The options of a command."""
     rows = []
     for option in command.params:
-        words = [", ".join(option.opts), getattr(option, "metavar", None) or ""]
+        names = ", ".join(option.opts) if option.param_type_name == "option" else ""
+        words = [names, getattr(option, "metavar", None) or ""]
         usage = " ".join(filter(None, words)).replace("|", r"\|")
         rows.append(f"| `{usage}` | {getattr(option, 'help', None) or ''} |")
     return "\n".join(["| option | meaning |", "|---|---|", *rows])

@@ -293,6 +293,71 @@ def score(
 
 
 @app.command()
+def compare(
+    runs: options.Runs,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    on: options.EvaluatedSet = "test",
+    output: options.Page = "compare.html",
+) -> None:
+    """Compare runs that were evaluated on the same set: metrics, differences, settings.
+
+    **Inputs:** two `RUN`s or more, all evaluated on `--on`. Each is compared with the first, on the
+    same drawn lesions (`evaluate.bootstrap_samples`).
+
+    **Output:** `--output`, one HTML page.
+
+    **Example:** `skinclf compare runs/first runs/second --on test --output compare.html`
+    """
+    settings = _settings(config, assignments)
+    from skinclf.reporting.comparison import differences_of_runs, metrics_of_runs
+    from skinclf.reporting.tables import by_metric
+    from skinclf.stages.compare import compare
+
+    comparison = compare(runs, on, settings.evaluate.bootstrap_samples, output)
+    first = comparison.first.name
+    found = metrics_of_runs(comparison)
+    print_table(f"{len(found)} runs on {on}", ("metric", *dict(found)), by_metric(found))
+    differences = differences_of_runs(comparison)
+    if differences:
+        columns = ("metric", *dict(differences))
+        print_table(f"difference to {first}", columns, by_metric(differences))
+    for run in comparison.unpaired:
+        print(f"{run.name} was evaluated on other images than {first}")
+    print(output)
+
+
+@app.command()
+def browse(
+    scores: options.Scores,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    output: options.Page = "browse.html",
+    limit: options.MostImages = 500,
+) -> None:
+    """Make a page of scored images, the most uncertain first, and of the rejects.
+
+    **Inputs:** `SCORES/MODEL`, one model's folder below `score.output`, and the archive that was
+    scored, where it was then.
+
+    **Output:** `--output`, one HTML page with small pictures. Where there are more than `--limit`
+    images, it has the most uncertain ones and some of each predicted class.
+
+    **Example:** `skinclf browse scores/3f9c2a71d0be --output browse.html --limit 500`
+    """
+    settings = _settings(config, assignments)
+    from skinclf.stages.browse import browse
+
+    sample = browse(scores, settings.archive, limit, output)
+    rows = [
+        (code, f"{sample.counts.get(code, 0):,}", f"{shown:,}")
+        for code, shown in sample.shown.items()
+    ]
+    print_table("predicted", ("class", "images", "shown"), rows)
+    print(output)
+
+
+@app.command()
 def demo(
     folder: Annotated[
         str, typer.Option(metavar="PATH", help="Where everything is written.")

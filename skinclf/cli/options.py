@@ -1,4 +1,4 @@
-"""The options of the commands. Each one of them stands for a setting."""
+"""The options of the commands. Each one of them stands for a setting, but those at the end."""
 
 from typing import Annotated
 
@@ -76,4 +76,18 @@ RetryRejects = Annotated[
         metavar="REASON",
         help="Try rejects of this reason again, or all; repeatable.",
     ),
+]
+
+# These stand for no setting.
+Runs = Annotated[
+    list[str], typer.Argument(metavar="RUN RUN…", help="Runs; the first is the reference.")
+]
+EvaluatedSet = Annotated[
+    str,
+    typer.Option("--on", metavar="SET", help="Compare on this split or set: RUN/evaluation/SET."),
+]
+Scores = Annotated[str, typer.Argument(metavar="SCORES/MODEL", help="The scores of one model.")]
+Page = Annotated[str, typer.Option("--output", metavar="FILE", help="The page to write.")]
+MostImages = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="Show at most N images.")
 ]

@@ -67,6 +67,12 @@ class Metric:
         """A value as tables show it; "–" for None."""
         return "–" if value is None else FORMATS[self.form].format(value)
 
+    def show_difference(self, value: float) -> str:
+        """A difference of two values with its sign, of shares in percentage points (pp)."""
+        if self.form == "percent":
+            return f"{100 * value:+.1f} pp"
+        return FORMATS[self.form].replace(":", ":+").format(value)
+
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(

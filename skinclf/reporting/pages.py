@@ -19,9 +19,9 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(image: bytes) -> str:
-    """The bytes of a PNG file as a URI that holds them."""
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+def data_uri(image: bytes, kind: str = "png") -> str:
+    """The bytes of an image file (`kind`: png or jpeg) as a URI that holds them."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """An evaluation's whole-set metrics as the rows of tables: on the page, the card, the terminal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from skinclf.evaluation.metrics import METRICS
+from skinclf.evaluation.comparison import Difference
+from skinclf.evaluation.metrics import METRICS, Metric
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.spec.taxonomy import Taxonomy
 
@@ -19,6 +20,27 @@ class MetricRow:
     interval: str
     baseline: str
 
+    @property
+    def cell(self) -> str:
+        """The metric with its interval in brackets."""
+        return f"{self.model} ({self.interval})" if self.interval else self.model
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """The difference of one metric to another run's, as text."""
+
+    title: str
+    difference: str
+    interval: str
+    excludes_zero: bool
+    """Whether the interval does not hold 0."""
+
+    @property
+    def cell(self) -> str:
+        """The difference with its interval in brackets."""
+        return f"{self.difference} ({self.interval})" if self.interval else self.difference
+
 
 def metric_rows(result: EvaluationResult) -> list[MetricRow]:
     """A row for each entry of METRICS, "–" where the result was made before the entry was."""
@@ -33,11 +55,36 @@ def metric_rows(result: EvaluationResult) -> list[MetricRow]:
     ]
 
 
+def difference_rows(differences: Mapping[str, Difference]) -> list[DifferenceRow]:
+    """A row for each entry of METRICS."""
+    return [_difference_row(metric, differences[name]) for name, metric in METRICS.items()]
+
+
+def _difference_row(metric: Metric, difference: Difference) -> DifferenceRow:
+    low, high = difference.interval or (None, None)
+    return DifferenceRow(
+        metric.title,
+        metric.show_difference(difference.value),
+        _limits(difference.interval, metric.show_difference, " to ").replace(" pp to", " to"),
+        low is not None and high is not None and not low <= 0 <= high,
+    )
+
+
+def by_metric(
+    runs: Sequence[tuple[str, Sequence[MetricRow | DifferenceRow]]],
+) -> list[tuple[str, ...]]:
+    """Name and rows of each run → a row for each metric: its title, and the cell of each run."""
+    return [
+        (metric[0].title, *(row.cell for row in metric))
+        for metric in zip(*(rows for _, rows in runs), strict=True)
+    ]
+
+
 def baseline_title(taxonomy: Taxonomy) -> str:
     """The head of the baseline's column, such as "always nv (majority class)"."""
     return f"always {taxonomy.majority} (majority class)"
 
 
-def _limits(interval: Interval | None, show: Callable[[float], str]) -> str:
+def _limits(interval: Interval | None, show: Callable[[float], str], to: str = "–") -> str:
     low, high = interval or (None, None)
-    return "" if low is None or high is None else f"{show(low)}–{show(high)}"
+    return "" if low is None or high is None else f"{show(low)}{to}{show(high)}"

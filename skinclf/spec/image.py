@@ -1,6 +1,7 @@
 """File bytes → one network input. The only decoder, for prepare and score alike."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,27 @@ def decode_rgb(
     pixel format that does not say how it becomes 8-bit RGB), `unreadable` (whatever else the
     decoder raises, or none of `formats`).
     """
+    return _decoded(file, lambda opened: _to_array(opened, image), max_pixels, formats)
+
+
+def decode_thumbnail(
+    file: bytes, side: int, *, max_pixels: int, formats: tuple[str, ...] = FORMATS
+) -> NDArray[np.uint8]:
+    """Decode an image file and shrink it for people: the aspect ratio is kept.
+
+    Returns (side, side, 3) uint8, RGB: the whole picture in the middle, white beside it. Raises
+    what `decode_rgb` raises.
+    """
+    return _decoded(file, lambda opened: _to_thumbnail(opened, side), max_pixels, formats)
+
+
+def _decoded(
+    file: bytes,
+    convert: Callable[[Image.Image], NDArray[np.uint8]],
+    max_pixels: int,
+    formats: tuple[str, ...],
+) -> NDArray[np.uint8]:
+    """What `convert` makes of an opened image file. Raises RejectedImage: see `decode_rgb`."""
     if not file:
         raise RejectedImage("empty", "0 bytes")
     try:
@@ -49,7 +71,7 @@ def decode_rgb(
                     "too_large",
                     f"{opened.width}x{opened.height} pixels, at most {max_pixels} taken",
                 )
-            return _to_array(opened, image)
+            return convert(opened)
     except RejectedImage:
         raise
     except Image.DecompressionBombError as error:
@@ -71,6 +93,14 @@ def _to_array(opened: Image.Image, image: ImageSpec) -> NDArray[np.uint8]:
     if orientation != 1:
         rgb = ImageOps.exif_transpose(rgb)
     return np.asarray(rgb, dtype=np.uint8)
+
+
+def _to_thumbnail(opened: Image.Image, side: int) -> NDArray[np.uint8]:
+    opened.draft("RGB", (2 * side, 2 * side))
+    rgb = _to_rgb(opened)
+    if opened.getexif().get(0x0112, 1) != 1:
+        rgb = ImageOps.exif_transpose(rgb)
+    return np.asarray(ImageOps.pad(rgb, (side, side), color="white"), dtype=np.uint8)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

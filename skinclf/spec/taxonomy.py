@@ -1,5 +1,6 @@
 """The classes: codes in the one order that every table, model and figure of a dataset has."""
 
+from collections.abc import Iterable
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -88,6 +89,15 @@ HAM10000_NAMES = {
 HAM10000 = Taxonomy()
 
 
+PROBABILITY = "probability_"
+"""How the names of columns with a class's probability begin."""
+
+
 def probability_column(code: str) -> str:
     """The name of the column that holds a class's probability, such as `probability_mel`."""
-    return f"probability_{code}"
+    return f"{PROBABILITY}{code}"
+
+
+def codes_of(columns: Iterable[str]) -> list[str]:
+    """The classes whose probabilities a table has, in its order, by the names of its columns."""
+    return [name.removeprefix(PROBABILITY) for name in columns if name.startswith(PROBABILITY)]

@@ -1,14 +1,15 @@
 """A model's scores and rejects exactly as its manifest has them, at any moment."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skinclf.errors import UsageError
 from skinclf.storage.files import exists, join, list_names, locate
+from skinclf.storage.parquet_files import column_names, iter_rows_with, iter_tables
 from skinclf.storage.score_folder import REJECTED, SCORES, ScoreFolder
 from skinclf.storage.score_manifest import TRIES, read_manifest
 
@@ -29,6 +30,34 @@ def read_scores(path: str, columns: Sequence[str] | None = None) -> pa.Table:
 def read_rejects(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """All rejects in a model's folder: see `read_scores`."""
     return _exactly(path, REJECTED, lambda files: _read(files, columns))
+
+
+def scan_scores(path: str, scan: Callable[[Iterator[pa.Table]], T]) -> T:
+    """What `scan` makes of all scores in a model's folder, which it gets in row groups.
+
+    Memory stays flat. `scan` is called again where files were replaced meanwhile: it has to start
+    anew then. Raises UsageError where there are none.
+    """
+    return _exactly(path, SCORES, lambda files: scan(_row_groups(files)))
+
+
+def scan_rejects(path: str, scan: Callable[[Iterator[pa.Table]], T]) -> T:
+    """The same of all rejects."""
+    return _exactly(path, REJECTED, lambda files: scan(_row_groups(files)))
+
+
+def listed_rows(path: str, sources: Sequence[str]) -> list[dict[str, Any]]:
+    """What a model's folder knows of where `sources` are: their rows of the listing, in any order.
+
+    Of a source that was listed more than once it is the last row.
+    """
+    folder, wanted = ScoreFolder(path), pa.array(sources, pa.string())
+    found: dict[str, dict[str, Any]] = {}
+    for listing in read_manifest(folder).listing:
+        file = join(folder.listing, listing.name)
+        for rows in iter_rows_with(file, wanted, "source", column_names(file)):
+            found.update((row["source"], row) for row in rows.to_pylist())
+    return list(found.values())
 
 
 def score_files(path: str) -> list[str]:
@@ -57,6 +86,11 @@ def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
             pass
         time.sleep(PAUSE)
     raise UsageError(f"{path}: files were replaced each time they were read; try again")
+
+
+def _row_groups(files: list[str]) -> Iterator[pa.Table]:
+    for file in files:
+        yield from iter_tables(file)
 
 
 def _read(files: list[str], columns: Sequence[str] | None) -> pa.Table:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinclf.spec.image import decode_rgb
+from skinclf.spec.image import decode_rgb, decode_thumbnail
 from skinclf.spec.rejects import RejectedImage
 from tests.support.images import encoded, jpeg
 
@@ -136,3 +136,30 @@ def test_odd_images_of_pillow(odd_images: Path, name: str, outcome: str) -> None
         assert decode_rgb(file, max_pixels=LIMIT).shape == (75, 100, 3)
     else:
         assert reason_for(file) == outcome
+
+
+# Thumbnails
+
+
+def test_a_thumbnail_keeps_the_aspect_ratio_and_is_padded_with_white() -> None:
+    pixels = decode_thumbnail(encoded(RED_LEFT, "PNG"), 80, max_pixels=LIMIT)
+    assert pixels.shape == (80, 80, 3)
+    assert (pixels[:9] == 255).all()  # 80 x 60 in the middle
+    assert (pixels[15:65, :35, 0] == 255).all()
+    assert (pixels[15:65, 45:] == 0).all()
+
+
+def test_a_thumbnail_is_turned_as_exif_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees: left becomes up
+    buffer = io.BytesIO()
+    Image.fromarray(RED_LEFT).save(buffer, "JPEG", exif=exif)
+    pixels = decode_thumbnail(buffer.getvalue(), 80, max_pixels=LIMIT).astype(int)
+    assert pixels[:, :5].min() > 240  # 60 x 80
+    assert np.abs(pixels[5:30, 15:65] - [255, 0, 0]).max() < 20
+    assert pixels[50:75, 15:65].max() < 20
+
+
+def test_a_thumbnail_has_the_limits_of_a_decoded_image() -> None:
+    with pytest.raises(RejectedImage, match="at most 100 taken"):
+        decode_thumbnail(jpeg(), 80, max_pixels=100)

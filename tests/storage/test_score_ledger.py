@@ -21,7 +21,14 @@ from skinclf.storage.score_manifest import (
     TableFile,
     read_manifest,
 )
-from skinclf.storage.score_view import read_rejects, read_scores, score_files
+from skinclf.storage.score_view import (
+    listed_rows,
+    read_rejects,
+    read_scores,
+    scan_rejects,
+    scan_scores,
+    score_files,
+)
 from tests.support.score_job import EXPECTED, Job
 
 
@@ -258,3 +265,23 @@ def test_a_micro_batch_does_not_mix_new_inputs_with_those_listed_again() -> None
     after = manifest.model_copy(update={"done": 10})
     assert after.next_batch(1) == ([Piece("c", 1, 1)], True)
     assert after.model_copy(update={"done": 12}).next_batch(1) == ([], False)
+
+
+def test_scores_and_rejects_are_scanned_in_row_groups_as_the_manifest_has_them(
+    tmp_path: Path,
+) -> None:
+    Job(str(tmp_path)).run()
+
+    def rows(tables: Iterator[pa.Table]) -> list[dict[str, Any]]:
+        return [row for table in tables for row in table.to_pylist()]
+
+    path = str(tmp_path)
+    assert tries(scan_scores(path, rows) + scan_rejects(path, rows)) == EXPECTED
+    with pytest.raises(UsageError, match="no scores here"):
+        scan_scores(str(tmp_path / "elsewhere"), rows)
+
+
+def test_of_a_source_that_was_listed_twice_the_last_row_is_found(tmp_path: Path) -> None:
+    Job(str(tmp_path)).run()
+    found = listed_rows(str(tmp_path), ["s01", "s05", "nowhere"])
+    assert {row["source"]: row["try"] for row in found} == {"s01": 2, "s05": 1}

@@ -1,0 +1,87 @@
+"""Listed files → small pictures for people, or why there are none."""
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from skinclf.archives.decoding import Decoding, Entry
+from skinclf.archives.files import StorageFile
+from skinclf.archives.isolation import IsolatedDecoder
+from skinclf.config.schema import ArchiveConfig
+from skinclf.spec.image import decode_thumbnail
+from skinclf.spec.rejects import RejectedImage
+
+SIDE = 192
+"""Pixels of a thumbnail each way."""
+
+QUALITY = 75
+"""Of the JPEG: some 4 kB."""
+
+STORAGE_ERRORS = 3
+"""In a row; then the storage is taken for gone: each one waits for several tries."""
+
+BY_TIME_AND_SIZE = re.compile(r"\d+-\d+")
+"""A version as `files.version_of` makes it."""
+
+
+class Thumbnail(NamedTuple):
+    """A picture, or the reason why there is none (as of a reject) with its detail."""
+
+    jpeg: bytes | None
+    reason: str = ""
+    detail: str = ""
+
+
+def thumbnails(entries: Iterable[Entry], limits: ArchiveConfig) -> Iterator[tuple[str, Thumbnail]]:
+    """Rows of LISTING → `source` and thumbnail of each, neighbours in an archive together.
+
+    Files are decoded within the limits and in another process: one that can't be read, or that
+    ends its decoder, has no picture, and nothing is raised.
+    """
+    decode = partial(
+        decode_thumbnail, side=SIDE, max_pixels=limits.max_pixels, formats=limits.formats
+    )
+    limits = limits.model_copy(update={"storage_errors": "reject"})
+    ordered = sorted(entries, key=lambda row: (row["file"], row["offset"] or 0, row["source"]))
+    failures = 0
+    with IsolatedDecoder(Decoding(limits, decode)) as decoder:
+        for entry in ordered:
+            if failures == STORAGE_ERRORS:
+                yield entry["source"], Thumbnail(None, "storage_error", "the storage failed before")
+                continue
+            thumbnail = _thumbnail(entry, decoder)
+            failures = failures + 1 if thumbnail.reason == "storage_error" else 0
+            yield entry["source"], thumbnail
+
+
+def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:
+    try:
+        _check_unchanged(entry)
+    except RejectedImage as rejected:
+        return Thumbnail(None, rejected.reason, rejected.detail)
+    if entry["kind"] == "spark":  # pyarrow may reach what Spark has listed
+        entry = entry | {"kind": "file"}
+    (row,) = decoder.rows([entry])
+    if "pixels" not in row:
+        return Thumbnail(None, row["reason"], row["detail"])
+    pixels = np.frombuffer(row["pixels"], np.uint8).reshape(SIDE, SIDE, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
+    return Thumbnail(file.getvalue())
+
+
+def _check_unchanged(entry: Entry) -> None:
+    """Raise RejectedImage `changed` for a local file that is not what was listed, `vanished`.
+
+    Of members, the reader checks their archive.
+    """
+    if entry["kind"] != "file" or not BY_TIME_AND_SIZE.fullmatch(entry["version"] or ""):
+        return
+    with StorageFile(entry["file"]) as file:
+        if file.is_local and file.version() != entry["version"]:
+            raise RejectedImage("changed", "the file was rewritten after it was listed")

@@ -1,0 +1,129 @@
+"""Evaluated runs → one page that compares them."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skinclf.errors import RunError, UsageError
+from skinclf.evaluation.comparison import count_shared, paired_differences, same_images
+from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.result import EvaluationResult
+from skinclf.reporting.comparison import (
+    ComparedRun,
+    Comparison,
+    shown_settings,
+    write_comparison,
+)
+from skinclf.reporting.results import read_predictions, read_result
+from skinclf.storage.files import absolute, exists
+from skinclf.storage.run_folder import RunFolder, model_digest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """What is on storage of one run."""
+
+    folder: RunFolder
+    result: EvaluationResult
+    predictions: Predictions
+
+
+def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Comparison:
+    """Compare the runs at `paths`, each with the first, by their evaluations on the set `name`.
+
+    Writes the page to `output`; `rounds` are the bootstrap's. Needs no Spark and no TensorFlow.
+    Raises UsageError children for fewer than two runs, a folder that is no run or was not
+    evaluated on the set, and for runs of other classes than the first.
+    """
+    runs = [_read(RunFolder(path), name) for path in _checked([absolute(path) for path in paths])]
+    first = runs[0]
+    for run in runs[1:]:
+        _check_classes(first, run)
+    names = names_of([run.folder for run in runs])
+    compared = [
+        _compared(called, run, first, rounds) for called, run in zip(names, runs, strict=True)
+    ]
+    comparison = Comparison(name, compared)
+    write_comparison(comparison, output)
+    log.info("compared %s runs on %s", len(runs), name)
+    return comparison
+
+
+def names_of(folders: Sequence[RunFolder]) -> list[str]:
+    """The last parts of each path: as few as tell all of these different paths apart."""
+    parts = [folder.path.rstrip("/").split("/") for folder in folders]
+    for count in range(1, max(map(len, parts))):
+        names = ["/".join(path[-count:]) for path in parts]
+        if len({*names}) == len(names):
+            return names
+    return [folder.path for folder in folders]
+
+
+def _checked(paths: Sequence[str]) -> Sequence[str]:
+    """Raises UsageError unless these are two runs or more, each named once."""
+    if len(paths) < 2:
+        raise UsageError("compare: two runs or more are expected: skinclf compare RUN RUN")
+    twice = [
+        path for path, count in Counter(path.rstrip("/") for path in paths).items() if count > 1
+    ]
+    if twice:
+        raise UsageError(f"{twice[0]}: is named twice; name each run once")
+    return paths
+
+
+def _read(folder: RunFolder, name: str) -> _Evaluated:
+    """Raises RunError where there is no finished run, or no evaluation of its model on the set."""
+    taxonomy = folder.read_labels().taxonomy
+    model = model_digest(folder.read_model())
+    evaluation = folder.evaluation(name)
+    if not exists(evaluation.metrics):
+        known = [each.path.rpartition("/")[2] for each in folder.evaluations()]
+        others = f", or name a set that it has: --on {known[0]}" if known else ""
+        raise RunError(
+            f"{folder}: was not evaluated on {name}. Evaluate it: skinclf evaluate --run "
+            f"{folder}{others}"
+        )
+    result = read_result(evaluation.metrics)
+    if result.digest != model:
+        raise RunError(
+            f"{folder}: was evaluated on {name} with an earlier model. Evaluate it anew: skinclf "
+            f"evaluate --run {folder}"
+        )
+    return _Evaluated(folder, result, read_predictions(evaluation.predictions, taxonomy))
+
+
+def _check_classes(first: _Evaluated, other: _Evaluated) -> None:
+    ours, theirs = first.result.taxonomy.codes, other.result.taxonomy.codes
+    if ours != theirs:
+        raise RunError(
+            f"{other.folder}: its classes are {', '.join(theirs)}, those of {first.folder} are "
+            f"{', '.join(ours)}. Compare runs of the same classes in the same order"
+        )
+
+
+def _compared(name: str, run: _Evaluated, first: _Evaluated, rounds: int) -> ComparedRun:
+    paired = run is not first and same_images(first.predictions, run.predictions)
+    return ComparedRun(
+        name,
+        run.folder.path,
+        _settings(run),
+        run.result,
+        count_shared(first.predictions, run.predictions),
+        paired_differences(first.predictions, run.predictions, rounds) if paired else None,
+    )
+
+
+def _settings(run: _Evaluated) -> dict[str, str]:
+    """What decides how good the run is: hyperparameters, the dataset, and how it was evaluated."""
+    dataset = run.folder.read_dataset()
+    split = {f"split.{key}": value for key, value in dataset.split.model_dump().items()}
+    image = {f"image.{key}": value for key, value in dataset.image.model_dump().items()}
+    return shown_settings(
+        run.folder.read_config().hyperparameters
+        | split
+        | image
+        | {"dataset (SHA-256)": dataset.digest[:12], "evaluate.tta_flips": run.result.flips}
+    )
