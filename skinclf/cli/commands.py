@@ -299,6 +299,7 @@ def compare(
     assignments: Assignments = None,
     on: options.EvaluatedSet = "test",
     output: options.Page = "compare.html",
+    as_json: options.Json = False,
 ) -> None:
     """Compare runs that were evaluated on the same set: metrics, differences, settings.
 
@@ -315,6 +316,9 @@ def compare(
     from skinclf.stages.compare import compare
 
     comparison = compare(runs, on, settings.evaluate.bootstrap_samples, output)
+    if as_json:
+        print_json({"page": output, "runs": [run.summary() for run in comparison.runs]})
+        return
     first = comparison.first.name
     found = metrics_of_runs(comparison)
     print_table(f"{len(found)} runs on {on}", ("metric", *dict(found)), by_metric(found))
@@ -334,6 +338,7 @@ def browse(
     assignments: Assignments = None,
     output: options.Page = "browse.html",
     limit: options.MostImages = 500,
+    as_json: options.Json = False,
 ) -> None:
     """Make a page of scored images, the most uncertain first, and of the rejects.
 
@@ -349,6 +354,9 @@ def browse(
     from skinclf.stages.browse import browse
 
     sample = browse(scores, settings.archive, limit, output)
+    if as_json:
+        print_json({"page": output, "images": dict(sample.counts), "shown": dict(sample.shown)})
+        return
     rows = [
         (code, f"{sample.counts.get(code, 0):,}", f"{shown:,}")
         for code, shown in sample.shown.items()

@@ -1,7 +1,7 @@
 """Several evaluated runs → one self-contained page, and the rows of its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -39,6 +39,16 @@ class ComparedRun:
 
     differences: Mapping[str, Difference] | None = None
     """To the first run, by key of METRICS; None: of the first, or where images differ."""
+
+    def summary(self) -> dict[str, Any]:
+        """Its metrics and its differences to the first run, as plain values."""
+        differences = {name: asdict(found) for name, found in (self.differences or {}).items()}
+        return {
+            "run": self.path,
+            "metrics": dict(self.result.model),
+            "intervals": dict(self.result.intervals),
+            "differences": differences,
+        }
 
 
 @dataclass(frozen=True)
