@@ -1,4 +1,4 @@
-"""The options of the commands. Each one of them stands for a setting."""
+"""The options of the commands. Each stands for a setting, but for those of `export`."""
 
 from typing import Annotated
 
@@ -68,4 +68,12 @@ RetryRejects = Annotated[
         metavar="REASON",
         help="Try rejects of this reason again, or all; repeatable.",
     ),
+]
+ExportTo = Annotated[
+    str,
+    typer.Option("--to", metavar="[savedmodel|onnx|openvino]", help="The format to write."),
+]
+ExportOutput = Annotated[
+    str,
+    typer.Option("--output", metavar="PATH", help="The new folder that the model goes to."),
 ]
