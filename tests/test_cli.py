@@ -16,7 +16,7 @@ def skinclf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Command(monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [*JOBS, "export"])
 def test_help_tells_inputs_outputs_and_an_example(skinclf: Command, job: str) -> None:
     done = skinclf(job, "--help")
     assert done.returncode == 0
