@@ -4,7 +4,6 @@ MLflow imports this module where it loads the model; reporting.mlflow_model save
 """
 
 import os
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ class ImageClassifier:
         # Spark sets this for its Python workers: to the cores of a task.
         self._predict = predictor.load(int(os.environ.get("OMP_NUM_THREADS", "0")))
 
-    def predict(self, images: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, images: pd.DataFrame) -> pd.DataFrame:
         """The bytes of image files in the column `content` → `probability_…`, a column a class
         (float32), and `predicted`, the code with the highest.
 
