@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from skinclf import __version__
 from skinclf.config.schema import RunConfig
-from skinclf.errors import DatasetError, RunError, UsageError
+from skinclf.errors import DatasetError, RunError, SkinclfError, UsageError
+from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import delete, exists, join, read_bytes, write_bytes, write_text
 from skinclf.storage.parquet_files import iter_batches
 from skinclf.storage.run_folder import LABELS, RunFolder
-from skinclf.training.exports import FORMATS, format_named, versions_of
+from skinclf.training.exports import FORMATS, ExportFormat, format_named, versions_of
 from skinclf.training.frozen_graph import check_images
 from skinclf.training.predictor import Predictor
 
@@ -29,6 +30,8 @@ PHOTOGRAPHS = 56
 """Of the dataset, that are compared besides the eight check images."""
 
 EXPORT = "export.json"
+
+OTHER_FORMAT = f"Nothing was written; choose another format: --to {'|'.join(FORMATS)}"
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +66,12 @@ def export(config: RunConfig, to: str, output: str) -> Export:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "export"
         folder.mkdir()
-        written_as.write(run, predictor.image, folder)
-        found, expected = written_as.read(folder)(images), predictor.load(0)(images)
-        difference = float(np.abs(found - expected).max())
+        found = _written_and_run(run, predictor.image, written_as, folder, images)
+        difference = float(np.abs(found - predictor.load(0)(images)).max())
         if not difference <= TOLERANCE:  # nor where it is no number
             raise RunError(
                 f"{run}: as {to}, probabilities are up to {difference:.1g} from Keras's, expected "
-                f"at most {TOLERANCE:g}. Nothing was written; choose another format: --to "
-                f"{'|'.join(FORMATS)}"
+                f"at most {TOLERANCE:g}. {OTHER_FORMAT}"
             )
         (folder / LABELS).write_bytes(read_bytes(run.labels))
         exported = Export(
@@ -86,6 +87,24 @@ def export(config: RunConfig, to: str, output: str) -> Export:
         _publish(folder, output, exported)
     log.info("wrote the model of %s as %s to %s", run, to, output)
     return exported
+
+
+def _written_and_run(
+    run: RunFolder,
+    image: ImageSpec,
+    written_as: ExportFormat,
+    folder: Path,
+    images: NDArray[np.uint8],
+) -> NDArray[np.float32]:
+    """Write the model to the local folder → what it predicts there for the images."""
+    try:
+        written_as.write(run, image, folder)
+        return written_as.read(folder)(images)
+    except SkinclfError:
+        raise
+    except Exception as error:  # any: a network may have what a format lacks
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{run}: can't be exported: {text}. {OTHER_FORMAT}") from error
 
 
 def images_to_compare(run: RunFolder) -> NDArray[np.uint8]:

@@ -4,8 +4,11 @@ In every format the model reads (n, height, width, 3) uint8, RGB, and predicts (
 probabilities in the order of labels.json. Scaling is inside.
 """
 
+import logging
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,8 +83,20 @@ def _export_by_keras(run: RunFolder, image: ImageSpec, path: Path, kind: str) ->
 
     model = read_keras_model(run.read_model(), run.path)
     signature = [tf.TensorSpec((None, *image.shape), tf.uint8, name="pixels")]
-    with without_lines(NOISE):
+    with _quiet():
         model.export(str(path), format=kind, verbose=False, input_signature=signature)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the libraries say of themselves while they export."""
+    handlers = list(logging.root.handlers)
+    with without_lines(NOISE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras looks whether NumPy is older than 2
+        try:
+            yield
+        finally:  # absl adds one, which would repeat all that is logged
+            logging.root.handlers[:] = handlers
 
 
 def _write_openvino(run: RunFolder, image: ImageSpec, folder: Path) -> None:

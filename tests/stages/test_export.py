@@ -119,6 +119,23 @@ def test_a_model_that_predicts_something_else_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_that_a_format_can_t_hold_is_one_message(
+    skinclf: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_run: RunFolder, _image: ImageSpec, _folder: Path) -> None:
+        raise NotImplementedError("no operator\nfor this layer")
+
+    monkeypatch.setitem(FORMATS, "wrong", ExportFormat((), "", write, as_wrong(0.9).read))
+    output = str(tmp_path / "exports")
+    done = skinclf("export", "--run", str(trained / "run"), "--to", "wrong", "--output", output)
+    assert done.returncode == 2
+    assert (
+        "can't be exported: NotImplementedError: no operator for this layer. Nothing" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_export_that_can_t_be_finished_leaves_nothing(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
