@@ -1,8 +1,10 @@
 """A run's model as a model of MLflow, which brings its code along."""
 
 import io
+import logging
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +37,7 @@ def save_model(run: RunFolder, folder: str) -> None:
     from mlflow.pyfunc import save_model
 
     taxonomy, image = run.read_labels()
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _quiet():
         data = Path(temporary) / "run"
         data.mkdir()
         (data / MODEL).write_bytes(run.read_model())
@@ -49,6 +51,18 @@ def save_model(run: RunFolder, folder: str) -> None:
             input_example=pd.DataFrame({pyfunc.COLUMN: [_plain_image(image)]}),
             pip_requirements=_requirements(),
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's log of how it saves a model; errors are shown."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _signature(taxonomy: Taxonomy) -> "ModelSignature":
