@@ -67,13 +67,6 @@ def export(config: RunConfig, to: str, output: str) -> Export:
         folder = Path(temporary) / "export"
         folder.mkdir()
         found = _written_and_run(run, predictor.image, written_as, folder, images)
-        difference = float(np.abs(found - predictor.load(0)(images)).max())
-        if not difference <= TOLERANCE:  # nor where it is no number
-            raise RunError(
-                f"{run}: as {to}, probabilities are up to {difference:.1g} from Keras's, expected "
-                f"at most {TOLERANCE:g}. {OTHER_FORMAT}"
-            )
-        (folder / LABELS).write_bytes(read_bytes(run.labels))
         exported = Export(
             format=to,
             model=predictor.digest,
@@ -81,9 +74,16 @@ def export(config: RunConfig, to: str, output: str) -> Export:
             height=predictor.image.height,
             width=predictor.image.width,
             images_compared=len(images),
-            largest_difference=difference,
-            versions={"skinclf": __version__} | versions_of("keras", *written_as.packages),
+            largest_difference=float(np.abs(found - predictor.load(0)(images)).max()),
+            versions={"skinclf": __version__}
+            | versions_of("keras", "tensorflow", *written_as.packages),
         )
+        if not exported.largest_difference <= TOLERANCE:  # nor where it is no number
+            raise RunError(
+                f"{run}: as {to}, probabilities are up to {exported.largest_difference:.1g} from "
+                f"Keras's, expected at most {TOLERANCE:g}. {OTHER_FORMAT}"
+            )
+        (folder / LABELS).write_bytes(read_bytes(run.labels))
         _publish(folder, output, exported)
     log.info("wrote the model of %s as %s to %s", run, to, output)
     return exported

@@ -26,8 +26,8 @@ class ImageClassifier:
 
     def __init__(self, predictor: Predictor) -> None:
         self._image, self._codes = predictor.image, predictor.taxonomy.codes
-        # Spark sets this for its Python workers: to the cores of a task.
-        self._predict = predictor.load(int(os.environ.get("OMP_NUM_THREADS", "0")))
+        threads = os.environ.get("OMP_NUM_THREADS", "")  # Spark sets it, to the cores of a task
+        self._predict = predictor.load(int(threads) if threads.isdecimal() else 0)
 
     def predict(self, images: pd.DataFrame) -> pd.DataFrame:
         """The bytes of image files in the column `content` → `probability_…`, a column a class
