@@ -12,7 +12,7 @@ from tests.support.repository import REPOSITORY
 
 JOBS = ("prepare", "explore", "doctor", "train", "evaluate", "replicate", "score")
 
-WITHOUT_SPARK = ("compare", "browse")
+WITHOUT_SPARK = ("compare", "browse", "export")
 
 
 @pytest.fixture

@@ -366,6 +366,37 @@ def browse(
 
 
 @app.command()
+def export(
+    to: options.ExportTo,
+    output: options.ExportOutput,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    run: RunPath = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a trained model for another runtime: a SavedModel, ONNX or OpenVINO.
+
+    **Input:** `--run`. Its model is compared with the exported one on images.
+
+    **Output:** `--output` with the model, labels.json and, written last, export.json. The model
+    reads uint8 RGB arrays of its own size. It gives probabilities in the order of labels.json.
+
+    **Example:** `skinclf export --run runs/first --to onnx --output exports/onnx`
+    """
+    settings = _settings(config, assignments, Option("--run", "run.path", run))
+    from skinclf.stages.export import export
+
+    exported = export(settings.run, to, output)
+    if as_json:
+        print_json({"export": output, **exported.model_dump(mode="json")})
+        return
+    print(
+        f"{output}: probabilities are at most {exported.largest_difference:.1e} from Keras's "
+        f"({exported.images_compared} images)"
+    )
+
+
+@app.command()
 def demo(
     folder: Annotated[
         str, typer.Option(metavar="PATH", help="Where everything is written.")

@@ -91,3 +91,11 @@ Page = Annotated[str, typer.Option("--output", metavar="FILE", help="The page to
 MostImages = Annotated[
     int, typer.Option("--limit", metavar="N", min=1, help="Show at most N images.")
 ]
+ExportTo = Annotated[
+    str,
+    typer.Option("--to", metavar="[savedmodel|onnx|openvino]", help="The format to write."),
+]
+ExportOutput = Annotated[
+    str,
+    typer.Option("--output", metavar="PATH", help="The new folder that the model goes to."),
+]

@@ -17,11 +17,14 @@ from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
 from skinclf.storage.files import exists, read_bytes, read_json, write_text
 from skinclf.storage.history import Epoch
-from skinclf.storage.run_folder import EvaluationFolder, RunFolder
+from skinclf.storage.run_folder import EvaluationFolder, RunFolder, model_digest
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 
 POLL_SECONDS = 2.0
+
+PYFUNC = "model"
+"""Where the model is among the run's artifacts: runs:/ID/model."""
 
 IMPATIENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; MLflow's own 120
@@ -90,6 +93,7 @@ class Tracking:
             for evaluation in run.evaluations():
                 self._send_evaluation(evaluation)
             if run.is_finished:
+                self._send_model()
                 self._client.set_terminated(self._run_id)
         except Exception as error:  # as in `epochs`
             log.warning(
@@ -123,6 +127,19 @@ class Tracking:
             for key, value in read_result(folder.metrics).model.items():
                 self._client.log_metric(self._run_id, f"{name}_{key}", value)
 
+    def _send_model(self) -> None:
+        """Send the model as one that MLflow can load, unless MLflow has it."""
+        digest = model_digest(self._run.read_model())
+        if self._uploaded.get(f"{PYFUNC}/") == digest:
+            return
+        from skinclf.reporting.mlflow_model import save_model
+
+        with tempfile.TemporaryDirectory() as folder:
+            saved = str(Path(folder) / PYFUNC)
+            save_model(self._run, saved)
+            self._client.log_artifacts(self._run_id, saved, PYFUNC)
+        self._remember(f"{PYFUNC}/", digest)
+
     def _upload(self, path: str, place: str = "") -> bool:
         """Copy a file, on whatever storage it is, to `place` among the run's artifacts: was that
         needed?
@@ -138,10 +155,14 @@ class Tracking:
             copy = Path(copies) / name
             copy.write_bytes(content)
             self._client.log_artifact(self._run_id, str(copy), place or None)
-        self._uploaded[f"{place}/{name}"] = digest
+        self._remember(f"{place}/{name}", digest)
+        return True
+
+    def _remember(self, artifact: str, digest: str) -> None:
+        """Note in mlflow.json that MLflow has an artifact."""
+        self._uploaded[artifact] = digest
         stored = {"run_id": self._run_id, "uploaded": self._uploaded}
         write_text(self._run.tracking, json.dumps(stored, indent=1))
-        return True
 
 
 def _begin(client: Any, config: Config, run: RunFolder) -> str:

@@ -12,9 +12,11 @@ from rich.console import Console
 from skinclf.config.loader import load_config, to_toml
 from skinclf.errors import ConfigError
 from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
+from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.train import train
-from skinclf.storage.run_folder import RunFolder
+from skinclf.storage.run_folder import Labels, RunFolder
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 from tests.support.pipeline import pipeline_config
 
@@ -44,7 +46,7 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     files = {file.path for file in client.list_artifacts(tracked.info.run_id)}
     assert files == {
         *("config.toml", "history.jsonl", "labels.json"),
-        *("model.keras", "model_card.md", "evaluation"),
+        *("model.keras", "model_card.md", "evaluation", "model"),
     }
     files = {file.path for file in client.list_artifacts(tracked.info.run_id, "evaluation/test")}
     assert "evaluation/test/report.html" in files
@@ -109,8 +111,9 @@ class Server:
 def run(tmp_path: Path) -> Path:
     """A finished run with one evaluation, which MLflow has begun to track."""
     (tmp_path / "evaluation" / "test").mkdir(parents=True)
-    for name in ("config.toml", "labels.json", "model.keras", "model_card.md"):
+    for name in ("config.toml", "model_card.md"):
         (tmp_path / name).write_text(name)
+    RunFolder(str(tmp_path)).write_model(b"a model", Labels(HAM10000, BENBRAHIM_2020), 1)
     RunFolder(str(tmp_path)).write_history([{"epoch": 1.0, "loss": 0.5}])
     result = evaluation_result(drawn_predictions(20, 1))
     (tmp_path / "evaluation" / "test" / "metrics.json").write_text(result.to_json())
@@ -135,6 +138,7 @@ def test_what_a_dead_server_was_not_told_the_next_command_sends(
     Tracking(server, RunFolder(str(run))).send()
     assert server.files() == FILES
     assert {"log_batch", "log_metric test_accuracy", "set_terminated"} <= set(server.told)
+    assert "log_artifacts model" in server.told
 
 
 def test_only_what_is_new_is_sent_again(run: Path) -> None:
@@ -143,6 +147,7 @@ def test_only_what_is_new_is_sent_again(run: Path) -> None:
     (run / "model_card.md").write_text("with metrics")
     Tracking(server, RunFolder(str(run))).send()
     assert server.files() == sorted([*FILES, "model_card.md"])
+    assert server.told.count("log_artifacts model") == 1
 
 
 def test_a_server_that_is_not_there_is_told_before_training_and_a_warning_after_a_job(
