@@ -388,7 +388,7 @@ def export(
 
     exported = export(settings.run, to, output)
     if as_json:
-        print_json({"export": output, **exported.model_dump(mode="json")})
+        print_json({"export": output, **asdict(exported)})
         return
     print(
         f"{output}: probabilities are at most {exported.largest_difference:.1e} from Keras's "
