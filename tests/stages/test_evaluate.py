@@ -75,7 +75,7 @@ def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) 
     confusion = np.array(json.loads((evaluated / "metrics.json").read_text())["confusion"])
     wrong = int(confusion.sum() - np.trace(confusion))
     assert wrong > 0
-    figures, curves = 6, 2
+    figures, curves = 7, 2
     assert page.count("data:image/png;base64,") == figures + curves + min(wrong, GALLERY)
     assert "always nv (majority class)" in page
     challenge = page.partition("as the ISIC 2018 challenge counts")[2].partition("</table>")[0]

@@ -283,7 +283,7 @@ def test_what_a_broken_off_prepare_left_is_cleared(tmp_path: Path) -> None:
 def test_nothing_but_the_dataset_is_left(odd_archive: tuple[Path, Dataset]) -> None:
     _, dataset = odd_archive
     names = {path.name for path in Path(dataset.path).iterdir()}
-    assert names == {"dataset.json", "tensors", "rejects"}
+    assert names == {"dataset.json", "README.md", "tensors", "rejects"}
 
 
 def test_a_relative_path_is_the_driver_s_and_not_that_of_tasks_which_run_elsewhere(
