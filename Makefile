@@ -34,13 +34,14 @@ bench: $(INSTALLED) ## time everything against its peers, some 45 minutes; write
 docs: $(INSTALLED) ## build the documentation's pages in dist/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-lint: $(INSTALLED) ## check style and format, of docker/ too
+lint: $(INSTALLED) ## check style and format, of docker/ and of the text, too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/shellcheck docker/*.sh .ci/run
 	$(BIN)/codespell
+	git ls-files '*.md' | xargs $(BIN)/proselint check --config .proselintrc.json
 
 types: $(INSTALLED) ## check types
 	$(BIN)/mypy
