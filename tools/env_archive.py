@@ -34,6 +34,8 @@ LIBRARY = f"lib/{PYTHON}"
 LAUNCHER = f"""#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
 export LD_LIBRARY_PATH="$here/../lib/shared${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+# Debian's Python looks for packages in folders of other names.
+export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}$here/../{LIBRARY}/site-packages"
 exec "$here/{PYTHON}" "$@"
 """
 
