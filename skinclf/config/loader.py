@@ -37,7 +37,7 @@ def load_config(
     Raises ConfigError with one line for each setting that is wrong, naming its key and where it
     was given.
     """
-    tree, origins = _gathered(file, assignments, options)
+    tree, origins = _gathered(file, assignments, options, warn=True)
     return _validate(tree, file or "--set", origins)
 
 
@@ -46,23 +46,26 @@ def origins_of(file: str | None, assignments: Sequence[str] = ()) -> dict[str, s
 
     Raises ConfigError as `load_config` does, but for values of a wrong kind.
     """
-    tree, origins = _gathered(file, assignments, ())
+    tree, origins = _gathered(file, assignments, (), warn=False)
     return {key: origins.get(key, str(file)) for key in _keys(tree)}
 
 
 def _gathered(
-    file: str | None, assignments: Sequence[str], options: Sequence[Option]
+    file: str | None, assignments: Sequence[str], options: Sequence[Option], *, warn: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings that were given, as a tree, and by key where, if not in the file."""
+    """The settings that were given, as a tree, and by key where, if not in the file; `warn`: log
+    each old name.
+    """
     if file == "":
         raise ConfigError("--config: is empty; expected is a TOML file such as conf/default.toml")
-    tree = with_new_names(_parse(_read(file), file), warn=True) if file else {}
+    tree = with_new_names(_parse(_read(file), file), warn=warn) if file else {}
     origins = {}
     for assignment in assignments:
         name, value = _assigned(assignment)
         key = renamed(name)
-        warn_of_name(name, key)
-        _put(tree, key, renamed_value(key, value, warn=True), f"--set {name}")
+        if warn:
+            warn_of_name(name, key)
+        _put(tree, key, renamed_value(key, value, warn=warn), f"--set {name}")
         origins[key] = f"--set {name}"
     for option in options:
         _put(tree, option.key, option.value, option.name)

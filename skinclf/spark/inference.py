@@ -78,7 +78,7 @@ def with_scores(
     )
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        predict = model.load(_task_threads())
+        predict = model.load(task_threads())
         with start_decoder() as decoder:
             for batch in batches:
                 for start in range(0, batch.num_rows, batch_size):
@@ -113,7 +113,7 @@ def predicted_files(
     columns = ["source", "image_id", *TENSOR_METADATA, "pixels"]
 
     def predict(files: Iterable[tuple[str, str]]) -> Iterator[pa.Table]:
-        predict_batch = model.load(_task_threads())
+        predict_batch = model.load(task_threads())
         for name, file in files:
             for rows in iter_batches(file, columns, batch_size):
                 found = predictions_of(rows["pixels"].to_pylist(), predict_batch, model)
@@ -164,6 +164,7 @@ def _reject_text(row: dict[str, Any]) -> str | None:
     return f"{row['reason']}: {row['detail']}" if "reason" in row else None
 
 
-def _task_threads() -> int:
+def task_threads() -> int:
+    """The cores of the Spark task that asks; 1 outside of one."""
     task = TaskContext.get()
     return task.cpus() if task else 1

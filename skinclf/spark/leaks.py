@@ -79,7 +79,7 @@ def find_leaks(
 
     Each tested image is compared with each seen one: 64 bits and a number, of which a core compares
     some hundred million pairs a second. Thumbnails are compared where these are alike. Of more than
-    MOST_PAIRS pairs the nearest are told.
+    MOST_PAIRS pairs the nearest are returned.
     """
     tasks = divided(seen, spark.sparkContext.defaultParallelism)
     shared, pairs = [SHARED.empty_table()], [PAIRS.empty_table()]

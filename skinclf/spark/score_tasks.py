@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 from skinclf.archives import LISTING
@@ -19,7 +18,7 @@ from skinclf.archives.decoding import Decoding, Entry
 from skinclf.spark.archive import KIND, with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.file_tasks import packed, run_tasks, unpacked
-from skinclf.spark.inference import ModelLoader, Predict, predictions_of
+from skinclf.spark.inference import ModelLoader, Predict, predictions_of, task_threads
 from skinclf.spec.tables import outcomes_schema
 from skinclf.storage.parquet_files import read_rows
 from skinclf.storage.score_manifest import Piece
@@ -38,8 +37,7 @@ class Scorer:
 
     def outcomes(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Rows of LISTING (with `content` where Spark has read it) → a table of outcomes each."""
-        task = TaskContext.get()
-        predict = self.model.load(task.cpus() if task else 1)
+        predict = self.model.load(task_threads())
         schema = outcomes_schema(self.model.taxonomy)
         with self.start_decoder() as decoder:
             for table in tables:

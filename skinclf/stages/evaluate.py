@@ -62,8 +62,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
     name = set_name(settings)
-    run, dataset, folder, outside = _checked(config)
-    predictor = predictor_for(run.path, config.score.engine, flips=settings.tta_flips)
+    predictor = predictor_for(config.run.path, config.score.engine, flips=settings.tta_flips)
+    run, dataset, folder, outside = _checked(config, predictor)
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
@@ -102,19 +102,21 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
 
 def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
-    run, dataset, folder, outside = _checked(config)
+    model = Predictor.of_run(config.run.path)  # no engine is chosen, for which a run may get a file
+    run, dataset, folder, outside = _checked(config, model)
     more = [*outside.paths, outside.metadata] if outside else []
     reads = [run.path, dataset.path, *more]
     return Preview(reads, [folder.path, run.card], [session_text(config.spark)])
 
 
-def _checked(config: Config) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None]:
+def _checked(
+    config: Config, model: Predictor
+) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None]:
     """The run, its dataset, where the evaluation goes, and the archive from outside, if any.
 
     Raises UsageError children.
     """
     run = RunFolder(absolute(config.run.path))
-    model = Predictor.of_run(run.path)
     dataset = _trained_on(run, config.dataset.path)
     outside = _outside_archive(config, model.taxonomy)
     folder = run.evaluation(set_name(config.evaluate))

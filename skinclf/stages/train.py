@@ -40,8 +40,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     RunError, ConfigError. Raises PreflightError where the cluster can't train, and TrainingError
     where training ends without a model.
     """
-    config, dataset, run = _checked(config)
-    steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
+    config, dataset, run, steps = _checked(config)
     if run.begin(config, dataset):
         log.info("%s is finished: it has %s. For another: --run NAME", run, MODEL)
         describe(run)  # a driver that was killed at the very end did not
@@ -77,7 +76,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
 
 def preview(config: Config) -> Preview:
     """What `train` would do. Raises what it raises before Spark starts."""
-    config, dataset, run = _checked(config)
+    config, dataset, run, _ = _checked(config)
     run.check(config, dataset)
     slots = "in the driver" if config.train.local_mode else f"in {config.train.slots} Spark tasks"
     starts = [session_text(config.spark), f"a training of {config.train.epochs} epochs {slots}"]
@@ -86,8 +85,9 @@ def preview(config: Config) -> Preview:
     return Preview([dataset.path], [run.path], starts)
 
 
-def _checked(config: Config) -> tuple[Config, Dataset, RunFolder]:
-    """The config with the dataset's classes and images, the dataset, and the folder to train in.
+def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
+    """The config with the dataset's classes and images, the dataset, the folder to train in, and
+    the steps of an epoch.
 
     Raises UsageError children for what can't be trained as asked.
     """
@@ -99,11 +99,11 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder]:
         log.warning("[classes] and [image] are not used: %s has others", dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, dataset.count("val"))
-    steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
+    steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)
     own = {"classes": dataset.taxonomy, "image": dataset.image}
-    return config.model_copy(update=own), dataset, run
+    return config.model_copy(update=own), dataset, run, steps
 
 
 def _tell(config: Config, images: int, steps: int) -> None:

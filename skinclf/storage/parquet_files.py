@@ -180,8 +180,11 @@ def iter_rows_with(
 
     Other columns are read only where there are such rows.
     """
+    found = rows_with(path, values, name)
+    if not found:
+        return
     with opened(path) as file:
-        for group, mask in rows_with(path, values, name).items():
+        for group, mask in found.items():
             yield file.read_row_group(group, columns=list(columns), use_threads=False).filter(mask)
 
 

@@ -5,7 +5,6 @@ probabilities in the order of labels.json. Scaling is inside.
 """
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from skinclf.storage.run_folder import RunFolder
 from skinclf.system.stderr import without_lines
 from skinclf.training import import_tensorflow
 from skinclf.training.frozen_graph import NOISE, graph_of_run, parse_graph
-from skinclf.training.openvino_engine import INSTALL
+from skinclf.training.openvino_engine import INSTALL, read_graph
 from skinclf.training.predictor import Predict, read_keras_model
 
 
@@ -103,12 +102,8 @@ def _write_openvino(run: RunFolder, image: ImageSpec, folder: Path) -> None:
     import openvino
 
     frozen = parse_graph(graph_of_run(run, run.read_model(), image), run.graph)
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "graph.pb"
-        file.write_bytes(frozen.graph)
-        # Not by openvino.convert_model, which reports its use to Intel.
-        model = openvino.Core().read_model(file)
-        openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    model = read_graph(openvino.Core(), frozen.graph)
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
 
 
 def _read_openvino(folder: Path) -> Predict:

@@ -85,11 +85,6 @@ def _compiled(graph: bytes, threads: int, precision: str) -> Any:
             f'{INSTALL} there, too, or score.engine = "tensorflow"'
         ) from None
     core = openvino.Core()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "graph.pb"
-        file.write_bytes(graph)
-        # Not by openvino.convert_model, which reports its use to Intel.
-        model = core.read_model(file)
     options = {
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
@@ -97,7 +92,16 @@ def _compiled(graph: bytes, threads: int, precision: str) -> Any:
     }
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
-    return core.compile_model(model, "CPU", options)
+    return core.compile_model(read_graph(core, graph), "CPU", options)
+
+
+def read_graph(core: Any, graph: bytes) -> Any:
+    """A frozen graph as a model of OpenVINO's; `core` is an openvino.Core."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "graph.pb"
+        file.write_bytes(graph)
+        # Not by openvino.convert_model, which reports its use to Intel.
+        return core.read_model(file)
 
 
 def _check(found: NDArray[np.float32], frozen: FrozenGraph, predictor: Predictor) -> None:
