@@ -15,10 +15,6 @@ app = typer.Typer(
 )
 
 
-config_commands = typer.Typer(no_args_is_help=True, help="Look at settings.")
-app.add_typer(config_commands, name="config")
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"skinclf {__version__}")

@@ -1,6 +1,5 @@
 """The commands, one a stage: options in, the stage's result printed."""
 
-import tomllib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,14 +7,15 @@ import typer
 
 from skinclf.cli import options
 from skinclf.cli.app import app as app
-from skinclf.cli.app import config_commands
-from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath
+from skinclf.cli.config_commands import config_commands
+from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath, settings_of
 from skinclf.cli.terminal import log_to_terminal, print_json, print_table, terminal
-from skinclf.config.loader import Option, load_config
-from skinclf.config.schema import Config
+from skinclf.config.loader import Option
 
 if TYPE_CHECKING:
     from skinclf.stages.preview import Preview
+
+app.add_typer(config_commands, name="config")
 
 
 @app.command()
@@ -38,7 +38,7 @@ def prepare(
     **Example:** `skinclf prepare --archive part_1.zip --archive part_2.zip
     --metadata HAM10000_metadata.csv --output dataset`
     """
-    settings = _settings(
+    settings = settings_of(
         config,
         assignments,
         Option("--archive", "archive.paths", archive),
@@ -84,7 +84,7 @@ def train(
     Four Spark tasks: `spark-submit --master spark://HOST:7077 jobs/train.py --run runs/first
     --set train.local_mode=false --set train.slots=4`
     """
-    settings = _settings(config, assignments, *_data_and_run(dataset, run))
+    settings = settings_of(config, assignments, *_data_and_run(dataset, run))
     from skinclf.stages import train as stage
 
     if dry_run:
@@ -112,7 +112,7 @@ def doctor(
     **Example:** `spark-submit --master spark://HOST:7077 jobs/doctor.py --config
     conf/cluster.toml`
     """
-    settings = _settings(config, assignments, *_data_and_run(dataset, run))
+    settings = settings_of(config, assignments, *_data_and_run(dataset, run))
     from skinclf.distributed.preflight import check_fit
     from skinclf.stages.doctor import doctor
 
@@ -149,7 +149,7 @@ def explore(
 
     **Example:** `skinclf explore --dataset dataset`
     """
-    settings = _settings(config, assignments, Option("--dataset", "dataset.path", dataset))
+    settings = settings_of(config, assignments, Option("--dataset", "dataset.path", dataset))
     from skinclf.stages import explore as stage
 
     if dry_run:
@@ -186,7 +186,7 @@ def evaluate(
     evaluate --dataset dataset --run runs/first --archive ISIC2018_Task3_Test_Input.zip
     --metadata ISIC2018_Task3_Test_GroundTruth.csv`
     """
-    settings = _settings(
+    settings = settings_of(
         config,
         assignments,
         *_data_and_run(dataset, run),
@@ -230,7 +230,7 @@ def replicate(
     **Example:** `skinclf replicate --config conf/paper.toml --archive part_1.zip
     --archive part_2.zip --metadata HAM10000_metadata.csv`
     """
-    settings = _settings(
+    settings = settings_of(
         config,
         assignments,
         Option("--archive", "archive.paths", archive),
@@ -268,7 +268,7 @@ def score(
 
     **Example:** `skinclf score --run runs/first --archive new.zip --output scores --format isic`
     """
-    settings = _settings(
+    settings = settings_of(
         config,
         assignments,
         Option("--run", "run.path", run),
@@ -310,7 +310,7 @@ def compare(
 
     **Example:** `skinclf compare runs/first runs/second --on test --output compare.html`
     """
-    settings = _settings(config, assignments)
+    settings = settings_of(config, assignments)
     from skinclf.reporting.comparison import differences_of_runs, metrics_of_runs
     from skinclf.reporting.tables import by_metric
     from skinclf.stages.compare import compare
@@ -350,7 +350,7 @@ def browse(
 
     **Example:** `skinclf browse scores/3f9c2a71d0be --output browse.html --limit 500`
     """
-    settings = _settings(config, assignments)
+    settings = settings_of(config, assignments)
     from skinclf.stages.browse import browse
 
     sample = browse(scores, settings.archive, limit, output)
@@ -383,7 +383,7 @@ def export(
 
     **Example:** `skinclf export --run runs/first --to onnx --output exports/onnx`
     """
-    settings = _settings(config, assignments, Option("--run", "run.path", run))
+    settings = settings_of(config, assignments, Option("--run", "run.path", run))
     from skinclf.stages.export import export
 
     exported = export(settings.run, to, output)
@@ -431,43 +431,6 @@ def java_home() -> None:
     print(java_home())
 
 
-@config_commands.command()
-def show(
-    config: ConfigFile = None, assignments: Assignments = None, as_json: options.Json = False
-) -> None:
-    """Print all settings, and where each was given that is no default.
-
-    **Output:** TOML that `--config` reads, with secrets left out.
-
-    **Example:** `skinclf config show --config conf/best.toml --set train.epochs=5`
-    """
-    settings = _settings(config, assignments)
-    from skinclf.config.loader import origins_of, to_toml
-
-    text, origins = to_toml(settings), origins_of(config, assignments or ())
-    if as_json:
-        print_json({"settings": tomllib.loads(text), "origins": origins})
-        return
-    section = ""
-    for line in text.splitlines():
-        section = line.strip("[]") if line.startswith("[") else section
-        name = line.partition(" = ")[0].strip('"')
-        origin = origins.get(f"{section}.{name}")
-        print(f"{line}  # {origin}" if origin else line)
-
-
-@config_commands.command()
-def schema() -> None:
-    """Print the JSON Schema of a config file: editors complete and check the TOML by it.
-
-    **Example:** `skinclf config schema > skinclf.schema.json`, and `#:schema skinclf.schema.json`
-    as the first line of the config.
-    """
-    from skinclf.config.remarks import json_schema
-
-    print_json(json_schema())
-
-
 def _print_preview(preview: "Preview", *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(preview))
@@ -478,10 +441,3 @@ def _print_preview(preview: "Preview", *, as_json: bool) -> None:
 
 def _data_and_run(dataset: str | None, run: str | None) -> tuple[Option, Option]:
     return Option("--dataset", "dataset.path", dataset), Option("--run", "run.path", run)
-
-
-def _settings(config: str | None, assignments: list[str] | None, *given: Option) -> Config:
-    """Settings of this command, with its log lines shown."""
-    log_to_terminal()
-    chosen = [option for option in given if option.value not in (None, [])]
-    return load_config(config, assignments or (), chosen)

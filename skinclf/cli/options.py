@@ -4,6 +4,10 @@ from typing import Annotated
 
 import typer
 
+from skinclf.cli.terminal import log_to_terminal
+from skinclf.config.loader import Option, load_config
+from skinclf.config.schema import Config
+
 ConfigFile = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="TOML file; see conf/default.toml."),
@@ -99,3 +103,10 @@ ExportOutput = Annotated[
     str,
     typer.Option("--output", metavar="PATH", help="The new folder that the model goes to."),
 ]
+
+
+def settings_of(config: str | None, assignments: list[str] | None, *given: Option) -> Config:
+    """Settings of this command, with its log lines shown."""
+    log_to_terminal()
+    chosen = [option for option in given if option.value not in (None, [])]
+    return load_config(config, assignments or (), chosen)
