@@ -8,6 +8,13 @@ from skinclf.errors import SkinclfError
 from skinclf.system.interruption import ended_by_signals, interrupted_by
 
 
+NOT_INSTALLED = {
+    "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
+    "tensorflow": "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size",
+}
+"""Packages that a machine may have from elsewhere, and what installs them."""
+
+
 def main(job: str | None = None) -> None:
     """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
 
@@ -27,4 +34,7 @@ def main(job: str | None = None) -> None:
         if isinstance(error, SkinclfError):
             say(f"error: {error}", "bold red")
             sys.exit(error.exit_status)
+        if isinstance(error, ModuleNotFoundError) and error.name in NOT_INSTALLED:
+            say(f"error: {error.name} is not installed: {NOT_INSTALLED[error.name]}", "bold red")
+            sys.exit(2)
         raise
