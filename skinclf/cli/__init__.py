@@ -7,7 +7,6 @@ from skinclf.cli.terminal import say
 from skinclf.errors import SkinclfError
 from skinclf.system.interruption import ended_by_signals, interrupted_by
 
-
 NOT_INSTALLED = {
     "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
     "tensorflow": "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size",

@@ -45,7 +45,7 @@ def in_partitions(frame: DataFrame, count: int, number: Column) -> DataFrame:
         return frame.repartitionById(count, number)
     # Rows go by the hash of a key: each partition gets a key that has its hash.
     keys = F.array(*map(F.lit, hash_keys(count)))
-    key = F.element_at(keys, number + 1).alias("key")
+    key = F.element_at(keys, number + F.lit(1)).alias("key")
     return frame.repartition(count, key)
 
 
