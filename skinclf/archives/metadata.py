@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.names import PERCENT
+from skinclf.config.schema import FOLDERS
 from skinclf.errors import MetadataError
 from skinclf.spec.rejects import RejectedImage
 from skinclf.spec.taxonomy import Taxonomy
@@ -131,12 +132,14 @@ FORMATS = [
 
 
 def check_metadata_file(path: str, taxonomy: Taxonomy) -> None:
-    """Raise MetadataError unless there is such a file, of a known format."""
+    """Raise MetadataError unless there is such a file, of a known format; FOLDERS needs none."""
     if not path:
         raise MetadataError(
             "archive.metadata is empty: name the CSV with the diagnoses, such as "
-            "HAM10000_metadata.csv"
+            f'HAM10000_metadata.csv, or "{FOLDERS}" if each class has a folder'
         )
+    if path == FOLDERS:
+        return
     _format_of(path, taxonomy)
 
 

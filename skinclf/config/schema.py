@@ -34,6 +34,10 @@ Paths = Annotated[
 ]
 
 
+FOLDERS = "folders"
+"""In place of a metadata file: the folder of an image is its class."""
+
+
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values can't be changed."""
 
@@ -55,6 +59,11 @@ class ArchiveConfig(Section):
     max_pixels: Annotated[int, Field(gt=0, le=MOST_PIXELS)] = MOST_PIXELS // 2
     max_decode_seconds: Annotated[float, Field(gt=0, le=86_400)] = 20.0
     storage_errors: Literal["fail", "reject"] = "fail"
+
+    @property
+    def metadata_files(self) -> tuple[str, ...]:
+        """The metadata file as a tuple; none where folders are the classes, or nothing is named."""
+        return () if self.metadata in ("", FOLDERS) else (self.metadata,)
 
 
 class DatasetConfig(Section):

@@ -4,7 +4,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from skinclf.config.schema import ArchiveConfig
-from skinclf.spark.metadata import one_row_an_image, stage_metadata
+from skinclf.spark.metadata import (
+    METADATA,
+    folder_metadata,
+    one_row_an_image,
+    stage_metadata,
+)
 from skinclf.spec.taxonomy import HAM10000
 
 
@@ -45,3 +50,26 @@ def test_lesions_that_are_one_get_one_id(
     lesions = {row.image_id: row.lesion_id for row in found.rows.collect()}
     assert lesions == {"I1": "L1", "I2": "L1", "I3": "L1", "I4": "I4", "I5": "I4"}
     assert "2 of its ids are in no row of the metadata, such as I8" in caplog.text
+
+
+def test_the_folder_of_an_image_is_its_diagnosis(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "same.csv").write_text("a/nv/1,a/nv/2\n")
+    archive = ArchiveConfig(metadata="folders", same_lesion=str(tmp_path / "same.csv"))
+    ids = ["a/nv/1", "a/nv/2", "b/NV/1", "Melanoma/1", "a/wart/1", "1", "b/NV/1"]
+    listed = spark.createDataFrame([(name,) for name in ids], "image_id string")
+    found = folder_metadata(listed, archive, HAM10000)
+    assert (found.records, found.malformed.count()) == (6, 0)
+    assert found.rows.columns == stage_names()
+    rows = {row.image_id: (row.dx, row.lesion_id) for row in found.rows.collect()}
+    assert rows == {
+        "a/nv/1": ("nv", "a/nv/1"),
+        "a/nv/2": ("nv", "a/nv/1"),
+        "b/NV/1": ("nv", None),
+        "Melanoma/1": ("mel", None),
+        "a/wart/1": ("wart", None),
+        "1": (None, None),
+    }
+
+
+def stage_names() -> list[str]:
+    return [name for name in METADATA.names if name != "malformed"]
