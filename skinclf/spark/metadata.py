@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.archives.metadata import Malformed, read_rows
+from skinclf.archives.metadata import Malformed, class_labels, read_rows
+from skinclf.archives.metadata_formats import Row
 from skinclf.archives.same_lesion import SHIPPED, SameLesions, read_groups
-from skinclf.config.schema import ArchiveConfig
+from skinclf.config.schema import ArchiveConfig, MetadataConfig
 from skinclf.spark.reading import read_parquet
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import delete, join, write_table
@@ -46,15 +47,19 @@ class Metadata(NamedTuple):
 
 
 def stage_metadata(
-    spark: SparkSession, archive: ArchiveConfig, folder: str, taxonomy: Taxonomy
+    spark: SparkSession,
+    archive: ArchiveConfig,
+    own: MetadataConfig,
+    folder: str,
+    taxonomy: Taxonomy,
 ) -> Metadata:
-    """Read the metadata of an archive and write it below `folder`; lesions of
+    """Read the metadata of an archive, in `own` words, and write it below `folder`; lesions of
     `archive.same_lesion` are one. Raises MetadataError.
     """
     delete(folder)
     count = 0
     same = SameLesions(read_groups(archive.same_lesion))
-    for number, part in enumerate(_parts(archive.metadata, taxonomy)):
+    for number, part in enumerate(_parts(read_rows(archive.metadata, taxonomy, own))):
         if archive.same_lesion:
             for row in part.select(["image_id", "lesion_id"]).to_pylist():
                 same.add(**row)
@@ -69,14 +74,17 @@ def stage_metadata(
     )
 
 
-def folder_metadata(listed: DataFrame, archive: ArchiveConfig, taxonomy: Taxonomy) -> Metadata:
-    """What the ids of `with_path_ids` say: the folder of an image is its `dx`.
+def folder_metadata(
+    listed: DataFrame, archive: ArchiveConfig, own: MetadataConfig, taxonomy: Taxonomy
+) -> Metadata:
+    """What the ids of `with_path_ids` say: the folder of an image is its `dx`, in `own` words.
 
     `listed` is LISTING. Lesions are those of `archive.same_lesion` alone. Raises MetadataError.
     """
     images = listed.select("image_id").distinct()
     folder = F.nullif(F.regexp_extract("image_id", "([^/]*)/[^/]*$", 1), F.lit(""))
-    words = F.create_map(*map(F.lit, chain(*taxonomy.words.items())))
+    codes = taxonomy.words | class_labels(own, taxonomy)
+    words = F.create_map(*map(F.lit, chain(*codes.items())))
     known = {"dx": F.coalesce(F.try_element_at(words, F.lower(folder)), folder)}
     rows = images.select(
         *(
@@ -115,8 +123,7 @@ def one_row_an_image(metadata: DataFrame) -> DataFrame:
     )
 
 
-def _parts(path: str, taxonomy: Taxonomy) -> Iterator[pa.Table]:
-    rows = read_rows(path, taxonomy)
+def _parts(rows: Iterator[Row | Malformed]) -> Iterator[pa.Table]:
     while part := list(islice(rows, ROWS_A_PART)):
         yield pa.Table.from_pylist(
             [

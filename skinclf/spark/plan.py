@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING, Selection
 from skinclf.archives.class_folders import with_path_ids
-from skinclf.config.schema import FOLDERS, ArchiveConfig, SplitConfig
+from skinclf.config.schema import FOLDERS, ArchiveConfig, MetadataConfig, SplitConfig
 from skinclf.spark.archive import needs_spark, with_contents
 from skinclf.spark.caching import Keep
 from skinclf.spark.listing import ROW, listed_files, listed_rows, log_left_out
@@ -45,13 +45,14 @@ class Plan:
 def plan_archive(
     spark: SparkSession,
     archive: ArchiveConfig,
+    own: MetadataConfig,
     taxonomy: Taxonomy,
     split: SplitConfig | None,
     output: str,
     staging: str,
     keep: Keep,
 ) -> Plan:
-    """List an archive and give each of its files metadata, split and part.
+    """List an archive and give each of its files metadata (in `own` words), split and part.
 
     Without `split` all images are TEST. The folder `output`, to which the job writes, is no part of
     the archive. The plan can be read while `keep` keeps its frames. Raises MetadataError, and
@@ -66,9 +67,9 @@ def plan_archive(
     listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
     log_left_out(selection)
     if by_folder:
-        found = folder_metadata(listed, archive, taxonomy)
+        found = folder_metadata(listed, archive, own, taxonomy)
     else:
-        found = stage_metadata(spark, archive, join(staging, "metadata"), taxonomy)
+        found = stage_metadata(spark, archive, own, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
     images = keep(matched_images(listed, metadata, taxonomy))
     drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))

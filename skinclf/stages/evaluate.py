@@ -70,7 +70,15 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         exclusive(spark, folder.path, "evaluate"),
     ):
         tested = (
-            outside_images(spark, outside, predictor.taxonomy, predictor.image, folder, console)
+            outside_images(
+                spark,
+                outside,
+                config.metadata,
+                predictor.taxonomy,
+                predictor.image,
+                folder,
+                console,
+            )
             if outside
             else split_images(dataset, settings.split)
         )
@@ -204,7 +212,7 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None
     settings = config.evaluate
     if not settings.archive:
         return None
-    check_metadata_file(settings.metadata, taxonomy)
+    check_metadata_file(settings.metadata, taxonomy, config.metadata)
     new = {"paths": settings.archive, "metadata": settings.metadata}
     return config.archive.model_copy(update=new)
 

@@ -61,6 +61,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             plan = plan_archive(
                 spark,
                 config.archive,
+                config.metadata,
                 config.classes,
                 config.split,
                 path,
@@ -93,7 +94,7 @@ def check_inputs(config: Config) -> OutputFolder:
         )
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
-    check_metadata_file(config.archive.metadata, config.classes)
+    check_metadata_file(config.archive.metadata, config.classes, config.metadata)
     read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
     if config.archive.metadata == FOLDERS and config.split.by == "lesion":
         log.warning(
@@ -149,6 +150,7 @@ def _checked(
         sources=list(config.archive.paths),
         metadata=config.archive.metadata,
         same_lesion=config.archive.same_lesion,
+        words=config.metadata,
         licence=config.archive.licence,
         taxonomy=config.classes,
         image=config.image,

@@ -35,7 +35,7 @@ def labels(dataset: Dataset) -> dict[str, str]:
     return {row["image_id"]: row["dx"] for row in rows}
 
 
-def rejects(dataset: Dataset) -> dict[str, tuple[str, str]]:
+def rejects(dataset: Dataset) -> dict[str, tuple[str, str | None]]:
     rows = pq.read_table(f"{dataset.path}/rejects").to_pylist()
     return {row["image_id"]: (row["reason"], row["detail"]) for row in rows}
 
@@ -70,6 +70,25 @@ def test_folders_are_classes_in_folders_zips_and_tars(
     assert told["archive/train/mel/broken"][0] == "unreadable"
     assert (dataset.inputs, dataset.tensors, len(told)) == (9, 6, 3)
     assert "folders name no lesions" in caplog.text
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_table_may_have_columns_and_words_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    for name in ("a.jpg", "b.JPG", "c.jpg"):
+        (tmp_path / "archive" / name).write_bytes(jpeg())
+    table = "file;finding;mole\nphotos/a.jpg;Naevus;1\nb.jpg;Melanoma;2\nc;wart;3\nd.jpg;mel;4\n"
+    (tmp_path / "clinic.csv").write_text(table)
+    config = config_for(
+        tmp_path,
+        f"archive.metadata={tmp_path / 'clinic.csv'}",
+        'metadata.columns={image_id = "file", dx = "finding", lesion_id = "mole"}',
+        'metadata.labels={naevus = "nv"}',
+    )
+    dataset = prepare(config, QUIET)
+    assert labels(dataset) == {"a": "nv", "b": "mel"}
+    assert rejects(dataset) == {"c": ("unknown_dx", "dx is wart"), "d": ("no_image", None)}
+    assert Dataset.read(dataset.path).words == config.metadata
 
 
 def test_an_outside_set_without_a_table_is_called_like_its_archive() -> None:
