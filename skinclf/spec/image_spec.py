@@ -4,11 +4,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ImageFormat = Literal["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000"]
+ImageFormat = Literal["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "HEIF"]
 FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 """Pillow's names of the formats that photographs have; JPEG stands for MPO, too. It knows others,
 some of which start a program: its reader of EPS runs Ghostscript on any file that begins like
-PostScript."""
+PostScript. HEIF needs an extra: see extra_formats."""
 
 ResizeFilter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
 Side = Annotated[int, Field(ge=8, le=4096)]
