@@ -27,8 +27,12 @@ def text_of(name: bytes) -> str:
 
 
 def image_id_of(name: str) -> str:
-    """The last part of a name without its ending and outer blanks: `deep/ISIC_1.jpg` → `ISIC_1`."""
-    return PurePosixPath(name).stem.strip()
+    """The last part of a name without its ending and outer blanks: `deep/ISIC_1.jpg` → `ISIC_1`.
+
+    Digits are no ending: DICOM files are often called like their UID, 1.2.840.113619.2.1.
+    """
+    path = PurePosixPath(name)
+    return (path.name if path.suffix[1:].isdigit() else path.stem).strip()
 
 
 IMAGE_ENDINGS = (

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from skinclf.spec.dicom import is_dicom, open_dicom
 from skinclf.spec.heif import is_heif, open_heif
 from skinclf.spec.image_spec import ImageFormat
 from skinclf.spec.rejects import RejectedImage
@@ -22,7 +23,10 @@ class ExtraFormat(NamedTuple):
     without the extra, and RejectedImage."""
 
 
-EXTRA_FORMATS = [ExtraFormat("HEIF", "heic", is_heif, open_heif)]
+EXTRA_FORMATS = [
+    ExtraFormat("HEIF", "heic", is_heif, open_heif),
+    ExtraFormat("DICOM", "dicom", is_dicom, open_dicom),
+]
 """The registry: another format is one more entry, and a name in ImageFormat."""
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from skinclf.spec.colour import to_srgb
 from skinclf.spec.extra_formats import EXTRA_FORMATS, extra_format_of, open_extra
-from skinclf.spec.image_spec import BENBRAHIM_2020, FORMATS, ImageSpec
+from skinclf.spec.image_spec import BENBRAHIM_2020, FORMATS, ImageSpec, check_pixels
 from skinclf.spec.rejects import RejectedImage
 
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -72,11 +72,7 @@ def _decoded(
         raise RejectedImage("empty", "0 bytes")
     try:
         with _opened(file, max_pixels, formats) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise RejectedImage(
-                    "too_large",
-                    f"{opened.width}x{opened.height} pixels, at most {max_pixels} taken",
-                )
+            check_pixels(opened.width, opened.height, max_pixels)
             return convert(opened)
     except RejectedImage:
         raise

@@ -1,8 +1,10 @@
 """Archives as people have them: a folder for each class, tables with columns of their own."""
 
+import logging
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -11,8 +13,11 @@ from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
 from skinclf.stages.evaluate import set_name
 from skinclf.stages.prepare import prepare
+from skinclf.stages.score import score
 from skinclf.storage.dataset_folder import Dataset
+from tests.support.dicoms import CANARY, compressed, dicom
 from tests.support.images import jpeg, write_zip
+from tests.support.models import Brightness
 
 QUIET = Console(quiet=True)
 
@@ -73,22 +78,56 @@ def test_folders_are_classes_in_folders_zips_and_tars(
 
 
 @pytest.mark.usefixtures("spark")
-def test_a_table_may_have_columns_and_words_of_its_own(tmp_path: Path) -> None:
+def test_a_table_in_words_of_its_own_and_dicom_of_which_the_picture_alone_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.full((90, 120, 3), (200, 120, 90), np.uint8)
+    sound = dicom(pixels)
+    files = {
+        "IM1.dcm": sound,
+        "1.2.840.9.1": compressed(pixels, "JPEG"),  # a UID for a name, and no ending
+        "1.2.840.9.2": compressed(pixels, "JPEG2000"),
+        "cut.dcm": sound[:-100],
+        "odd.dcm": dicom(pixels, PhotometricInterpretation=CANARY),
+        "text.dcm": dicom(pixels, BurnedInAnnotation="YES"),
+        "damaged.dcm": sound.replace(b"\x28\0\x10\0US\2\0", b"\x28\0\x10\0LO\x0d\0"),
+    }
     (tmp_path / "archive").mkdir()
-    for name in ("a.jpg", "b.JPG", "c.jpg"):
-        (tmp_path / "archive" / name).write_bytes(jpeg())
-    table = "file;finding;mole\nphotos/a.jpg;Naevus;1\nb.jpg;Melanoma;2\nc;wart;3\nd.jpg;mel;4\n"
-    (tmp_path / "clinic.csv").write_text(table)
+    write_zip(tmp_path / "archive" / "export.zip", dict(list(files.items())[:4]))
+    for name in list(files)[4:]:
+        (tmp_path / "archive" / name).write_bytes(files[name])
+    ids = ("PA1/IM1", "1.2.840.9.1", "1.2.840.9.2", "cut.dcm", "odd", "text", "damaged", "none")
+    rows = "".join(f"{name};Naevus\n" for name in ids)
+    (tmp_path / "clinic.csv").write_text(f"file;finding\n{rows}")
     config = config_for(
         tmp_path,
         f"archive.metadata={tmp_path / 'clinic.csv'}",
-        'metadata.columns={image_id = "file", dx = "finding", lesion_id = "mole"}',
+        'metadata.columns={image_id = "file", dx = "finding"}',
         'metadata.labels={naevus = "nv"}',
+        f"score.archive={tmp_path / 'archive'}",
+        f"score.output={tmp_path / 'scores'}",
     )
-    dataset = prepare(config, QUIET)
-    assert labels(dataset) == {"a": "nv", "b": "mel"}
-    assert rejects(dataset) == {"c": ("unknown_dx", "dx is wart"), "d": ("no_image", None)}
+    with caplog.at_level(logging.INFO):
+        dataset = prepare(config, QUIET)
+        summary = score(config, QUIET, model=Brightness())
+    assert labels(dataset) == dict.fromkeys(("IM1", "1.2.840.9.1", "1.2.840.9.2"), "nv")
     assert Dataset.read(dataset.path).words == config.metadata
+    assert {name: reason for name, (reason, _) in rejects(dataset).items()} == {
+        "cut": "truncated",
+        "odd": "unsupported",
+        "text": "unsupported",
+        "damaged": "unreadable",
+        "none": "no_image",
+    }
+    assert (summary.scored, sum(summary.rejects.values())) == (3, 4)
+    written = [caplog.text, *capfd.readouterr()]
+    for place in ("dataset", "scores"):
+        for file in (tmp_path / place).rglob("*"):
+            if file.suffix == ".parquet":
+                written.append(str(pq.ParquetFile(file).read().to_pylist()))
+            elif file.is_file():
+                written.append(file.read_bytes().decode("latin-1"))
+    assert CANARY not in "".join(written)
 
 
 def test_an_outside_set_without_a_table_is_called_like_its_archive() -> None:
