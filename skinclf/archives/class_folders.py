@@ -1,11 +1,14 @@
 """Images in a folder for each class: the id that an image has by its path."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
 from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.names import image_id_of, text_of
 from skinclf.storage.files import uri
+
+SCHEME = re.compile(r"^[A-Za-z][\w+.-]*:(//)?")  # Hadoop has file:/photos
 
 PARTS = 3
 """Of the id of a file that no folder of the archive's paths holds: train/mel/1."""
@@ -41,7 +44,7 @@ def image_id_by_path(row: Row, roots: Iterable[str]) -> str:
 
 def _place(file: str) -> str:
     """A URI as text without its scheme, which Spark and pyarrow write in several ways."""
-    path = file.partition("?")[0].partition("://")[2]
+    path = SCHEME.sub("", file.partition("?")[0])
     return text_of(unquote_to_bytes(path)).rstrip("/")
 
 

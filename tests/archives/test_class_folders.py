@@ -57,6 +57,20 @@ def test_of_single_files_the_last_parts_of_the_path_are_the_id(
     assert ids(root / "val" / "mel" / "1.jpg") == ["val/mel/1"]
 
 
+@pytest.mark.parametrize(
+    ("root", "file", "image_id"),
+    [
+        ("file:///data/photos", "file:/data/photos/mel/1.jpg", "photos/mel/1"),
+        ("s3://bucket/photos", "s3a://bucket/photos/mel/a%20b.jpg", "photos/mel/a b"),
+        ("s3://bucket", "s3a://bucket/mel/1.jpg", "bucket/mel/1"),
+        ("hdfs://one:8020/photos", "hdfs:/other/train/mel/1.jpg", "train/mel/1"),
+    ],
+)
+def test_uris_are_compared_without_their_schemes(root: str, file: str, image_id: str) -> None:
+    row = {"file": file, "source": file, "member": None}
+    assert [found["image_id"] for found in with_path_ids([row], [root])] == [image_id]
+
+
 def test_letters_of_any_alphabet_and_bytes_of_none(tmp_path: Path) -> None:
     root = files(tmp_path / "häute", "mel/ü#1.jpg", "mel/caf\udce9.jpg")
     assert ids(root) == ["häute/mel/caf%E9", "häute/mel/ü#1"]
