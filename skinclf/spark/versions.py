@@ -58,7 +58,7 @@ def most_frequent(column: str) -> Column:
     values = F.collect_list(column)
     ranked = F.transform(
         F.array_distinct(values),
-        lambda value: F.struct((-F.size(F.filter(values, lambda v: v == value))), value.alias("v")),
+        lambda value: F.struct(-F.size(F.filter(values, lambda v: v == value)), value.alias("v")),
     )
     return F.array_min(ranked)["v"]
 
