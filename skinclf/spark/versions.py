@@ -34,7 +34,7 @@ def table_of(frame: DataFrame) -> pa.Table:
     """All rows of a DataFrame as an Arrow table (toArrow, since Spark 4.0)."""
     if has("toArrow"):
         return frame.toArrow()
-    return pa.Table.from_batches(frame._collect_as_arrow(), to_arrow_schema(frame.schema))
+    return pa.Table.from_batches(frame._collect_as_arrow(), to_arrow_schema(frame.schema))  # type: ignore[operator]
 
 
 def in_partitions(frame: DataFrame, count: int, number: Column) -> DataFrame:
