@@ -14,7 +14,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 
 COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
 
-.PHONY: help bench demo docs test test-faults test-spark lint types format lock clean env-archive cluster-up cluster-demo cluster-down
+.PHONY: help bench demo docs test test-faults test-spark test-yarn lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## make a small archive and take it all the way to scores
 	$(BIN)/skinclf demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/python -m pytest -n 2 -m "not faults"
+	$(BIN)/python -m pytest -n 2 -m "not faults and not yarn"
 
 test-faults: $(INSTALLED) ## run the long tests: killed processes, cut networks, whole clusters
 	$(BIN)/python -m pytest -n 2 -m faults
@@ -38,6 +38,13 @@ test-spark: $(SPARKS:%=test-spark-%) ## run the demo, prepare, score and a train
 
 test-spark-%: .venv-spark-%/.installed
 	.venv-spark-$*/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(ON_EACH_SPARK)
+
+test-yarn: $(INSTALLED) .tools/hadoop dist/skinclf-env.tar.gz ## run all jobs on a real YARN and HDFS (needs Maven)
+	$(BIN)/python -m pytest -m yarn
+
+.tools/hadoop: tests/support/hadoop/pom.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@
+	touch $@
 
 bench: $(INSTALLED) ## time everything against its peers, some 45 minutes; writes docs/speed.md
 	$(BIN)/python -m bench $(if $(SOURCE),--source $(SOURCE)) $(if $(PEERS),--peers $(PEERS))

@@ -140,7 +140,7 @@ def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:
     synced = durable and isinstance(file_system, fs.LocalFileSystem)
     try:
         file_system.create_dir(os.path.dirname(inner), recursive=True)
-        with file_system.open_output_stream(temporary) as file:
+        with file_system.open_output_stream(temporary, compression=None) as file:
             file.write(content)
         if synced:  # else a crash can leave the new name with nothing in it
             _sync(temporary)
@@ -166,7 +166,7 @@ def new_file(path: str) -> Iterator[pa.NativeFile]:
     local = isinstance(file_system, fs.LocalFileSystem)
     try:
         file_system.create_dir(os.path.dirname(inner), recursive=True)
-        with file_system.open_output_stream(inner) as file:
+        with file_system.open_output_stream(inner, compression=None) as file:
             yield file
         if local:
             _sync(inner)

@@ -16,6 +16,9 @@ from pyarrow import fs
 
 SCHEMES = ("hdfs://", "viewfs://")
 
+FROM_SPARK = "__spark_conf__/__hadoop_conf__"
+"""Where a container of Spark on YARN has Hadoop's settings of the machine of spark-submit."""
+
 
 def is_installed() -> bool:
     """Whether the extra `hdfs` is there; without it pyarrow looks for libhdfs."""
@@ -36,6 +39,8 @@ def locate_hdfs(uri: str) -> tuple[fs.FileSystem, str]:
 def _file_system(scheme: str, authority: str) -> fs.FileSystem:
     from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
 
+    if os.path.isdir(FROM_SPARK):
+        os.environ.setdefault("HADOOP_CONF_DIR", os.path.abspath(FROM_SPARK))
     kind = HdfsFileSystem if scheme == "hdfs" else ViewfsFileSystem
     try:
         # The host with its port, if it has one: they are only put together again.

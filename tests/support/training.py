@@ -65,7 +65,7 @@ class Training:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def until(condition: Callable[[], bool], told: Callable[[], str]) -> None:
+def until(condition: Callable[[], object], told: Callable[[], str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
