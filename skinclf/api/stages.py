@@ -5,13 +5,16 @@ own, as the commands have. Frameworks are imported when a stage is called.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 
-from skinclf.api.results import Evaluated, Explored, Prepared, Scored, Trained
+from skinclf.api.results import Evaluated, Explored, Prepared, Result, Scored, Trained
 from skinclf.config.loader import load_config, settings_options
 from skinclf.config.schema import Config
+from skinclf.errors import QualityError
 
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
@@ -134,13 +137,20 @@ def evaluate(
     Raises:
         UsageError: a child of it, for settings and paths that are wrong; LeakError where the model
             was trained on tested images.
+        QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
+            `result` is what else would be returned.
         StorageUnavailable: the storage fails; a later try may help.
     """
     given = {"evaluate.archive": archive, "evaluate.metadata": metadata}
     chosen = _configured(config, settings, _data(dataset) | {"run.path": run} | given)
+    from skinclf.evaluation.gates import check_gates
     from skinclf.stages.evaluate import evaluate as stage
 
-    return Evaluated(*stage(chosen, _console(quiet)))
+    result, report = stage(chosen, _console(quiet))
+    evaluated = Evaluated(result, report)
+    with _result_kept(lambda _: evaluated):
+        check_gates(result, report, chosen.evaluate.gates)
+    return evaluated
 
 
 def score(
@@ -164,14 +174,26 @@ def score(
 
     Raises:
         UsageError: a child of it, for settings and paths that are wrong.
-        QualityError: more was rejected than `score.max_reject_fraction`; all else is scored.
+        QualityError: more was rejected than `score.max_reject_fraction`. All else is scored, and
+            the error's `result` is what else would be returned.
         StorageUnavailable: the storage fails; a later try may help.
     """
     given = {"run.path": run, "score.archive": archive, "score.output": output}
     chosen = _configured(config, settings, given)
     from skinclf.stages.score import score as stage
 
-    return Scored(stage(chosen, _console(quiet)))
+    with _result_kept(Scored):
+        return Scored(stage(chosen, _console(quiet)))
+
+
+@contextmanager
+def _result_kept(shown: Callable[[Any], Result]) -> Iterator[None]:
+    """Give a QualityError of the block inside the result that a notebook shows."""
+    try:
+        yield
+    except QualityError as error:
+        error.result = shown(error.result)
+        raise
 
 
 def _configured(

@@ -11,8 +11,9 @@ from skinclf.system.interruption import ended_by_signals, interrupted_by
 def main(job: str | None = None) -> None:
     """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
 
-    Ends the process: 0 done, 2 wrong settings or paths, 75 the storage failed and a later try may
-    help, 130 or 143 ended by Ctrl-C or SIGTERM, 1 anything else.
+    Ends the process: 0 done, 2 wrong settings or paths, 3 below the quality that is asked for, 75
+    storage or cluster failed and a later try may help, 130 or 143 ended by Ctrl-C or SIGTERM, 1
+    anything else.
     """
     arguments = sys.argv[1:] if job is None else [job, *sys.argv[1:]]
     name = "skinclf" if job is None else "spark-submit"

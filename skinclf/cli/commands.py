@@ -107,7 +107,8 @@ def doctor(
 
     **Input:** `--dataset`; a probe is written to the folder of `--run` and removed.
 
-    **Output:** what was found, and what to change. Exit status 2 unless all checks pass.
+    **Output:** what was found, and what to change. Exit status 2 unless all checks pass, 75 if only
+    slots are missing.
 
     **Example:** `spark-submit --master spark://HOST:7077 jobs/doctor.py --config
     conf/cluster.toml`
@@ -180,7 +181,8 @@ def evaluate(
     export or of ISIC 2018's ground truth.
 
     **Output:** `--run`/evaluation/SET with predictions, metrics.json, figures, a report (HTML) and
-    near duplicates of training images; and `--run`/model_card.md.
+    near duplicates of training images; and `--run`/model_card.md. Exit status 3 if `evaluate.gates`
+    are not reached.
 
     **Examples:** `skinclf evaluate --dataset dataset --run runs/first`. Another set: `skinclf
     evaluate --dataset dataset --run runs/first --archive ISIC2018_Task3_Test_Input.zip
@@ -193,6 +195,7 @@ def evaluate(
         Option("--archive", "evaluate.archive", archive),
         Option("--metadata", "evaluate.metadata", metadata),
     )
+    from skinclf.evaluation.gates import check_gates
     from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
     from skinclf.stages import evaluate as stage
 
@@ -202,13 +205,14 @@ def evaluate(
     result, report = stage.evaluate(settings, terminal)
     if as_json:
         print_json({"report": report, "metrics": result.model_dump(mode="json")})
-        return
-    print_table(
-        f"{result.images:,} images of {result.set}",
-        ("metric", "model", INTERVAL, baseline_title(result.taxonomy)),
-        [(row.title, row.model, row.interval, row.baseline) for row in metric_rows(result)],
-    )
-    print(report)
+    else:
+        print_table(
+            f"{result.images:,} images of {result.set}",
+            ("metric", "model", INTERVAL, baseline_title(result.taxonomy)),
+            [(row.title, row.model, row.interval, row.baseline) for row in metric_rows(result)],
+        )
+        print(report)
+    check_gates(result, report, settings.evaluate.gates)
 
 
 @app.command()

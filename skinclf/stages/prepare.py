@@ -45,8 +45,8 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
 
     `decode` replaces the decoder. A finished dataset that is to be replaced stays whole until the
     new one is. Raises UsageError children for what can't be read or is in the way, CheckError where
-    the closing checks fail, and StorageUnavailable where the storage fails or the archive is
-    rewritten meanwhile.
+    the closing checks fail, QualityError where no input became a tensor, and StorageUnavailable
+    where the storage fails or the archive is rewritten meanwhile.
     """
     folder = check_inputs(config)
     path = folder.path

@@ -56,8 +56,8 @@ def score(
     computed again, and each input ends exactly once in scores or rejects. `decode` replaces the
     decoder, and `model` the run's model: then no drift is measured.
 
-    Raises UsageError children for what is missing, CheckError where an input got lost or too many
-    were rejected, StorageUnavailable where the storage fails.
+    Raises UsageError children for what is missing, CheckError where an input got lost, QualityError
+    where too many were rejected, StorageUnavailable where the storage fails.
     """
     scored_by = model or _model_of_run(config)
     paths, folder = _checked(config, scored_by)
