@@ -1,7 +1,8 @@
 """What can go wrong, as one tree: catch `SkinclfError` for all of it.
 
 Every message says what happened, where, what was expected, and the command or
-setting that mends it. `exit_status` is what a job's process ends with: docs/reference/exit-statuses.md.
+setting that mends it. `exit_status` is what a job's process ends with; the documentation's page on
+exit statuses says what to do about each.
 """
 
 WRONG_USE = 2

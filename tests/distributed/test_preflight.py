@@ -76,7 +76,7 @@ def test_too_few_slots_are_told_with_their_numbers(
 
 def test_slots_alone_that_are_missing_may_be_there_later() -> None:
     slots = Check("slots", False, "too few for 4", "add executors", temporary=True)
-    with pytest.raises(SlotsUnavailable, match="slots: too few for 4. add executors") as caught:
+    with pytest.raises(SlotsUnavailable, match=r"slots: too few for 4\. add executors") as caught:
         check_fit([slots, Check("versions", True, "")])
     assert caught.value.exit_status == 75
     with pytest.raises(PreflightError):
