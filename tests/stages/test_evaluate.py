@@ -94,9 +94,9 @@ def test_a_gate_of_no_metric_is_refused_before_spark_starts(
 ) -> None:
     monkeypatch.setattr("skinclf.stages.evaluate.spark_session", None)
     config = pipeline_config(trained, "evaluate.gates.melanoma.auc=0.9")
-    with pytest.raises(ConfigError, match="no metric 'melanoma.auc'"):
+    with pytest.raises(ConfigError, match=r"no metric 'melanoma\.auc'"):
         evaluate(config, QUIET)
-    with pytest.raises(ConfigError, match="no metric 'melanoma.auc'"):
+    with pytest.raises(ConfigError, match=r"no metric 'melanoma\.auc'"):
         preview(config)
 
 
