@@ -9,7 +9,7 @@ from skinclf.cli import options
 from skinclf.cli.app import app as app
 from skinclf.cli.config_commands import config_commands
 from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath, settings_of
-from skinclf.cli.terminal import log_to_terminal, print_json, print_table, terminal
+from skinclf.cli.terminal import log_to_terminal, print_json, print_table, progress_console
 from skinclf.config.loader import Option
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def prepare(
     output: options.DatasetOutput = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Read an archive and its metadata, and write the dataset to train on.
 
@@ -50,7 +51,7 @@ def prepare(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    dataset = stage.prepare(settings, terminal)
+    dataset = stage.prepare(settings, progress_console())
     if as_json:
         kept = {"path", "inputs", "tensors", "rejects", "counts"}
         print_json(dataset.model_dump(mode="json", include=kept))
@@ -73,6 +74,7 @@ def train(
     run: RunPath = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Train a network (`model.name`) on the dataset, through MirroredStrategyRunner.
 
@@ -90,7 +92,7 @@ def train(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    history = stage.train(settings, terminal)
+    history = stage.train(settings, progress_console())
     if as_json:
         print_json({"run": settings.run.path, "history": history})
 
@@ -102,6 +104,7 @@ def doctor(
     dataset: DatasetPath = None,
     run: RunPath = None,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Check whether the cluster can train; trains nothing. `train` makes the same checks first.
 
@@ -141,6 +144,7 @@ def explore(
     dataset: DatasetPath = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Draw what the dataset holds: the paper's figures 6.1 to 6.6.
 
@@ -156,7 +160,7 @@ def explore(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    page = stage.explore(settings, terminal)
+    page = stage.explore(settings, progress_console())
     if as_json:
         print_json({"page": page})
         return
@@ -173,6 +177,7 @@ def evaluate(
     metadata: options.TestedMetadata = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Evaluate a model on a split of its dataset, or on a labelled archive from elsewhere.
 
@@ -202,7 +207,7 @@ def evaluate(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    result, report = stage.evaluate(settings, terminal)
+    result, report = stage.evaluate(settings, progress_console())
     if as_json:
         print_json({"report": report, "metrics": result.model_dump(mode="json")})
     else:
@@ -222,6 +227,7 @@ def replicate(
     archive: options.LabelledArchive = None,
     metadata: options.Metadata = None,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Repeat the paper's experiment by its own protocol and by ours, and print both beside it.
 
@@ -242,7 +248,7 @@ def replicate(
     )
     from skinclf.stages.replicate import COLUMNS, replicate
 
-    rows, page = replicate(settings, terminal)
+    rows, page = replicate(settings, progress_console())
     if as_json:
         names = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         print_json({"page": page, "rows": names})
@@ -263,6 +269,7 @@ def score(
     retry_rejects: options.RetryRejects = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
@@ -287,7 +294,7 @@ def score(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    summary = stage.score(settings, terminal)
+    summary = stage.score(settings, progress_console())
     if as_json:
         print_json(asdict(summary))
         return
@@ -304,6 +311,7 @@ def compare(
     on: options.EvaluatedSet = "test",
     output: options.Page = "compare.html",
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Compare runs that were evaluated on the same set: metrics, differences, settings.
 
@@ -343,6 +351,7 @@ def browse(
     output: options.Page = "browse.html",
     limit: options.MostImages = 500,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Make a page of scored images, the most uncertain first, and of the rejects.
 
@@ -377,6 +386,7 @@ def export(
     assignments: Assignments = None,
     run: RunPath = None,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Write a trained model for another runtime: a SavedModel, ONNX or OpenVINO.
 
@@ -408,6 +418,7 @@ def demo(
     images: Annotated[
         int, typer.Option(min=100, metavar="N", help="How many images to generate.")
     ] = 900,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Generate a small archive and run the pipeline: prepare, explore, train, evaluate, score.
 
@@ -419,7 +430,7 @@ def demo(
     log_to_terminal()
     from skinclf.stages.demo import demo
 
-    result = demo(folder, images, terminal)
+    result = demo(folder, images, progress_console())
     print_table("skinclf demo", result.columns, result.rows())
     print(f"report: {result.report}")
 

@@ -98,7 +98,14 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         report = write_report(result, predictions, errors, pictures, run, folder)
     write_card(run)
     send_to_mlflow(config, run)
-    log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
+    images = len(predictions)
+    log.info(
+        "evaluated %s images of %s; report: %s",
+        f"{images:,}",
+        name,
+        report,
+        extra={"counts": {"images": images}},
+    )
     return result, report
 
 

@@ -67,7 +67,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
                 join(path, STAGING),
                 keep,
             )
-        log.info("listed %s files", f"{plan.files:,}")
+        log.info("listed %s files", f"{plan.files:,}", extra={"counts": {"files": plan.files}})
         decoding = Decoding(config.archive, decode, config.image, digests=True)
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
@@ -75,10 +75,16 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             dataset = _checked(spark, config, path, plan.inputs, written, keep)
         write_text(join(path, CARD), dataset_card(dataset))
         folder.finish(dataset.to_json(), dataset.named)
+    counts = {
+        "tensors": dataset.tensors,
+        "rejects": sum(dataset.rejects.values()),
+        "inputs": dataset.inputs,
+    }
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
-        *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
+        *(f"{count:,}" for count in counts.values()),
         dataset.path,
+        extra={"counts": counts},
     )
     return dataset
 

@@ -162,7 +162,12 @@ def _list(scoring: "Scoring", paths: tuple[str, ...], retry: Sequence[str]) -> t
     log_left_out(selection)
     if not scoring.ledger.manifest.listing:
         raise ArchiveError(f"no files in {', '.join(paths)}")
-    log.info("%s inputs are new, of which %s have changed", f"{new:,}", f"{known:,}")
+    counts = {"new": new, "changed": known}
+    log.info(
+        "%s inputs are new, of which %s have changed",
+        *(f"{count:,}" for count in counts.values()),
+        extra={"counts": counts},
+    )
     return new, known
 
 

@@ -77,6 +77,7 @@ def log_summary(summary: Summary, max_reject_fraction: float) -> None:
         f"{summary.scored:,}",
         f"{rejected:,}",
         summary.path,
+        extra={"counts": {"new": summary.new, "scored": summary.scored, "rejects": rejected}},
     )
     if summary.drift:
         code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))

@@ -75,7 +75,13 @@ def train(config: Config, console: Console) -> list[Epoch]:
     describe(run)
     send_to_mlflow(config, run)
     epoch = final_epoch(history, config.train)
-    log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), run.model)
+    log.info(
+        "wrote the model of epoch %s (of %s taken) to %s",
+        epoch,
+        len(history),
+        run.model,
+        extra={"counts": {"epoch": epoch, "epochs": len(history)}},
+    )
     return history
 
 
@@ -122,6 +128,7 @@ def _tell(config: Config, images: int, steps: int) -> None:
         train.global_batch_size,
         "in the driver" if train.local_mode else f"{train.slots} slots",
         train.precision,
+        extra={"counts": {"images": images, "epochs": train.epochs, "steps": steps}},
     )
     if not train.local_mode:
         log.info(
