@@ -14,7 +14,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 
 COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
 
-.PHONY: help bench demo docs test test-faults lint types format lock clean env-archive cluster-up cluster-demo cluster-down
+.PHONY: help bench demo docs test test-faults test-spark lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,6 +27,17 @@ test: $(INSTALLED) ## run the tests
 
 test-faults: $(INSTALLED) ## run the long tests: killed processes, cut networks, whole clusters
 	$(BIN)/python -m pytest -n 2 -m faults
+
+# Other versions of Spark than the one in requirements.lock, each with the oldest version of all other
+# packages that pyproject.toml allows.
+SPARKS ?= 3.5.9 4.0.5 4.1.4
+ON_EACH_SPARK = tests/test_demo.py tests/spark tests/stages/test_prepare.py tests/stages/test_score.py \
+  tests/faults/test_training.py::test_a_killed_training_process_then_executor_then_spark_worker_then_driver
+
+test-spark: $(SPARKS:%=test-spark-%) ## run the demo, prepare, score and a training with losses on older Sparks
+
+test-spark-%: .venv-spark-%/.installed
+	.venv-spark-$*/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(ON_EACH_SPARK)
 
 bench: $(INSTALLED) ## time everything against its peers, some 45 minutes; writes docs/speed.md
 	$(BIN)/python -m bench $(if $(SOURCE),--source $(SOURCE)) $(if $(PEERS),--peers $(PEERS))
@@ -50,15 +61,25 @@ format: $(INSTALLED) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
-	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+lock: $(UV) ## resolve pyproject.toml anew into requirements*.lock
 	mkdir -p .tools
-	echo 'tensorflow ; platform_machine != "x86_64"' > .tools/overrides.txt
-	$(UV) pip compile pyproject.toml --group executors --override .tools/overrides.txt \
-	  --constraint requirements.lock --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
-	  -o requirements-executors.lock
+	echo 'tensorflow-cpu ; python_version < "3"' > .tools/overrides.txt # its files are tensorflow's
+	$(COMPILE) --all-extras --group dev --override .tools/overrides.txt -o requirements.lock
+	$(COMPILE) --group executors --constraint requirements.lock -o requirements-executors.lock
+	for spark in $(SPARKS); do \
+	  echo "pyspark==$$spark" > .tools/spark.txt; rm -f requirements-spark-$$spark.lock; \
+	  $(COMPILE) --extra spark --extra tf --extra java --extra openvino --group test \
+	    --constraint .tools/spark.txt --resolution lowest-direct -o requirements-spark-$$spark.lock; \
+	done
+
+.venv-spark-%/.installed: requirements-spark-%.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-spark-$*
+	$(UV) pip sync --quiet --python .venv-spark-$*/bin/python --require-hashes $<
+	$(UV) pip install --quiet --python .venv-spark-$*/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
 
 env-archive: dist/skinclf-env.tar.gz ## pack an environment, interpreter included, for spark-submit --archives
 

@@ -98,7 +98,6 @@ SPARK_APPLICATION = {
                 "onSubmissionFailureRetries": {"type": "integer", "minimum": 0},
                 "onSubmissionFailureRetryInterval": {"type": "integer", "minimum": 1},
             },
-            },
         },
         "driver": {
             "type": "object",

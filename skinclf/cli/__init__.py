@@ -5,8 +5,14 @@ from typing import NoReturn
 
 from skinclf.cli import commands
 from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_interruption, wants_json
-from skinclf.errors import SkinclfError
+from skinclf.errors import WRONG_USE, SkinclfError
 from skinclf.system.interruption import ended_by_signals, interrupted_by
+
+NOT_INSTALLED = {
+    "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
+    "tensorflow": "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size",
+}
+"""Packages that a machine may have from elsewhere, and what installs them."""
 
 
 def main(job: str | None = None) -> None:
@@ -51,11 +57,14 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
     if isinstance(error, SkinclfError):
         tell_error(str(error))
         return error.exit_status
+    if isinstance(error, ModuleNotFoundError) and error.name in NOT_INSTALLED:
+        tell_error(f"{error.name} is not installed: {NOT_INSTALLED[error.name]}")
+        return WRONG_USE
     if not as_json:
         return None
     told = getattr(error, "format_message", None)  # of typer's own errors
     if told:
         tell_error(told())
-        return int(getattr(error, "exit_code", 2))
+        return int(getattr(error, "exit_code", WRONG_USE))
     tell_error(f"{type(error).__name__}: {error}", error)
     return 1

@@ -1,10 +1,10 @@
 """The options of the commands. Each one of them stands for a setting, but those at the end."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from skinclf.cli.terminal import VARIABLE, log_to_terminal, tell_begin
+from skinclf.cli.terminal import FORMATS, VARIABLE, log_to_terminal, tell_begin
 from skinclf.config.loader import Option, load_config
 from skinclf.config.schema import Config
 
@@ -24,11 +24,21 @@ DryRun = Annotated[
         help="Check settings and inputs, print what would be read, written and started, and stop.",
     ),
 ]
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}")
+    return name
+
+
 LogFormat = Annotated[
-    Literal["text", "json"],
+    str,
     typer.Option(
         "--log-format",
+        metavar=f"[{'|'.join(FORMATS)}]",
         envvar=VARIABLE,
+        callback=_known_format,
         help="Lines for people, or one JSON object a line for log collectors (on stderr).",
     ),
 ]

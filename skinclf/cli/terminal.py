@@ -28,6 +28,8 @@ VARIABLE = "SKINCLF_LOG_FORMAT"
 """The environment variable that stands for --log-format. Spark's JVM asks for it, too:
 spark/log4j2.properties."""
 
+FORMATS = ("text", "json")
+
 NOWHERE = Console(quiet=True, force_terminal=False)
 
 _json: "JsonLog | None" = None

@@ -31,9 +31,10 @@ KEYS = {
 }
 """Section (by its name now) and key before → key now."""
 
-VALUES = {
+VALUES: dict[str, dict[str | bool, str]] = {
     "archive.reader": {"direct": "pyarrow"},
     "model.name": {"paper": "benbrahim2020"},
+    "train.augment.rotate": {False: "none", True: "quarter"},
 }
 """Key → value before → now."""
 
@@ -48,8 +49,10 @@ def renamed(key: str) -> str:
 
 
 def renamed_value(key: str, value: Any, *, warn: bool) -> Any:
-    """The value that a setting (by its name now) has now."""
-    new = VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+    """The value that a setting, or a table of them (by its name now), has now."""
+    if isinstance(value, dict):
+        return {name: renamed_value(f"{key}.{name}", of, warn=warn) for name, of in value.items()}
+    new = VALUES.get(key, {}).get(value, value) if isinstance(value, str | bool) else value
     if new is not value and warn:
         log.warning("%s: %r is now called %r", key, value, new)
     return new

@@ -98,27 +98,43 @@ class ModelConfig(Section):
     name: Text = "benbrahim2020"  # of training.networks.NETWORKS
     initializer: Literal["glorot_uniform", "he_uniform"] = "glorot_uniform"
     zero_centered: bool = False
+    color_constancy: Literal["none", "shades_of_gray"] = "none"
 
 
 class AugmentConfig(Section):
     """Random changes of each training image, drawn anew in every epoch."""
 
     flip: bool = False
-    rotate: bool = False
+    rotate: Literal["none", "quarter", "any"] = "none"
     shift: Fraction = 0.0
     zoom: Fraction = 0.0
+    aspect: Fraction = 0.0
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
+    channel_gain: Fraction = 0.0
+    gamma: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue: Fraction = 0.0
+
+    @property
+    def resamples(self) -> bool:
+        """Whether pixels come to lie between those of the original."""
+        return self.rotate == "any" or self.zoom > 0 or self.aspect > 0
 
     @property
     def spatial(self) -> bool:
         """Whether pixels change their places."""
-        return self.flip or self.rotate or self.shift > 0 or self.zoom > 0
+        return self.flip or self.rotate != "none" or self.shift > 0 or self.resamples
+
+    @property
+    def recolors(self) -> bool:
+        """Whether colors change, and not only light."""
+        return max(self.channel_gain, self.gamma, self.saturation, self.hue) > 0
 
     @property
     def any(self) -> bool:
         """Whether anything is changed at all."""
-        return self.spatial or self.brightness > 0 or self.contrast > 0
+        return self.spatial or self.recolors or self.brightness > 0 or self.contrast > 0
 
 
 RUNTIME_SETTINGS = {

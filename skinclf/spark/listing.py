@@ -15,6 +15,7 @@ from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.archive import needs_spark, spark_images
 from skinclf.spark.caching import Keep
 from skinclf.spark.reading import read_parquet
+from skinclf.spark.versions import frame_of
 from skinclf.storage.files import delete, exists, join, write_table
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def listed_files(
         return numbered(stage_listing(spark, chain(first, rows), folder), keep)
     listing = listing_of(first, paths)
     numbers = pa.array(range(len(listing)), pa.int64())
-    return spark.createDataFrame(listing.append_column(ROW, numbers)), len(listing)
+    return frame_of(spark, listing.append_column(ROW, numbers)), len(listing)
 
 
 def stage_listing(spark: SparkSession, rows: Iterable[dict[str, Any]], folder: str) -> DataFrame:

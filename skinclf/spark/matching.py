@@ -20,7 +20,9 @@ def matched_images(listed: DataFrame, metadata: DataFrame, taxonomy: Taxonomy) -
         F.count("*").alias("files"), F.min(readable).alias("first")
     )
     dx = F.col("dx")
-    label = F.array_position(F.array(*map(F.lit, taxonomy.codes)), dx).cast("int") - 1
+    # Not F.array_position: before Spark 4 it takes no column for what is looked for.
+    codes = F.array(*map(F.lit, taxonomy.codes))
+    label = F.call_function("array_position", codes, dx).cast("int") - 1
     rows = F.col("metadata_rows")
     problems = [
         (F.col("files").isNull(), "no_image", F.lit(None)),

@@ -13,6 +13,7 @@ from skinclf.archives.metadata import Malformed, read_rows
 from skinclf.archives.same_lesion import SHIPPED, SameLesions, read_groups
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.reading import read_parquet
+from skinclf.spark.versions import frame_of
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import delete, join, write_table
 
@@ -113,7 +114,7 @@ def _parts(path: str, taxonomy: Taxonomy) -> Iterator[pa.Table]:
 def _with_merged(metadata: DataFrame, merged: dict[str, str]) -> DataFrame:
     """METADATA with the lesions that `SameLesions.merged` gives."""
     rows = pa.table({"key": list(merged), "same": list(merged.values())})
-    same = F.broadcast(metadata.sparkSession.createDataFrame(rows))
+    same = F.broadcast(frame_of(metadata.sparkSession, rows))
     keyed = metadata.withColumn("key", F.coalesce("lesion_id", "image_id"))
     lesion = F.coalesce("same", "lesion_id")
     joined = keyed.join(same, "key", "left").withColumn("lesion_id", lesion)
@@ -121,4 +122,4 @@ def _with_merged(metadata: DataFrame, merged: dict[str, str]) -> DataFrame:
 
 
 def _no_rows(spark: SparkSession) -> DataFrame:
-    return spark.createDataFrame(METADATA.empty_table())
+    return frame_of(spark, METADATA.empty_table())

@@ -16,6 +16,7 @@ from skinclf.spark.listing import ROW, listed_files, listed_rows, log_left_out
 from skinclf.spark.matching import matched_images, planned_files, unused_metadata
 from skinclf.spark.metadata import one_row_an_image, stage_metadata
 from skinclf.spark.splits import TEST, with_split
+from skinclf.spark.versions import in_partitions
 from skinclf.spec.tables import PLANNED
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import join, uri
@@ -80,6 +81,6 @@ def plan_archive(
     rows = files.select(*columns, "place")
     if needs_spark(archive, archive.paths):
         rows = with_contents(rows, archive.paths)
-    rows = rows.repartitionById(parts + more, F.col(PART).cast("int"))
+    rows = in_partitions(rows, parts + more, F.col(PART).cast("int"))
     ordered = rows.sortWithinPartitions(PART, "place", "source", ROW, "image_id").drop("place")
     return Plan(ordered, count, count + found.records - used)

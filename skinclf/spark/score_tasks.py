@@ -19,6 +19,7 @@ from skinclf.spark.archive import KIND, with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.file_tasks import packed, run_tasks, unpacked
 from skinclf.spark.inference import ModelLoader, Predict, predictions_of, task_threads
+from skinclf.spark.versions import frame_of
 from skinclf.spec.tables import outcomes_schema
 from skinclf.storage.parquet_files import read_rows
 from skinclf.storage.score_manifest import Piece
@@ -75,7 +76,7 @@ def outcomes_by_spark(
 ) -> pa.Table:
     """The same where Spark has to read the files: `contents` is what `archive_contents` gives."""
     listed = _listed(pieces)
-    frame = spark.createDataFrame(listed)
+    frame = frame_of(spark, listed)
     files = [
         row["file"]
         for row in listed.select(["file", "kind", "reason"]).to_pylist()

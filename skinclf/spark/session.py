@@ -22,6 +22,7 @@ from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.spark.class_archive import ClassArchive, class_archive
 from skinclf.spark.java import ensure_java
+from skinclf.spark.versions import is_supported
 from skinclf.storage.ownership import owned
 from skinclf.system.interruption import cancellations, interrupted_by
 
@@ -98,6 +99,8 @@ def spark_session(
     running = SparkSession.getActiveSession()
     session = _guest(running, required) if running else _own(name, config, required)
     with session as spark:
+        if not is_supported(spark.version):
+            raise ConfigError(f"this is Spark {spark.version}; skinclf runs on 3.5 and all of 4")
         settings = ALWAYS | {key: config.conf[key] for key in ALWAYS if key in config.conf}
         for key, value in settings.items():
             spark.conf.set(key, value)

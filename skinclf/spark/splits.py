@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from skinclf.config.schema import SplitConfig
 from skinclf.spark.caching import Keep
+from skinclf.spark.versions import frame_of, most_frequent
 
 SPLITS = TRAIN, VAL, TEST = ("train", "val", "test")
 
@@ -40,7 +41,7 @@ def with_split(images: DataFrame, config: SplitConfig, keep: Keep = DataFrame.pe
     hashed = F.xxhash64(F.lit(config.seed), "group")
     groups = keep(
         counted.groupBy("group")
-        .agg(F.mode("dx", deterministic=True).alias("class"), F.count("*").alias("n"))
+        .agg(most_frequent("dx").alias("class"), F.count("*").alias("n"))
         .withColumn("hash", hashed)
         .withColumn("bucket", F.shiftright("hash", 64 - BUCKET_BITS))
     )
@@ -72,7 +73,7 @@ def _totals(groups: DataFrame) -> DataFrame:
             {"class": name, "bucket": bucket, "before": before[place], "total": before[-1]}
             for place, (bucket, _) in enumerate(buckets)
         ]
-    return groups.sparkSession.createDataFrame(pa.Table.from_pylist(totals, schema=TOTALS))
+    return frame_of(groups.sparkSession, pa.Table.from_pylist(totals, schema=TOTALS))
 
 
 def lesion() -> Column:

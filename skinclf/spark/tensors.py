@@ -16,6 +16,7 @@ from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.plan import PART, SPLIT, Plan
 from skinclf.spark.reading import read_parquet
 from skinclf.spark.splits import SPLITS
+from skinclf.spark.versions import table_of
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
@@ -50,7 +51,7 @@ def write_tensors(plan: Plan, decoding: Decoding, folder: str) -> list[Written]:
             written = [file._asdict() for file in writer.write(batches)]
         yield pa.RecordBatch.from_pylist(written, schema=WRITTEN)
 
-    found = plan.rows.mapInArrow(write, from_arrow_schema(WRITTEN)).toArrow()
+    found = table_of(plan.rows.mapInArrow(write, from_arrow_schema(WRITTEN)))
     files = [Written(**row) for row in found.to_pylist()]
     return sorted(files, key=lambda file: (file.part, file.path))
 

@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from skinclf.errors import ConfigError
 from skinclf.training.shards import Images, Piece, ShardReader
 
-DRAWS = 8
-"""Random numbers an image and epoch: what augment.augmented takes."""
+DRAWS = (
+    *("flip_x", "flip_y", "turn", "shift_x", "shift_y", "brightness", "contrast", "zoom"),
+    *("aspect", "gain_r", "gain_g", "gain_b", "gamma", "saturation", "hue"),
+)
+"""Random numbers an image and epoch, by what augmentation.augmented does by them. A new one comes
+last: it leaves the others as they are."""
 
 ORDER, AUGMENTATION, DROPOUT = 0, 1, 2
 """Streams of random numbers that have nothing to do with each other."""
@@ -24,8 +28,8 @@ ORDER, AUGMENTATION, DROPOUT = 0, 1, 2
 
 @dataclass(frozen=True)
 class Batch:
-    """One worker's part of a global batch: pixels and labels as in Images, draws (n, 8) in 0–1,
-    and seeds (n, 2) of each image's mask of dropout.
+    """One worker's part of a global batch: pixels and labels as in Images, draws (n, DRAWS) in
+    0–1, and seeds (n, 2) of each image's mask of dropout.
     """
 
     pixels: NDArray[np.uint8]
@@ -47,7 +51,7 @@ class Order:
 
 
 Example = tuple[NDArray[np.uint8], np.int32, NDArray[np.float32], NDArray[np.int32]]
-"""(height, width, 3) pixels, label, draws (8,), seed (2,)."""
+"""(height, width, 3) pixels, label, draws (DRAWS,), seed (2,)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Part:
     """The images of a piece with what is drawn for each of them in an epoch."""
 
     images: Images
-    draws: NDArray[np.float32]  # (n, 8)
+    draws: NDArray[np.float32]  # (n, DRAWS)
     seeds: NDArray[np.int32]  # (n, 2)
 
     def example(self, row: int) -> Example:
@@ -156,8 +160,9 @@ def windows(pieces: Sequence[Piece], size: int, random: np.random.Generator) -> 
 
 
 def augmentation_draws(piece: Piece, order: Order) -> NDArray[np.float32]:
-    """(rows, 8) uniform in 0–1, a function of (seed, epoch, image)."""
-    return _random_of(piece, order, AUGMENTATION).random((piece.rows, DRAWS), np.float32)
+    """(rows, DRAWS) uniform in 0–1, a function of (seed, epoch, image)."""
+    random = _random_of(piece, order, AUGMENTATION)
+    return random.random((len(DRAWS), piece.rows), np.float32).T
 
 
 def dropout_seeds(piece: Piece, order: Order) -> NDArray[np.int32]:

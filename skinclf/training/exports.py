@@ -116,7 +116,7 @@ def _read_openvino(folder: Path) -> Predict:
 
 FORMATS = {
     "savedmodel": ExportFormat(
-        ("tensorflow",), "pip install skinclf", _write_saved_model, _read_saved_model
+        ("tensorflow",), "pip install 'skinclf[tf]'", _write_saved_model, _read_saved_model
     ),
     "onnx": ExportFormat(
         ("onnx", "onnxruntime", "tf2onnx"),

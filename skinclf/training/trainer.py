@@ -26,7 +26,7 @@ from skinclf.training.strategy import make_strategy
 from skinclf.training.sums import Sums, length
 
 LABELS = tf.TensorSpec((None,), tf.int32)
-RANDOM = tf.TensorSpec((None, DRAWS), tf.float32)
+RANDOM = tf.TensorSpec((None, len(DRAWS)), tf.float32)
 SEEDS = tf.TensorSpec((None, 2), tf.int32)
 
 

@@ -20,12 +20,18 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def refused(*words: str) -> str:
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
     with_tools = ("--python", sys.executable, "--no-build-isolation")
     run(uv, "build", "--wheel", *with_tools, "--out-dir", str(tmp_path), str(REPOSITORY))
     (wheel,) = tmp_path.glob("*.whl")
     run(uv, "venv", "--python", sys.executable, "env")
     locked = ("--constraint", str(REPOSITORY / "requirements.lock"))
-    run(uv, "pip", "install", "--python", "env/bin/python", *locked, f"{wheel}[java]")
+    install = (uv, "pip", "install", "--python", "env/bin/python", *locked)
+    run(*install, str(wheel))
     command = str(tmp_path / "env" / "bin" / "skinclf")
     assert run(command, "--version").startswith("skinclf ")
     assert "epochs = 30" in run(command, "config", "show", "--set", "train.epochs=30")
@@ -39,5 +45,11 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
         "--metadata",
         "archive/DEMO_metadata.csv",
     )
-    run(command, "prepare", *given, "--output", "dataset")
+    prepare = (command, "prepare", *given, "--output", "dataset")
+    assert "pip install 'skinclf[spark]'" in refused(*prepare)
+    run(*install, f"{wheel}[java,spark]")
+    run(*prepare)
+    assert "pip install 'skinclf[tf]'" in refused(
+        *(command, "train", "--dataset", "dataset", "--set", "train.global_batch_size=16")
+    )
     run(command, "explore", "--dataset", "dataset")  # templates and figures

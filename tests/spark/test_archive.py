@@ -13,13 +13,14 @@ from skinclf.spark.archive import (
     with_contents,
     with_contents_of,
 )
+from skinclf.spark.versions import frame_of
 
 STRANGE = "[1] {a,b} * ? % # é ' \\"
 
 
 def listing_of(spark: SparkSession, *paths: Path) -> DataFrame:
     rows = spark_images(spark, [str(path) for path in paths], Selection())
-    return spark.createDataFrame(pa.Table.from_pylist(list(rows), schema=LISTING))
+    return frame_of(spark, pa.Table.from_pylist(list(rows), schema=LISTING))
 
 
 def contents(frame: DataFrame) -> dict[str, bytes | None]:

@@ -38,7 +38,7 @@ dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
 config = TrainConfig(
     precision="float64", dropout=0.5, epochs=2, global_batch_size=32, shuffle_window=16,
     checkpoint_minutes=1e-9,
-    augment={"flip": True, "rotate": True, "shift": 0.05, "brightness": 0.1},
+    augment={"flip": True, "rotate": "quarter", "shift": 0.05, "brightness": 0.1},
 )
 def report(doing, epoch=0, step=0, **_):
     if f"{epoch}-{step}" == killed_at:

@@ -59,7 +59,8 @@ def build_network(
     scaling = {"scale": 1 / 127.5, "offset": -1.0} if config.zero_centered else {"scale": 1 / 255}
     common = {"kernel_initializer": config.initializer, "dtype": inner}
     pixels = keras.Input(image.shape, dtype="float32")
-    scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(pixels)
+    toned = shades_of_gray(pixels) if config.color_constancy == "shades_of_gray" else pixels
+    scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(toned)
     try:
         features = NETWORKS[config.name].features(
             scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
@@ -71,3 +72,16 @@ def build_network(
         ) from None
     probabilities = layers.Dense(classes, activation="softmax", dtype=outer)(features)
     return keras.Model(pixels, probabilities, name=config.name)
+
+
+def shades_of_gray(pixels: Any, power: int = 6) -> Any:
+    """Pixels (n, height, width, 3), 0–255, as under white light: each channel is scaled so that
+    its mean over the image, of this power, is that of all three (Finlayson and Trezzi, 2004).
+
+    Keras operations alone, so that a saved model needs no code of ours.
+    """
+    from keras import ops
+
+    means = ops.mean((pixels / 255.0) ** power, axis=(1, 2), keepdims=True) ** (1 / power) + 1e-3
+    light = ops.mean(means, axis=3, keepdims=True) / means
+    return ops.clip(pixels * light, 0.0, 255.0)
