@@ -38,7 +38,7 @@ class JsonLog:
 
     def __init__(self, stage: str, stream: TextIO) -> None:
         self._formatter = Formatter(
-            ("levelname", "message"),
+            "%(levelname)s %(message)s",
             rename_fields={"levelname": "level", "exc_info": "traceback"},
             static_fields={"stage": stage, "run": None},
             timestamp="time",
@@ -58,7 +58,7 @@ class JsonLog:
         """The last line."""
         seconds = round(time.monotonic() - self._started, 3)
         level = logging.ERROR if status else logging.INFO
-        how = f"failed with exit status {status}" if status else "done"
+        how = f"ended with exit status {status}" if status else "done"
         fields = {"event": "end", "exit_status": status, "seconds": seconds}
         self.write(level, f"{self._stage}: {how}", **fields)
 
