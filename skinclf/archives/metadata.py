@@ -2,68 +2,25 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from skinclf.archives import metadata_formats
 from skinclf.archives.files import StorageFile, encoding_of
-from skinclf.archives.names import PERCENT
-from skinclf.errors import MetadataError
+from skinclf.archives.metadata_formats import MAPPED, OPTIONAL, Format, Row, lower, number
+from skinclf.archives.names import PERCENT, id_in_table
+from skinclf.config.schema import FOLDERS, MetadataConfig
+from skinclf.errors import ConfigError, MetadataError
 from skinclf.spec.rejects import RejectedImage
 from skinclf.spec.taxonomy import Taxonomy
-
-COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset")
-"""HAM10000's, whatever the format; None if a format or a row does not have one."""
 
 OLDEST = 130
 """Years; a higher age is a slip of the pen or a code for unknown, such as 999."""
 
-CONFIRMATIONS = {  # in lower case
-    "histopathology": "histo",
-    "serial imaging showing no change": "follow_up",
-    "single image expert consensus": "consensus",
-    "confocal microscopy with consensus dermoscopy": "confocal",
-}
-"""`diagnosis_confirm_type` of the ISIC archive → HAM10000's `dx_type`."""
-
-ISIC_DIAGNOSES = {
-    "Nevus": "nv",
-    "Basal cell carcinoma": "bcc",
-    "Dermatofibroma": "df",
-    "Pigmented benign keratosis": "bkl",
-    "Seborrheic keratosis": "bkl",
-    "Solar lentigo": "bkl",
-    "Lichen planus like keratosis": "bkl",
-    "Solar or actinic keratosis": "akiec",
-    "Squamous cell carcinoma in situ": "akiec",
-    # The archive's name of HAM10000's own intraepithelial carcinomas; invasive ones have another.
-    "Squamous cell carcinoma, NOS": "akiec",
-}
-"""`diagnosis_3` of the ISIC archive's export → code. A word in neither table has no code."""
-
-ISIC_GROUPS = {
-    "Malignant melanocytic proliferations (Melanoma)": "mel",
-    "Benign soft tissue proliferations - Vascular": "vasc",
-}
-"""`diagnosis_2` of the ISIC archive's export → code, whatever `diagnosis_3` is."""
-
-GROUPS, DIAGNOSES = (
-    {name.lower(): code for name, code in names.items()} for names in (ISIC_GROUPS, ISIC_DIAGNOSES)
-)
-"""The same in lower case."""
-
-OPTIONAL = (
-    *("lesion_id", "dx_type", "age", "sex", "localization", "dataset"),
-    *("age_approx", "anatom_site_general", "diagnosis_confirm_type"),
-)
-"""Columns that are used where there are any, in lower case."""
-
 DELIMITERS = (",", "\t", ";")  # HAM10000's; Dataverse's .tab; a spreadsheet's in half of Europe
 
-Fields = dict[str, str | None]
-"""A row by column: names in lower case, values without surrounding blanks, None for empty."""
-
-Row = dict[str, Any]
-"""COLUMNS of one row: `age` in years as float, the rest as text."""
+NAMES_ALONE = MetadataConfig()
+"""No columns and no labels of one's own."""
 
 
 class Malformed(NamedTuple):
@@ -73,75 +30,43 @@ class Malformed(NamedTuple):
     detail: str  # with its line
 
 
-class Format(NamedTuple):
-    """A kind of metadata file: known by columns that no other kind has (in lower case)."""
-
-    name: str
-    id_column: str
-    columns: Callable[[Taxonomy], tuple[str, ...]]  # those that it needs besides
-    read: Callable[[Fields, Taxonomy], Row]
-
-    def required(self, taxonomy: Taxonomy) -> tuple[str, ...]:
-        """The columns by which such a file is recognized."""
-        return self.id_column, *self.columns(taxonomy)
-
-
-def _ham10000(fields: Fields, _taxonomy: Taxonomy) -> Row:
-    return {name: fields.get(name) for name in COLUMNS}
-
-
-def _isic_export(fields: Fields, _taxonomy: Taxonomy) -> Row:
-    codes = GROUPS.get(_lower(fields["diagnosis_2"])), DIAGNOSES.get(_lower(fields["diagnosis_3"]))
-    # A diagnosis without a code is named in the reject.
-    words = (fields[f"diagnosis_{level}"] for level in (3, 2, 1))
-    return dict.fromkeys(COLUMNS) | {
-        "lesion_id": fields.get("lesion_id"),
-        "image_id": fields["isic_id"],
-        "dx": next(filter(None, (*codes, *words)), None),
-        "dx_type": CONFIRMATIONS.get(_lower(fields.get("diagnosis_confirm_type"))),
-        "age": fields.get("age_approx"),
-        "sex": fields.get("sex"),
-        "localization": fields.get("anatom_site_general"),
-    }
-
-
-def _isic_2018(fields: Fields, taxonomy: Taxonomy) -> Row:
-    """One column a class, 1 where it is the diagnosis; no lesions, no patients."""
-    named = [code for code in taxonomy.codes if _number(fields[code.lower()]) == 1]
-    dx = named[0] if len(named) == 1 else None
-    return dict.fromkeys(COLUMNS) | {"image_id": fields["image"], "dx": dx}
-
-
-FORMATS = [
-    Format("HAM10000", "image_id", lambda _: ("lesion_id", "dx"), _ham10000),
-    Format(
-        "ISIC archive export",
-        "isic_id",
-        lambda _: ("diagnosis_1", "diagnosis_2", "diagnosis_3"),
-        _isic_export,
-    ),
-    Format(
-        "ISIC 2018 ground truth",
-        "image",
-        lambda taxonomy: tuple(code.lower() for code in taxonomy.codes),
-        _isic_2018,
-    ),
-]
-"""The registry: another kind of metadata file is one more entry."""
-
-
-def check_metadata_file(path: str, taxonomy: Taxonomy) -> None:
-    """Raise MetadataError unless there is such a file, of a known format."""
+def check_metadata_file(path: str, taxonomy: Taxonomy, own: MetadataConfig = NAMES_ALONE) -> None:
+    """Raise MetadataError unless there is such a file, of a known format or with the columns that
+    `own` names; FOLDERS needs none. Raises ConfigError where a label is of no class.
+    """
     if not path:
         raise MetadataError(
             "archive.metadata is empty: name the CSV with the diagnoses, such as "
-            "HAM10000_metadata.csv"
+            f'HAM10000_metadata.csv, or "{FOLDERS}" if each class has a folder'
         )
-    _format_of(path, taxonomy)
+    class_labels(own, taxonomy)
+    if path != FOLDERS:
+        _format_of(path, taxonomy, own)
 
 
-def read_rows(path: str, taxonomy: Taxonomy) -> Iterator[Row | Malformed]:
+def class_labels(own: MetadataConfig, taxonomy: Taxonomy) -> dict[str, str]:
+    """`metadata.labels`: a word in lower case → the code of its class.
+
+    Raises ConfigError where a label is of no class.
+    """
+    labels = {word.lower(): taxonomy.code_of(name) for word, name in own.labels.items()}
+    for word, name in own.labels.items():
+        if labels[word.lower()] not in taxonomy.codes:
+            raise ConfigError(
+                f"metadata.labels: {word!r} is to be {name!r}, which is none of the classes "
+                f"{', '.join(taxonomy.codes)} (classes.codes)"
+            )
+    return {word: str(code) for word, code in labels.items()}
+
+
+def read_rows(
+    path: str, taxonomy: Taxonomy, own: MetadataConfig = NAMES_ALONE
+) -> Iterator[Row | Malformed]:
     """Every row of a metadata file of one of FORMATS, by the CSV standard (RFC 4180).
+
+    Columns that `own` names take the place of what the format reads, or need no format at all. Its
+    labels are compared with the diagnosis in the table's words and with the format's code for it.
+    An image_id may have the file's ending and path.
 
     Fields in quotes may hold delimiters, line breaks and doubled quotes; lines end with LF, CRLF
     or CR; UTF-8 with or without a byte order mark, or UTF-16 with one. Bytes that are not UTF-8
@@ -151,9 +76,12 @@ def read_rows(path: str, taxonomy: Taxonomy) -> Iterator[Row | Malformed]:
 
     Raises MetadataError if no format fits, or if a quoted field does not end.
     """
-    form, delimiter = _format_of(path, taxonomy)
-    for number, (line, fields) in enumerate(_records(path, delimiter)):
-        if number == 0 and not isinstance(fields, str):
+    labels = class_labels(own, taxonomy)
+    form, delimiter = _format_of(path, taxonomy, own)
+    columns = {ours: theirs.strip().lower() for ours, theirs in own.columns.items()}
+    id_column = columns.get("image_id", form.id_column)
+    for place, (line, fields) in enumerate(_records(path, delimiter)):
+        if place == 0 and not isinstance(fields, str):
             header = _names(fields)
             continue
         if isinstance(fields, str):
@@ -161,43 +89,86 @@ def read_rows(path: str, taxonomy: Taxonomy) -> Iterator[Row | Malformed]:
             continue
         values = dict(zip(header, ((text.strip() or None) for text in fields), strict=False))
         if len(fields) != len(header):
-            image_id = values.get(form.id_column)
+            image_id = values.get(id_column)
             found = f"{len(fields)} fields, {len(header)} expected"
-            yield Malformed(image_id, f"line {line}: {found}")
+            yield Malformed(image_id and id_in_table(image_id), f"line {line}: {found}")
             continue
-        row = form.read(values, taxonomy)
+        row = form.read(values, taxonomy) | {ours: values[name] for ours, name in columns.items()}
+        words = row.pop("words", ())
+        if "dx" in columns:
+            words = ()
         if row["image_id"] is None:
-            yield Malformed(None, f"line {line}: no {form.id_column}")
+            yield Malformed(None, f"line {line}: no {id_column}")
             continue
         yield row | {
-            "dx": taxonomy.code_of(row["dx"]),
+            "image_id": id_in_table(row["image_id"]),
+            "dx": _code(row["dx"], words, labels, taxonomy),
             "age": _age(row["age"]),
-            "sex": _lower(row["sex"]) or None,
+            "sex": lower(row["sex"]) or None,
         }
 
 
-def _format_of(path: str, taxonomy: Taxonomy) -> tuple[Format, str]:
+def _code(
+    dx: str | None, words: Sequence[str | None], labels: Mapping[str, str], taxonomy: Taxonomy
+) -> str | None:
+    """The class of a diagnosis; what has none stays as the format gave it.
+
+    What is specific comes first: a label of the table's most specific word or of the format's code
+    `dx` for it, that code, and only then words that say less (benign).
+    """
+    named = (
+        *(labels.get(lower(word)) for word in (*words[:1], dx)),
+        taxonomy.words.get(lower(dx)),
+        *(labels.get(lower(word)) for word in words[1:]),
+        *(taxonomy.words.get(lower(word)) for word in words),
+    )
+    return next(filter(None, named), dx)
+
+
+def _format_of(path: str, taxonomy: Taxonomy, own: MetadataConfig) -> tuple[Format, str]:
     """The format of a file and its delimiter. Raises MetadataError."""
+    mapped = {name.strip().lower() for name in own.columns.values()}
     headers = {}
     for delimiter in DELIMITERS:
         line, fields = next(_records(path, delimiter), (1, "there is none; the file is empty"))
         if isinstance(fields, str):
             raise MetadataError(f"{path}: line {line}: {fields}")
         headers[delimiter] = names = _names(fields)
-        for form in FORMATS:
-            required = form.required(taxonomy)
-            if set(required) <= set(names):
-                twice = [name for name in (*required, *OPTIONAL) if names.count(name) > 1]
+        for form, required in _candidates(taxonomy, own):
+            if {*required, *mapped} <= set(names):
+                read = (*required, *OPTIONAL, *mapped)
+                twice = [name for name in read if names.count(name) > 1]
                 if twice:
                     raise MetadataError(f"{path}: has the column {twice[0]} more than once")
                 return form, delimiter
-    known = "; ".join(f"{form.name} ({', '.join(form.required(taxonomy))})" for form in FORMATS)
-    columns = max(headers.values(), key=len)
+    raise MetadataError(f"{path}: {_why_unknown(max(headers.values(), key=len), taxonomy, own)}")
+
+
+def _candidates(
+    taxonomy: Taxonomy, own: MetadataConfig
+) -> Iterator[tuple[Format, tuple[str, ...]]]:
+    """The formats that a file may have, each with the columns that it then needs."""
+    for form in metadata_formats.FORMATS:
+        yield form, form.required(taxonomy)
+    if own.columns:
+        yield MAPPED, tuple(n for n in MAPPED.required(taxonomy) if n not in own.columns)
+
+
+def _why_unknown(columns: list[str], taxonomy: Taxonomy, own: MetadataConfig) -> str:
+    """What is to be done about a file whose columns are of no format."""
     if any("\0" in name for name in columns):
-        raise MetadataError(f"{path}: is not UTF-8; expected is that, or UTF-16 with its mark")
-    raise MetadataError(
-        f"{path}: columns of no known format: {', '.join(columns)}. Known are, by the "
-        f"columns that they need: {known}"
+        return "is not UTF-8; expected is that, or UTF-16 with its mark"
+    there = ", ".join(columns)
+    for ours, theirs in own.columns.items():
+        if theirs.strip().lower() not in columns:
+            return f"has no column {theirs!r} (metadata.columns.{ours}); its columns are {there}"
+    known = "; ".join(
+        f"{form.name} ({', '.join(form.required(taxonomy))})" for form in metadata_formats.FORMATS
+    )
+    return (
+        f"columns of no known format: {there}. Say in [metadata.columns] which of them are "
+        f"{' and '.join(MAPPED.required(taxonomy))}. Known are, by the columns that they need: "
+        f"{known}"
     )
 
 
@@ -239,19 +210,6 @@ def _names(fields: list[str]) -> list[str]:
     return [name.strip().lower() for name in fields]
 
 
-def _number(text: str | None) -> float | None:
-    if text is None or "_" in text:  # which Python would take for 45 in 4_5
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _age(text: str | None) -> float | None:
-    years = _number(text)
+    years = number(text)
     return years if years is not None and 0 <= years <= OLDEST else None  # NaN is not
-
-
-def _lower(text: str | None) -> str:
-    return (text or "").lower()

@@ -2,6 +2,7 @@
 
 import codecs
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -26,8 +27,30 @@ def text_of(name: bytes) -> str:
 
 
 def image_id_of(name: str) -> str:
-    """The last part of a name without its ending and outer blanks: `deep/ISIC_1.jpg` → `ISIC_1`."""
-    return PurePosixPath(name).stem.strip()
+    """The last part of a name without its ending and outer blanks: `deep/ISIC_1.jpg` → `ISIC_1`.
+
+    Digits are no ending: DICOM files are often called like their UID, 1.2.840.113619.2.1.
+    """
+    path = PurePosixPath(name)
+    return (path.name if path.suffix[1:].isdigit() else path.stem).strip()
+
+
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+    *(".ppm", ".pgm", ".jp2", ".j2k", ".heic", ".heif", ".dcm", ".dicom"),
+)
+"""Of image files, in lower case. Any other ending may be a part of an id: `patient.12`."""
+
+
+def id_in_table(text: str) -> str:
+    """The image_id that a table means: `deep/ISIC_1.jpg`, `deep\\ISIC_1` and `ISIC_1` → `ISIC_1`.
+
+    Files have their ids by `image_id_of`.
+    """
+    name = re.split(r"[/\\]", text)[-1].strip()
+    stem, dot, ending = name.rpartition(".")
+    bare = stem.strip() if f"{dot}{ending}".lower() in IMAGE_ENDINGS else name
+    return bare or text
 
 
 class Selection:

@@ -35,6 +35,16 @@ Paths = Annotated[
 ]
 
 
+FOLDERS = "folders"
+"""In place of a metadata file: the folder of an image is its class."""
+
+
+METADATA_COLUMNS = (
+    *("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"),
+)
+"""What is known of an image besides its file: HAM10000's columns, whatever the table's format."""
+
+
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values can't be changed."""
 
@@ -56,6 +66,49 @@ class ArchiveConfig(Section):
     max_pixels: Annotated[int, Field(gt=0, le=MOST_PIXELS)] = MOST_PIXELS // 2
     max_decode_seconds: Annotated[float, Field(gt=0, le=86_400)] = 20.0
     storage_errors: Literal["fail", "reject"] = "fail"
+
+    @property
+    def metadata_files(self) -> tuple[str, ...]:
+        """The metadata file as a tuple; none where folders are the classes, or nothing is named."""
+        return () if self.metadata in ("", FOLDERS) else (self.metadata,)
+
+
+class MetadataConfig(Section):
+    """What the table of diagnoses calls its columns and its diagnoses, if it has its own words.
+
+    Which classes there are to map to is known where the table is read: those of a model, maybe.
+    """
+
+    columns: dict[str, Text] = {}
+    labels: dict[Text, Text] = {}
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_are_ours(cls, columns: dict[str, str]) -> dict[str, str]:
+        known = ", ".join(METADATA_COLUMNS)
+        seen: dict[str, str] = {}
+        for ours, theirs in columns.items():
+            if ours not in METADATA_COLUMNS:
+                raise ValueError(
+                    f"{ours!r} is no column that is read; on the left of `=` one of {known} is "
+                    f"expected, on the right the table's own name of it"
+                )
+            other = seen.setdefault(theirs.strip().lower(), ours)
+            if other != ours:
+                raise ValueError(f"{theirs!r} can't be both {other} and {ours}")
+        return columns
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_clear(cls, labels: dict[str, str]) -> dict[str, str]:
+        seen: dict[str, str] = {}
+        for word, code in labels.items():
+            other = seen.setdefault(word.lower(), code)
+            if other.lower() != code.lower():
+                raise ValueError(
+                    f"{word!r} can't be both {other} and {code}: words are compared without case"
+                )
+        return labels
 
 
 class DatasetConfig(Section):
@@ -309,6 +362,7 @@ class Config(Section):
     """All settings. Functions take the smallest section they need, not this tree."""
 
     archive: ArchiveConfig = ArchiveConfig()
+    metadata: MetadataConfig = MetadataConfig()
     dataset: DatasetConfig = DatasetConfig()
     image: ImageSpec = ImageSpec()
     classes: Taxonomy = Taxonomy()

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.archives.metadata import Malformed, read_rows
+from skinclf.archives.metadata import Malformed, class_labels, read_rows
+from skinclf.archives.metadata_formats import Row
 from skinclf.archives.same_lesion import SHIPPED, SameLesions, read_groups
-from skinclf.config.schema import ArchiveConfig
+from skinclf.config.schema import ArchiveConfig, MetadataConfig
 from skinclf.spark.reading import read_parquet
 from skinclf.spark.versions import frame_of
 from skinclf.spec.taxonomy import Taxonomy
@@ -46,37 +48,62 @@ class Metadata(NamedTuple):
 
 
 def stage_metadata(
-    spark: SparkSession, archive: ArchiveConfig, folder: str, taxonomy: Taxonomy
+    spark: SparkSession,
+    archive: ArchiveConfig,
+    own: MetadataConfig,
+    folder: str,
+    taxonomy: Taxonomy,
 ) -> Metadata:
-    """Read the metadata of an archive and write it below `folder`; lesions of
+    """Read the metadata of an archive, in `own` words, and write it below `folder`; lesions of
     `archive.same_lesion` are one. Raises MetadataError.
     """
     delete(folder)
     count = 0
     same = SameLesions(read_groups(archive.same_lesion))
-    for number, part in enumerate(_parts(archive.metadata, taxonomy)):
+    for number, part in enumerate(_parts(read_rows(archive.metadata, taxonomy, own))):
         if archive.same_lesion:
             for row in part.select(["image_id", "lesion_id"]).to_pylist():
                 same.add(**row)
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
-    table = read_parquet(spark, folder) if count else _no_rows(spark)
-    if same.unknown and archive.same_lesion not in SHIPPED:
-        log.warning(
-            "archive.same_lesion: %s of its ids are in no row of the metadata, such as %s",
-            f"{len(same.unknown):,}",
-            min(same.unknown),
-        )
-    if merged := same.merged():
-        ones = f"{len(set(merged.values())):,}"
-        log.info("archive.same_lesion: %s lesions are %s", f"{len(merged):,}", ones)
-        table = _with_merged(table, merged)
+    table = _joined(read_parquet(spark, folder) if count else _no_rows(spark), same, archive)
     malformed = table.where("malformed IS NOT NULL")
     return Metadata(
         table.where("malformed IS NULL").drop("malformed"),
         malformed.select("image_id", F.col("malformed").alias("detail")),
         count,
     )
+
+
+def folder_metadata(
+    listed: DataFrame, archive: ArchiveConfig, own: MetadataConfig, taxonomy: Taxonomy
+) -> Metadata:
+    """What the ids of `with_path_ids` say: the folder of an image is its `dx`, in `own` words.
+
+    `listed` is LISTING. Lesions are those of `archive.same_lesion` alone. Raises MetadataError.
+    """
+    images = listed.select("image_id").distinct()
+    folder = F.nullif(F.regexp_extract("image_id", "([^/]*)/[^/]*$", 1), F.lit(""))
+    codes = taxonomy.words | class_labels(own, taxonomy)
+    words = F.create_map(*map(F.lit, chain(*codes.items())))
+    known = {"dx": F.coalesce(F.try_element_at(words, F.lower(folder)), folder)}
+    rows = images.select(
+        *(
+            known.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name)
+            if field.name != "image_id"
+            else "image_id"
+            for field in from_arrow_schema(METADATA)
+            if field.name != "malformed"
+        )
+    )
+    groups = read_groups(archive.same_lesion)
+    same = SameLesions(groups)
+    if groups:
+        named = list({name for group in groups for name in group})
+        for row in images.where(F.col("image_id").isin(named)).collect():
+            same.add(row["image_id"], None)
+    none = listed.sparkSession.createDataFrame([], "image_id string, detail string")
+    return Metadata(_joined(rows, same, archive), none, images.count())
 
 
 def one_row_an_image(metadata: DataFrame) -> DataFrame:
@@ -97,8 +124,7 @@ def one_row_an_image(metadata: DataFrame) -> DataFrame:
     )
 
 
-def _parts(path: str, taxonomy: Taxonomy) -> Iterator[pa.Table]:
-    rows = read_rows(path, taxonomy)
+def _parts(rows: Iterator[Row | Malformed]) -> Iterator[pa.Table]:
     while part := list(islice(rows, ROWS_A_PART)):
         yield pa.Table.from_pylist(
             [
@@ -109,6 +135,22 @@ def _parts(path: str, taxonomy: Taxonomy) -> Iterator[pa.Table]:
             ],
             schema=METADATA,
         )
+
+
+def _joined(metadata: DataFrame, same: SameLesions, archive: ArchiveConfig) -> DataFrame:
+    """METADATA with the lesions of `same`, which has seen its rows."""
+    if same.unknown and archive.same_lesion not in SHIPPED:
+        log.warning(
+            "archive.same_lesion: %s of its ids are in no row of the metadata, such as %s",
+            f"{len(same.unknown):,}",
+            min(same.unknown),
+        )
+    merged = same.merged()
+    if not merged:
+        return metadata
+    ones = f"{len(set(merged.values())):,}"
+    log.info("archive.same_lesion: %s lesions are %s", f"{len(merged):,}", ones)
+    return _with_merged(metadata, merged)
 
 
 def _with_merged(metadata: DataFrame, merged: dict[str, str]) -> DataFrame:

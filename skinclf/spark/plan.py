@@ -9,12 +9,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING, Selection
-from skinclf.config.schema import ArchiveConfig, SplitConfig
+from skinclf.archives.class_folders import with_path_ids
+from skinclf.config.schema import FOLDERS, ArchiveConfig, MetadataConfig, SplitConfig
 from skinclf.spark.archive import needs_spark, with_contents
 from skinclf.spark.caching import Keep
 from skinclf.spark.listing import ROW, listed_files, listed_rows, log_left_out
 from skinclf.spark.matching import matched_images, planned_files, unused_metadata
-from skinclf.spark.metadata import one_row_an_image, stage_metadata
+from skinclf.spark.metadata import folder_metadata, one_row_an_image, stage_metadata
 from skinclf.spark.splits import TEST, with_split
 from skinclf.spark.versions import in_partitions
 from skinclf.spec.tables import PLANNED
@@ -45,23 +46,31 @@ class Plan:
 def plan_archive(
     spark: SparkSession,
     archive: ArchiveConfig,
+    own: MetadataConfig,
     taxonomy: Taxonomy,
     split: SplitConfig | None,
     output: str,
     staging: str,
     keep: Keep,
 ) -> Plan:
-    """List an archive and give each of its files metadata, split and part.
+    """List an archive and give each of its files metadata (in `own` words), split and part.
 
     Without `split` all images are TEST. The folder `output`, to which the job writes, is no part of
     the archive. The plan can be read while `keep` keeps its frames. Raises MetadataError, and
     ArchiveError where nothing is listed.
     """
     selection = Selection(archive.include, archive.exclude)
-    listing = listed_rows(spark, archive, archive.paths, [archive.metadata, output], selection)
+    leave_out = [*archive.metadata_files, output]
+    listing = listed_rows(spark, archive, archive.paths, leave_out, selection)
+    by_folder = archive.metadata == FOLDERS
+    if by_folder:
+        listing = with_path_ids(listing, archive.paths)
     listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
     log_left_out(selection)
-    found = stage_metadata(spark, archive, join(staging, "metadata"), taxonomy)
+    if by_folder:
+        found = folder_metadata(listed, archive, own, taxonomy)
+    else:
+        found = stage_metadata(spark, archive, own, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
     images = keep(matched_images(listed, metadata, taxonomy))
     drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.decoding import Decoding
-from skinclf.config.schema import ArchiveConfig
+from skinclf.config.schema import ArchiveConfig, MetadataConfig
 from skinclf.spark.caching import kept_frames
 from skinclf.spark.dataset import (
     check_nothing_lost,
@@ -68,19 +68,20 @@ def images_called(
 def outside_images(
     spark: SparkSession,
     archive: ArchiveConfig,
+    own: MetadataConfig,
     taxonomy: Taxonomy,
     image: ImageSpec,
     folder: EvaluationFolder,
     console: Console,
 ) -> TestedImages:
     """Decode and label an archive that is no dataset, in the classes and the size of a model; what
-    can't be used goes to rejects.
+    can't be used goes to rejects. `own`: the words of its table.
     """
     for place in folder.scratch:
         delete(place)
     staging, _ = folder.scratch
     with spark_progress(spark, "decode images", console), kept_frames() as keep:
-        plan = plan_archive(spark, archive, taxonomy, None, folder.path, staging, keep)
+        plan = plan_archive(spark, archive, own, taxonomy, None, folder.path, staging, keep)
         decoding = Decoding(archive, image=image, digests=True)
         written = write_tensors(plan, decoding, folder.path)
     reasons = reject_counts(folder.path, written)

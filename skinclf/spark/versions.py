@@ -34,7 +34,7 @@ def table_of(frame: DataFrame) -> pa.Table:
     """All rows of a DataFrame as an Arrow table (toArrow, since Spark 4.0)."""
     if has("toArrow"):
         return frame.toArrow()
-    return pa.Table.from_batches(frame._collect_as_arrow(), to_arrow_schema(frame.schema))
+    return pa.Table.from_batches(frame._collect_as_arrow(), to_arrow_schema(frame.schema))  # type: ignore[operator]
 
 
 def in_partitions(frame: DataFrame, count: int, number: Column) -> DataFrame:
@@ -45,7 +45,7 @@ def in_partitions(frame: DataFrame, count: int, number: Column) -> DataFrame:
         return frame.repartitionById(count, number)
     # Rows go by the hash of a key: each partition gets a key that has its hash.
     keys = F.array(*map(F.lit, hash_keys(count)))
-    key = F.element_at(keys, number + 1).alias("key")
+    key = F.element_at(keys, number + F.lit(1)).alias("key")
     return frame.repartition(count, key)
 
 
@@ -58,7 +58,7 @@ def most_frequent(column: str) -> Column:
     values = F.collect_list(column)
     ranked = F.transform(
         F.array_distinct(values),
-        lambda value: F.struct((-F.size(F.filter(values, lambda v: v == value))), value.alias("v")),
+        lambda value: F.struct(-F.size(F.filter(values, lambda v: v == value)), value.alias("v")),
     )
     return F.array_min(ranked)["v"]
 

@@ -4,14 +4,24 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ImageFormat = Literal["JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000"]
+from skinclf.spec.rejects import RejectedImage
+
+ImageFormat = Literal[
+    "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "HEIF", "DICOM"
+]
 FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
 """Pillow's names of the formats that photographs have; JPEG stands for MPO, too. It knows others,
 some of which start a program: its reader of EPS runs Ghostscript on any file that begins like
-PostScript."""
+PostScript. HEIF and DICOM need extras: see extra_formats."""
 
 ResizeFilter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
 Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise RejectedImage `too_large` for an image of more pixels."""
+    if width * height > max_pixels:
+        raise RejectedImage("too_large", f"{width}x{height} pixels, at most {max_pixels} taken")
 
 
 class ImageSpec(BaseModel):

@@ -6,7 +6,8 @@ REASONS = {
     "unreadable": "the file is not an image that can be decoded, or its bytes can't be read",
     "truncated": "the image data ends before the image does",
     "empty": "the file has no bytes",
-    "unsupported": "a kind of archive, compression or pixel format that is not read",
+    "unsupported": "a kind of archive, compression, image or pixel format that is not read, or not "
+    "without an extra",
     "not_a_file": "a link, folder, device, FIFO or socket where a file is due",
     "nested_archive": "an archive inside an archive, which is not opened",
     "too_large": "more bytes or pixels than archive.max_file_bytes / max_pixels allow",

@@ -1,6 +1,8 @@
 """The classes: codes in the one order that every table, model and figure of a dataset has."""
 
+from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,7 +13,7 @@ Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")]
 class Taxonomy(BaseModel):
     """The classes of a dataset and of the models trained on it; by default HAM10000's.
 
-    `label` n means codes[n]. Codes are compared without case.
+    `label` n means codes[n]. Codes and names are compared without case.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,9 +41,19 @@ class Taxonomy(BaseModel):
         return self.codes.index(code)
 
     def code_of(self, text: str | None) -> str | None:
-        """The code that a text is, whatever its case; any other text as it is."""
-        known = {code.lower(): code for code in self.codes}
-        return known.get(text.lower(), text) if text is not None else None
+        """The code that a text is or names, whatever its case; any other text as it is."""
+        return self.words.get(text.lower(), text) if text is not None else None
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """Codes and names in lower case → code; where a name is another class's code, the latter.
+
+        A class whose name is also the name of another has its code alone.
+        """
+        named = Counter(self.name_of(code).lower() for code in self.codes)
+        names = {self.name_of(code).lower(): code for code in self.codes}
+        names = {name: code for name, code in names.items() if named[name] == 1}
+        return names | {code.lower(): code for code in self.codes}
 
     def name_of(self, code: str) -> str:
         """What a class is called in words."""

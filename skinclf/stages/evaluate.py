@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.metadata import check_metadata_file
-from skinclf.config.schema import ArchiveConfig, Config, EvaluateConfig
+from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.gates import check_gate_settings
@@ -72,7 +72,15 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         exclusive(spark, folder.path, "evaluate"),
     ):
         tested = (
-            outside_images(spark, outside, predictor.taxonomy, predictor.image, folder, console)
+            outside_images(
+                spark,
+                outside,
+                config.metadata,
+                predictor.taxonomy,
+                predictor.image,
+                folder,
+                console,
+            )
             if outside
             else split_images(dataset, settings.split)
         )
@@ -113,7 +121,7 @@ def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
     model = Predictor.of_run(config.run.path)  # no engine is chosen, for which a run may get a file
     run, dataset, folder, outside = _checked(config, model)
-    more = [*outside.paths, outside.metadata] if outside else []
+    more = [*outside.paths, *outside.metadata_files] if outside else []
     reads = [run.path, dataset.path, *more]
     return Preview(reads, [folder.path, run.card], [session_text(config.spark)])
 
@@ -193,7 +201,8 @@ def set_name(settings: EvaluateConfig) -> str:
     """
     if not settings.archive:
         return settings.split
-    name = settings.name or PurePath(settings.metadata).stem
+    named_by = settings.archive[0] if settings.metadata == FOLDERS else settings.metadata
+    name = settings.name or PurePath(named_by).stem
     return f"outside-{name}" if name in SPLITS else name
 
 
@@ -213,7 +222,7 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None
     settings = config.evaluate
     if not settings.archive:
         return None
-    check_metadata_file(settings.metadata, taxonomy)
+    check_metadata_file(settings.metadata, taxonomy, config.metadata)
     new = {"paths": settings.archive, "metadata": settings.metadata}
     return config.archive.model_copy(update=new)
 

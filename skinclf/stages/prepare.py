@@ -12,7 +12,7 @@ from skinclf.archives import check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.archives.same_lesion import read_groups
-from skinclf.config.schema import Config
+from skinclf.config.schema import FOLDERS, Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
 from skinclf.spark.archive import needs_spark
@@ -61,6 +61,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             plan = plan_archive(
                 spark,
                 config.archive,
+                config.metadata,
                 config.classes,
                 config.split,
                 path,
@@ -99,8 +100,13 @@ def check_inputs(config: Config) -> OutputFolder:
         )
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
-    check_metadata_file(config.archive.metadata, config.classes)
+    check_metadata_file(config.archive.metadata, config.classes, config.metadata)
     read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
+    if config.archive.metadata == FOLDERS and config.split.by == "lesion":
+        log.warning(
+            "folders name no lesions: only photographs that archive.same_lesion lists as one "
+            "lesion are sure to be in one split"
+        )
     folder = output_folder(path)
     folder.check(overwrite=config.dataset.overwrite)
     check_free(path)
@@ -110,7 +116,7 @@ def check_inputs(config: Config) -> OutputFolder:
 def preview(config: Config) -> Preview:
     """What `prepare` would do. Raises what it raises before Spark starts."""
     folder = check_inputs(config)
-    reads = [*config.archive.paths, config.archive.metadata]
+    reads = [*config.archive.paths, *config.archive.metadata_files]
     return Preview(reads, [folder.path], [session_text(config.spark)])
 
 
@@ -150,6 +156,7 @@ def _checked(
         sources=list(config.archive.paths),
         metadata=config.archive.metadata,
         same_lesion=config.archive.same_lesion,
+        words=config.metadata,
         licence=config.archive.licence,
         taxonomy=config.classes,
         image=config.image,

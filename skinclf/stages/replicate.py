@@ -136,8 +136,9 @@ def _prepared(config: Config, console: Console) -> None:
     if not exists(join(path, MANIFEST)):
         prepare(config, console)
     dataset = Dataset.read(path)
-    ours = (list(config.archive.paths), config.archive.metadata, config.split)
-    if (dataset.sources, dataset.metadata, dataset.split) != ours:
+    archive = config.archive
+    ours = (list(archive.paths), archive.metadata, config.metadata, config.split)
+    if (dataset.sources, dataset.metadata, dataset.words, dataset.split) != ours:
         raise DatasetError(
             f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
             f"and split asked for. Name other folders: --set dataset.path=… --set run.path=…"

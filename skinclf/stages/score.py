@@ -146,7 +146,7 @@ def _list(scoring: "Scoring", paths: tuple[str, ...], retry: Sequence[str]) -> t
     """Add to the listing what is new or to be tried again → (new inputs, of these known ones)."""
     archive, settings = scoring.config.archive, scoring.config.score
     selection = Selection(archive.include, archive.exclude)
-    leave_out = [archive.metadata, settings.output]
+    leave_out = [*archive.metadata_files, settings.output]
     rows = listed_rows(scoring.spark, archive, paths, leave_out, selection)
     new, known = list_new(
         scoring.spark,

@@ -18,7 +18,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, computed_field
 
-from skinclf.config.schema import SplitConfig
+from skinclf.config.schema import MetadataConfig, SplitConfig
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
@@ -32,6 +32,9 @@ FORMATS_READ = (1, 2)
 
 MANIFEST, CARD = "dataset.json", "README.md"
 TENSORS, REJECTS, STAGING, EXPLORATION = "tensors", "rejects", "staging", "exploration"
+
+
+NO_WORDS = MetadataConfig()
 
 
 class TensorFile(BaseModel):
@@ -59,6 +62,9 @@ class Dataset(BaseModel):
     metadata: str
     same_lesion: str = Field(default="", exclude_if=lambda name: not name)
     """archive.same_lesion as given."""
+
+    words: MetadataConfig = Field(default=NO_WORDS, exclude_if=lambda own: own == NO_WORDS)
+    """[metadata] as given."""
 
     licence: str = ""  # of the images, as given
     taxonomy: Taxonomy = HAM10000

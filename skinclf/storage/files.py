@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from skinclf.errors import StorageError
+from skinclf.storage import hdfs
 
 S3 = re.compile("^s3[an]?://")
 
@@ -71,9 +72,11 @@ def hadoop_path(path: str) -> str:
 def locate(path: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a path or URI, and the path within it."""
     local = local_path(path)
-    if local is None:
-        return fs.FileSystem.from_uri(S3.sub("s3://", path))
-    return fs.LocalFileSystem(), local
+    if local is not None:
+        return fs.LocalFileSystem(), local
+    if path.startswith(hdfs.SCHEMES) and hdfs.is_installed():
+        return hdfs.locate_hdfs(path)
+    return fs.FileSystem.from_uri(S3.sub("s3://", path))
 
 
 def join(folder: str, *names: str) -> str:

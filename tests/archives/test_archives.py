@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skinclf.archives import ArchiveReader, Selection, iter_images, list_images
+from skinclf.archives.names import image_id_of
 from skinclf.errors import ArchiveError
 from skinclf.spec.rejects import RejectedImage
 from tests.support.images import jpeg, write_zip
@@ -51,6 +52,20 @@ def test_a_member_with_a_long_extra_field_is_read_whole(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, b"the content")
     assert contents([tmp_path / "a.zip"]) == {"x": b"the content"}
+
+
+@pytest.mark.parametrize(
+    ("name", "image_id"),
+    [
+        ("deep/ISIC_1.jpg", "ISIC_1"),
+        ("photo.jpg.png", "photo.jpg"),
+        ("IM000001", "IM000001"),
+        ("1.2.840.113619.2.1", "1.2.840.113619.2.1"),  # a UID, as DICOM files are called
+        ("1.2.840.113619.2.1.dcm", "1.2.840.113619.2.1"),
+    ],
+)
+def test_a_file_s_id_is_its_name_without_its_ending(name: str, image_id: str) -> None:
+    assert image_id_of(name) == image_id
 
 
 def test_the_source_names_the_member_inside_the_archive(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from skinclf.archives.metadata import Malformed, check_metadata_file, read_rows
-from skinclf.errors import MetadataError
+from skinclf.config.schema import MetadataConfig
+from skinclf.errors import ConfigError, MetadataError
 from skinclf.spec.taxonomy import HAM10000
 
 KAGGLE = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
@@ -214,3 +215,60 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def by_id(file: Path) -> dict[str, tuple[str, str]]:
     rows: list[Any] = list(read_rows(str(file), HAM10000))
     return {row["image_id"]: (row["dx"], row["dx_type"]) for row in rows}
+
+
+# Columns and diagnoses in words of one's own
+
+
+def mapped(tmp_path: Path, text: str, columns: dict[str, str], labels: dict[str, str]) -> list[Any]:
+    own = MetadataConfig(columns=columns, labels=labels)
+    check_metadata_file(written(tmp_path, text), HAM10000, own)
+    return list(read_rows(written(tmp_path, text), HAM10000, own))
+
+
+def test_columns_and_diagnoses_may_have_names_of_their_own(tmp_path: Path) -> None:
+    rows = mapped(
+        tmp_path,
+        "Nr;Img_Name;Diagnosis;Mole\n1;a.JPG;Melanoma;M1\n2;b.jpg; NAEVUS ;\n"
+        "3;c.jpg;wart;M2\n4;d\n",
+        {"image_id": "img_name", "dx": " Diagnosis", "lesion_id": "mole"},
+        {"naevus": "NV"},
+    )
+    assert [(row["image_id"], row["dx"], row["lesion_id"]) for row in rows[:3]] == [
+        *(("a", "mel", "M1"), ("b", "nv", None), ("c", "wart", "M2")),
+    ]
+    assert rows[3] == Malformed("d", "line 5: 2 fields, 4 expected")
+
+
+def test_columns_that_have_our_names_need_not_be_named(tmp_path: Path) -> None:
+    (row,) = mapped(tmp_path, "image_id,diagnosis,age\nI1,df,40\n", {"dx": "diagnosis"}, {})
+    assert (row["image_id"], row["dx"], row["age"]) == ("I1", "df", 40.0)
+    (row,) = mapped(tmp_path, KAGGLE + "L1,I1,df,histo,9,male,foot\n", {"lesion_id": "sex"}, {})
+    assert (row["lesion_id"], row["dx"]) == ("male", "df")
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"image_id": "img", "dx": "b"}, r"no column 'img' \(metadata.columns.image_id\); .* a, b"),
+        ({"dx": "b"}, r"Say in \[metadata.columns\] which of them are image_id and dx"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, columns: dict[str, str], told: str
+) -> None:
+    with pytest.raises(MetadataError, match=told):
+        mapped(tmp_path, "a,b\n1,nv\n", columns, {})
+
+
+def test_a_mapped_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MetadataError, match="has the column b more than once"):
+        mapped(tmp_path, "a,b,B\n1,nv,mel\n", {"image_id": "a", "dx": "b"}, {})
+
+
+def test_a_label_of_no_class_is_refused_with_the_classes(tmp_path: Path) -> None:
+    told = r"metadata\.labels: 'naevus' is to be 'nev', which is none of the classes akiec, bcc"
+    with pytest.raises(ConfigError, match=told):
+        mapped(tmp_path, KAGGLE, {}, {"naevus": "nev"})
+    with pytest.raises(ConfigError, match=told):
+        check_metadata_file("folders", HAM10000, MetadataConfig(labels={"naevus": "nev"}))

@@ -51,6 +51,15 @@ def test_spark_properties_keep_their_dots() -> None:
     assert config.spark.conf == {"spark.local.dir": "/scratch"}
 
 
+def test_columns_and_labels_are_set_one_by_one_and_read_back(tmp_path: Path) -> None:
+    given = ["metadata.columns.dx=diagnosis", "metadata.labels.benign naevus=nv"]
+    config = load_config(None, given)
+    assert config.metadata.columns == {"dx": "diagnosis"}
+    assert config.metadata.labels == {"benign naevus": "nv"}
+    (tmp_path / "config.toml").write_text(to_toml(config))
+    assert load_config(str(tmp_path / "config.toml")).metadata == config.metadata
+
+
 def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path) -> None:
     config = load_config(None, ["train.epochs=3", "spark.conf.spark.a=1", "spark.conf.my.token=x"])
     file = tmp_path / "config.toml"
@@ -78,6 +87,19 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
         ("evaluate.name=..", ["evaluate.name:", "pattern"]),
         ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
         ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),
+        (
+            'metadata.columns={id = "name"}',
+            ["metadata.columns:", "'id' is no column", "lesion_id, image_id, dx"],
+        ),
+        (
+            'metadata.columns={dx = "a", image_id = "A"}',
+            ["metadata.columns:", "'A' can't be both dx and image_id"],
+        ),
+        (
+            'metadata.labels={mole = "nv", Mole = "mel"}',
+            ["metadata.labels:", "'Mole' can't be both nv and mel"],
+        ),
+        ('metadata.labels={mole = ""}', ["metadata.labels:", "at least 1 character"]),
         ("train.slots=2", ["train:", "local_mode = false"]),
         ("epochs=3", ["section.key=value"]),
         ("train=3", ["section.key=value"]),

@@ -72,6 +72,12 @@ def test_images_that_share_a_lesion_an_id_or_a_file_are_found(
     assert find_leaks(spark, tested_files, [], BENBRAHIM_2020).shared.num_rows == 0
 
 
+def test_ids_that_are_paths_tell_nothing_of_another_archive() -> None:
+    seen = signatures([("a/nv/1", None, "d1", 0, 0.0, b"a"), ("I1", None, "d2", 0, 0.0, b"a")])
+    tested = signatures([("a/nv/1", None, "d3", 0, 0.0, b"a"), ("I1", None, "d4", 0, 0.0, b"a")])
+    assert leaks.shared_values(tested, seen).to_pylist() == [{"key": "image_id", "value": "I1"}]
+
+
 def test_a_set_from_outside_may_not_share_validation_images_either() -> None:
     """Its thresholds and temperature are chosen on them."""
     assert seen_splits(outside=True) == ("train", "val")

@@ -27,7 +27,9 @@ TABLE = pa.table(
 
 
 @pytest.fixture(params=["theirs", "ours"])
-def spark_of(request: pytest.FixtureRequest, spark: SparkSession, monkeypatch) -> SparkSession:
+def spark_of(
+    request: pytest.FixtureRequest, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> SparkSession:
     """A session with the methods that its Spark has, and one of a Spark that has none of them."""
     if request.param == "ours":
         monkeypatch.setattr(versions, "has", lambda _: False)

@@ -54,6 +54,16 @@ def test_exif_rotation_is_applied() -> None:
     assert pixels[45:, :, 0].max() < 15
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "WEBP"])
+def test_a_turned_picture_of_any_format_keeps_rows_and_columns(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = decode_rgb(encoded(RED_LEFT, kind, exif=exif), max_pixels=LIMIT)
+    assert pixels.shape == (75, 100, 3)
+    assert pixels[:30, :, 0].min() > 240
+    assert pixels[45:, :, 0].max() < 15
+
+
 def test_grey_becomes_three_equal_channels() -> None:
     pixels = decode_rgb(encoded(np.full((90, 120), 77, np.uint8), "JPEG"), max_pixels=LIMIT)
     assert (pixels == 77).all()

@@ -169,6 +169,31 @@ def test_an_archive_from_elsewhere_gives_the_same_report(
     assert "| truth, mirror images | 5 |" in (run / "model_card.md").read_text()
 
 
+def test_an_archive_from_elsewhere_may_have_a_folder_for_each_class(
+    trained: Path, run: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(8)
+    names = ("mel/1.png", "naevi/1.png", "naevi/2.png", "wart/1.png")
+    files = {name: encoded(random.integers(0, 256, (45, 60, 3), np.uint8), "PNG") for name in names}
+    config = pipeline_config(
+        trained,
+        f"run.path={run}",
+        f"evaluate.archive={write_zip(tmp_path / 'clinic.zip', files)}",
+        "evaluate.metadata=folders",
+        'metadata.labels={naevi = "nv"}',
+    )
+    result, report = evaluate(config, QUIET)
+    folder = run / "evaluation" / "clinic"
+    assert report == str(folder / "report.html")
+    assert (result.images, result.rejects) == (3, {"unknown_dx": 1})
+    table = pq.read_table(folder / "predictions").select(["image_id", "dx"]).to_pylist()
+    assert {row["image_id"]: row["dx"] for row in table} == {
+        "clinic/mel/1": "mel",
+        "clinic/naevi/1": "nv",
+        "clinic/naevi/2": "nv",
+    }
+
+
 def test_images_that_were_trained_on_are_refused(trained: Path, run: Path) -> None:
     archive = trained / "archive"
     settings = [

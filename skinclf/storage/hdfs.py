@@ -1,0 +1,96 @@
+"""HDFS through hdfs-native, a client of its own: Python needs neither Java nor libhdfs for it.
+
+It reads core-site.xml and hdfs-site.xml in HADOOP_CONF_DIR, name services with failover included.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from pyarrow import fs
+
+SCHEMES = ("hdfs://", "viewfs://")
+
+
+def is_installed() -> bool:
+    """Whether the extra `hdfs` is there; without it pyarrow looks for libhdfs."""
+    return find_spec("hdfs_native") is not None
+
+
+def locate_hdfs(uri: str) -> tuple[fs.FileSystem, str]:
+    """The file system that holds a URI of SCHEMES, and the path within it.
+
+    Raises OSError where Hadoop's settings do not know the host.
+    """
+    scheme, _, rest = uri.partition("://")
+    authority, slash, path = rest.partition("/")
+    return _file_system(scheme, authority), unquote(slash + path) or "/"
+
+
+@cache
+def _file_system(scheme: str, authority: str) -> fs.FileSystem:
+    from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
+
+    kind = HdfsFileSystem if scheme == "hdfs" else ViewfsFileSystem
+    try:
+        # The host with its port, if it has one: they are only put together again.
+        return fs.PyFileSystem(_Handler(kind(authority or None)))
+    except RuntimeError as error:
+        raise OSError(
+            f"{scheme}://{authority}: not in core-site.xml and hdfs-site.xml of HADOOP_CONF_DIR "
+            f"({os.environ.get('HADOOP_CONF_DIR', 'not set')}): {error}"
+        ) from None
+
+
+class _Handler(fs.FSSpecHandler):
+    """fsspec's way, with times of change, files that take another's place at once, and without
+    taking a NameNode that does not answer for a file that is not there.
+    """
+
+    @staticmethod
+    def _create_file_info(path: str, info: dict[str, Any]) -> fs.FileInfo:
+        if info["type"] == "directory":
+            return fs.FileInfo(path, fs.FileType.Directory)
+        changed = info["modification_time"] * 1_000_000  # from milliseconds
+        return fs.FileInfo(path, fs.FileType.File, size=info["size"], mtime_ns=changed)
+
+    def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
+        try:
+            self.fs.info(selector.base_dir)
+        except FileNotFoundError:
+            if selector.allow_not_found:
+                return []
+            raise
+        return super().get_file_info_selector(selector)
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        with _in_one_line():
+            return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
+
+    open_input_stream = open_input_file
+
+    def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
+        with _in_one_line():
+            return super().open_output_stream(path, metadata)
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        with _in_one_line():
+            super().create_dir(path, recursive)
+
+    def move(self, src: str, dest: str) -> None:
+        with _in_one_line():
+            self.fs.mv(src, dest, overwrite=True)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Errors of the NameNode without the lines of its Java."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(str(error).partition("\n")[0]) from None

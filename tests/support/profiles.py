@@ -1,0 +1,42 @@
+"""Colour profiles (ICC.1, version 2) of three primaries and a gamma."""
+
+import struct
+
+Matrix = tuple[tuple[float, float, float], ...]
+
+SRGB: Matrix = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+DISPLAY_P3: Matrix = ((0.5151, 0.2412, -0.0011), (0.292, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841))
+ADOBE_RGB: Matrix = ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446))
+"""XYZ of red, green and blue, for D50."""
+
+
+def srgb_curve() -> list[int]:
+    """sRGB's, in 1,024 steps of 16 bits."""
+    values = (step / 1023 for step in range(1024))
+    linear = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
+    return [round(65535 * v) for v in linear]
+
+
+def profile(colours: Matrix, curve: list[int]) -> bytes:
+    """A profile of a display; `curve`: levels of 16 bits, or one gamma in 1/256."""
+    text = b"made for a test\0"
+    white = _xyz((0.9642, 1.0, 0.8249))
+    points = b"curv" + bytes(4) + struct.pack(f">I{len(curve)}H", len(curve), *curve)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
+        b"cprt": b"text" + bytes(4) + text,
+        b"wtpt": white,
+        **{name: _xyz(c) for name, c in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colours, strict=True)},
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), points),
+    }
+    place, table, data = 132 + 12 * len(tags), b"", b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, place + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI4s4s4s", place + len(data), b"", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + white[8:] + bytes(48)
+    return head + struct.pack(">I", len(tags)) + table + data
+
+
+def _xyz(values: tuple[float, ...]) -> bytes:
+    return b"XYZ " + bytes(4) + b"".join(struct.pack(">i", round(65536 * v)) for v in values)
