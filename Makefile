@@ -112,7 +112,7 @@ clean: ## remove what make has installed
 	rm -rf $(VENV) .venv-executors .tools dist
 
 # With bytecode: where none may be written later, each process would compile TensorFlow.
-$(INSTALLED): requirements.lock pyproject.toml | $(UV)
+$(INSTALLED): requirements.lock pyproject.toml skinclf/__init__.py | $(UV)
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and f"skinclf needs Python 3.11 to 3.13; this is {sys.version}. Name another: make PYTHON=python3.12")'
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock

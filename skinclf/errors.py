@@ -1,8 +1,17 @@
 """What can go wrong, as one tree: catch `SkinclfError` for all of it.
 
 Every message says what happened, where, what was expected, and the command or
-setting that mends it. `exit_status` is what a job's process ends with.
+setting that mends it. `exit_status` is what a job's process ends with; the documentation's page on
+exit statuses says what to do about each.
 """
+
+WRONG_USE = 2
+"""As shells and typer have it."""
+
+LOW_QUALITY = 3
+
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of BSD's sysexits: schedulers start such a job again."""
 
 
 class SkinclfError(Exception):
@@ -14,7 +23,7 @@ class SkinclfError(Exception):
 class UsageError(SkinclfError):
     """What the user asked for can't be done as asked; nothing was started."""
 
-    exit_status = 2
+    exit_status = WRONG_USE
 
 
 class ConfigError(UsageError):
@@ -52,7 +61,7 @@ class PreflightError(UsageError):
 class StorageUnavailable(SkinclfError):
     """The storage does not answer as it should: trying again later may help."""
 
-    exit_status = 75  # EX_TEMPFAIL of BSD's sysexits: schedulers start such a job again
+    exit_status = TRY_AGAIN
 
 
 class ArchiveChanged(StorageUnavailable):
@@ -75,8 +84,28 @@ class CheckError(SkinclfError):
     """A job's closing check failed: rows were lost, doubled, or are in two splits."""
 
 
+class QualityError(CheckError):
+    """What was read or measured is below the quality that the settings ask for.
+
+    Everything is written. Another try gives the same, until the input or the model is another.
+    `result` is what the stage would have returned, where there is something.
+    """
+
+    exit_status = LOW_QUALITY
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 class SparkJobError(SkinclfError):
     """Spark ended a job; what is done stays done, and the same command resumes."""
+
+
+class ExecutorsLost(SparkJobError):
+    """Spark ended a job since it lost executors, their data or its master."""
+
+    exit_status = TRY_AGAIN
 
 
 class TrainingError(SkinclfError):
@@ -84,4 +113,12 @@ class TrainingError(SkinclfError):
 
 
 class WorkersLost(TrainingError):
-    """An attempt to train was interrupted from outside: trying again may help."""
+    """Training was interrupted from outside: trying again may help."""
+
+    exit_status = TRY_AGAIN
+
+
+class SlotsUnavailable(TrainingError):
+    """The cluster had too few free slots for as long as `train` may wait."""
+
+    exit_status = TRY_AGAIN

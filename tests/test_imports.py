@@ -19,7 +19,7 @@ WINGS = (
     {"reporting"},
     {"distributed"},
     {"stages"},
-    {"cli"},
+    {"cli", "api"},
     {"__main__"},
 )
 """The parts of the package, from the bottom up: each may import itself and what is below it."""

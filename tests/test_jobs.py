@@ -79,15 +79,31 @@ def test_prepare_train_and_score_run_where_there_is_only_the_packed_environment(
         shutil.rmtree(tmp_path / "worker-0")  # what was unpacked
 
 
-def test_a_wrong_setting_ends_spark_submit_with_status_2(tmp_path: Path) -> None:
-    command = ["spark-submit", "--master", "local[1]", str(REPOSITORY / "jobs" / "train.py")]
+def failed(job: str, options: list[str], folder: Path) -> tuple[int, str]:
+    """The status and the output of a job that fails."""
+    command = ["spark-submit", "--master", "local[1]", *FASTER]
     done = subprocess.run(
-        [*command, "--set", "train.epoch=3"],
+        [*command, str(REPOSITORY / "jobs" / f"{job}.py"), *options],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder,
     )
-    assert done.returncode == 2
-    assert "train.epoch: there is no such setting; did you mean epochs?" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout
+
+
+def test_a_wrong_setting_ends_spark_submit_with_status_2(tmp_path: Path) -> None:
+    status, told = failed("train", ["--set", "train.epoch=3"], tmp_path)
+    assert status == 2
+    assert "train.epoch: there is no such setting; did you mean epochs?" in told
+
+
+@pytest.mark.faults
+def test_an_archive_without_a_good_image_ends_spark_submit_with_status_3(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"no image")
+    (tmp_path / "rows.csv").write_text("lesion_id,image_id,dx\nL1,a,nv\n")
+    status, told = failed("prepare", ["--archive", "images", "--metadata", "rows.csv"], tmp_path)
+    assert status == 3
+    assert "none of 1 inputs became a tensor (1 unreadable)" in told

@@ -27,7 +27,7 @@ from skinclf.spec.taxonomy import HAM10000
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "conf" / "default.toml"
 
-OUTSIDE = r"\[([^\]]+)\]\((?:\.\./)+(?:tests|skinclf|bench|conf)/[^)]*\)"
+OUTSIDE = r"\[([^\]]+)\]\((?:\.\./)+(?:tests|skinclf|bench|conf|deploy)/[^)]*\)"
 """A link to a file that is not below docs/."""
 
 TABLES = {"TENSORS": TENSORS, "REJECTS": REJECTS, "SCORES": scores_schema(HAM10000)}
@@ -53,9 +53,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for name, schema in TABLES.items():
         markdown = markdown.replace(f"{{{{ table {name} }}}}", table_of(schema))
     markdown = markdown.replace("{{ reasons }}", reasons_table())
-    return re.sub(
-        r"\[([^\]]+)\]\((?:\.\./)+(?:tests|skinclf|bench|conf)/[^)]*\)", r"`\1`", markdown
-    )
+    return re.sub(OUTSIDE, r"`\1`", markdown)
 
 
 def settings_page() -> str:

@@ -9,7 +9,7 @@ from skinclf.cli import options
 from skinclf.cli.app import app as app
 from skinclf.cli.config_commands import config_commands
 from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath, settings_of
-from skinclf.cli.terminal import log_to_terminal, print_json, print_table, terminal
+from skinclf.cli.terminal import log_to_terminal, print_json, print_table, progress_console
 from skinclf.config.loader import Option
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def prepare(
     output: options.DatasetOutput = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Read an archive and its metadata, and write the dataset to train on.
 
@@ -50,7 +51,7 @@ def prepare(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    dataset = stage.prepare(settings, terminal)
+    dataset = stage.prepare(settings, progress_console())
     if as_json:
         kept = {"path", "inputs", "tensors", "rejects", "counts"}
         print_json(dataset.model_dump(mode="json", include=kept))
@@ -73,6 +74,7 @@ def train(
     run: RunPath = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Train a network (`model.name`) on the dataset, through MirroredStrategyRunner.
 
@@ -90,7 +92,7 @@ def train(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    history = stage.train(settings, terminal)
+    history = stage.train(settings, progress_console())
     if as_json:
         print_json({"run": settings.run.path, "history": history})
 
@@ -102,12 +104,14 @@ def doctor(
     dataset: DatasetPath = None,
     run: RunPath = None,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Check whether the cluster can train; trains nothing. `train` makes the same checks first.
 
     **Input:** `--dataset`; a probe is written to the folder of `--run` and removed.
 
-    **Output:** what was found, and what to change. Exit status 2 unless all checks pass.
+    **Output:** what was found, and what to change. Exit status 2 unless all checks pass, 75 if only
+    slots are missing.
 
     **Example:** `spark-submit --master spark://HOST:7077 jobs/doctor.py --config
     conf/cluster.toml`
@@ -140,6 +144,7 @@ def explore(
     dataset: DatasetPath = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Draw what the dataset holds: the paper's figures 6.1 to 6.6.
 
@@ -155,7 +160,7 @@ def explore(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    page = stage.explore(settings, terminal)
+    page = stage.explore(settings, progress_console())
     if as_json:
         print_json({"page": page})
         return
@@ -172,6 +177,7 @@ def evaluate(
     metadata: options.TestedMetadata = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Evaluate a model on a split of its dataset, or on a labelled archive from elsewhere.
 
@@ -180,7 +186,8 @@ def evaluate(
     export or of ISIC 2018's ground truth.
 
     **Output:** `--run`/evaluation/SET with predictions, metrics.json, figures, a report (HTML) and
-    near duplicates of training images; and `--run`/model_card.md.
+    near duplicates of training images; and `--run`/model_card.md. Exit status 3 if `evaluate.gates`
+    are not reached.
 
     **Examples:** `skinclf evaluate --dataset dataset --run runs/first`. Another set: `skinclf
     evaluate --dataset dataset --run runs/first --archive ISIC2018_Task3_Test_Input.zip
@@ -193,22 +200,24 @@ def evaluate(
         Option("--archive", "evaluate.archive", archive),
         Option("--metadata", "evaluate.metadata", metadata),
     )
+    from skinclf.evaluation.gates import check_gates
     from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
     from skinclf.stages import evaluate as stage
 
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    result, report = stage.evaluate(settings, terminal)
+    result, report = stage.evaluate(settings, progress_console())
     if as_json:
         print_json({"report": report, "metrics": result.model_dump(mode="json")})
-        return
-    print_table(
-        f"{result.images:,} images of {result.set}",
-        ("metric", "model", INTERVAL, baseline_title(result.taxonomy)),
-        [(row.title, row.model, row.interval, row.baseline) for row in metric_rows(result)],
-    )
-    print(report)
+    else:
+        print_table(
+            f"{result.images:,} images of {result.set}",
+            ("metric", "model", INTERVAL, baseline_title(result.taxonomy)),
+            [(row.title, row.model, row.interval, row.baseline) for row in metric_rows(result)],
+        )
+        print(report)
+    check_gates(result, report, settings.evaluate.gates)
 
 
 @app.command()
@@ -218,6 +227,7 @@ def replicate(
     archive: options.LabelledArchive = None,
     metadata: options.Metadata = None,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Repeat the paper's experiment by its own protocol and by ours, and print both beside it.
 
@@ -238,7 +248,7 @@ def replicate(
     )
     from skinclf.stages.replicate import COLUMNS, replicate
 
-    rows, page = replicate(settings, terminal)
+    rows, page = replicate(settings, progress_console())
     if as_json:
         names = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         print_json({"page": page, "rows": names})
@@ -259,6 +269,7 @@ def score(
     retry_rejects: options.RetryRejects = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Score every image of an archive with a trained model; no metadata is needed.
 
@@ -283,7 +294,7 @@ def score(
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return
-    summary = stage.score(settings, terminal)
+    summary = stage.score(settings, progress_console())
     if as_json:
         print_json(asdict(summary))
         return
@@ -300,6 +311,7 @@ def compare(
     on: options.EvaluatedSet = "test",
     output: options.Page = "compare.html",
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Compare runs that were evaluated on the same set: metrics, differences, settings.
 
@@ -339,6 +351,7 @@ def browse(
     output: options.Page = "browse.html",
     limit: options.MostImages = 500,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Make a page of scored images, the most uncertain first, and of the rejects.
 
@@ -373,6 +386,7 @@ def export(
     assignments: Assignments = None,
     run: RunPath = None,
     as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Write a trained model for another runtime: a SavedModel, ONNX or OpenVINO.
 
@@ -404,6 +418,7 @@ def demo(
     images: Annotated[
         int, typer.Option(min=100, metavar="N", help="How many images to generate.")
     ] = 900,
+    log_format: options.LogFormat = "text",
 ) -> None:
     """Generate a small archive and run the pipeline: prepare, explore, train, evaluate, score.
 
@@ -415,7 +430,7 @@ def demo(
     log_to_terminal()
     from skinclf.stages.demo import demo
 
-    result = demo(folder, images, terminal)
+    result = demo(folder, images, progress_console())
     print_table("skinclf demo", result.columns, result.rows())
     print(f"report: {result.report}")
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from skinclf.cli.terminal import log_to_terminal
+from skinclf.cli.terminal import FORMATS, VARIABLE, log_to_terminal, tell_begin
 from skinclf.config.loader import Option, load_config
 from skinclf.config.schema import Config
 
@@ -24,6 +24,26 @@ DryRun = Annotated[
         help="Check settings and inputs, print what would be read, written and started, and stop.",
     ),
 ]
+
+
+def _known_format(name: str) -> str:
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(FORMATS)}")
+    return name
+
+
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        "--log-format",
+        metavar=f"[{'|'.join(FORMATS)}]",
+        envvar=VARIABLE,
+        callback=_known_format,
+        help="Lines for people, or one JSON object a line for log collectors (on stderr).",
+    ),
+]
+"""Declared for help and checks; `cli.main` has read it before."""
+
 DatasetPath = Annotated[
     str | None,
     typer.Option("--dataset", metavar="PATH", help="The dataset (dataset.path)."),
@@ -109,4 +129,6 @@ def settings_of(config: str | None, assignments: list[str] | None, *given: Optio
     """Settings of this command, with its log lines shown."""
     log_to_terminal()
     chosen = [option for option in given if option.value not in (None, [])]
-    return load_config(config, assignments or (), chosen)
+    settings = load_config(config, assignments or (), chosen)
+    tell_begin(settings)
+    return settings

@@ -1,6 +1,7 @@
 """TOML file plus `--set` → one checked Config, and back."""
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,16 +30,41 @@ class Option(NamedTuple):
 
 
 def load_config(
-    file: str | None, assignments: Sequence[str] = (), options: Sequence[Option] = ()
+    file: str | Config | None, assignments: Sequence[str] = (), options: Sequence[Option] = ()
 ) -> Config:
-    """Read a TOML file (None: defaults alone) and apply `section.key=value` assignments, then
-    options.
+    """Read a TOML file (None: defaults alone; a Config: that one) and apply `section.key=value`
+    assignments, then options.
 
     Raises ConfigError with one line for each setting that is wrong, naming its key and where it
     was given.
     """
     tree, origins = _gathered(file, assignments, options, warn=True)
-    return _validate(tree, file or "--set", origins)
+    where = "config" if isinstance(file, Config) else file or "--set"
+    return _validate(tree, where, origins)
+
+
+def settings_options(settings: Mapping[str, object]) -> list[Option]:
+    """Settings of Python code, by `section.key`, as options of `load_config`.
+
+    Values are TOML's kinds, tuples or paths. Raises ConfigError where a name has no section.
+    """
+    options = []
+    for name, value in settings.items():
+        section, dot, key = name.partition(".")
+        if not (section and dot and key):
+            raise ConfigError(
+                f'settings: {name!r} is no setting; expected is {{"section.key": value}}, such as '
+                f'{{"train.epochs": 25}}'
+            )
+        options.append(Option(f'settings["{name}"]', name, _plain(value)))
+    return options
+
+
+def _plain(value: object) -> object:
+    """A value as TOML could hold it: paths are text."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def origins_of(file: str | None, assignments: Sequence[str] = ()) -> dict[str, str]:
@@ -51,14 +77,18 @@ def origins_of(file: str | None, assignments: Sequence[str] = ()) -> dict[str, s
 
 
 def _gathered(
-    file: str | None, assignments: Sequence[str], options: Sequence[Option], *, warn: bool
+    file: str | Config | None, assignments: Sequence[str], options: Sequence[Option], *, warn: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings that were given, as a tree, and by key where, if not in the file; `warn`: log
     each old name.
     """
     if file == "":
         raise ConfigError("--config: is empty; expected is a TOML file such as conf/default.toml")
-    tree = with_new_names(_parse(_read(file), file), warn=warn) if file else {}
+    tree: dict[str, Any] = {}
+    if isinstance(file, Config):
+        tree = file.model_dump()
+    elif file:
+        tree = with_new_names(_parse(_read(file), file), warn=warn)
     origins = {}
     for assignment in assignments:
         name, value = _assigned(assignment)
@@ -68,8 +98,11 @@ def _gathered(
         _put(tree, key, renamed_value(key, value, warn=warn), f"--set {name}")
         origins[key] = f"--set {name}"
     for option in options:
-        _put(tree, option.key, option.value, option.name)
-        origins[option.key] = option.name
+        key = renamed(option.key)
+        if warn:
+            warn_of_name(option.key, key)
+        _put(tree, key, renamed_value(key, option.value, warn=warn), option.name)
+        origins[key] = option.name
     return tree, origins
 
 

@@ -5,6 +5,7 @@ Relative paths are taken from the folder in which the command runs.
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -285,6 +286,21 @@ class MlflowConfig(Section):
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+def _dotted(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """`{"mel": {"sensitivity": 0.8}}`, as TOML reads `mel.sensitivity = 0.8` → dotted names."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _dotted(inner, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, value
+
+
+Gates = Annotated[
+    dict[str, float],  # metric (of evaluation.metrics, or CLASS.METRIC) → the value to reach
+    BeforeValidator(lambda value: dict(_dotted(value)) if isinstance(value, Mapping) else value),
+]
+
+
 class EvaluateConfig(Section):
     """What is evaluated: a split of the dataset, or an archive from elsewhere."""
 
@@ -297,6 +313,7 @@ class EvaluateConfig(Section):
     bootstrap_samples: PositiveInt = 1000
     screening_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
     batch_size: PositiveInt = 64
+    gates: Gates = {}
 
     @model_validator(mode="after")
     def _archive_has_metadata(self) -> Self:

@@ -54,7 +54,7 @@ class SparkLauncher:
         self._cancelled = threading.Event()
 
     def wait_for_slots(self, config: TrainConfig, wait: Callable[[float], object]) -> None:
-        """Raises TrainingError after `fault_tolerance.slot_wait_timeout_seconds`."""
+        """Raises SlotsUnavailable after `fault_tolerance.slot_wait_timeout_seconds`."""
         if not config.local_mode:
             wait_for_slots(self._spark, config.slots, self._limits.slot_wait_timeout_seconds, wait)
 

@@ -13,7 +13,7 @@ from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
-from skinclf.errors import PreflightError, StorageError, TrainingError
+from skinclf.errors import PreflightError, SlotsUnavailable, StorageError
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import delete, exists, join, read_text, write_text
@@ -35,6 +35,7 @@ class Check:
     """One thing that training needs.
 
     `advice` says what to change where it is not there, `hint` what would be faster where it is.
+    `temporary`: it may be there later without a change.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Check:
     found: str
     advice: str = ""
     hint: str = ""
+    temporary: bool = False
 
 
 def preflight(
@@ -60,8 +62,11 @@ def preflight(
     if not config.local_mode:
         try:
             wait_for_slots(spark, config.slots, limits.slot_wait_timeout_seconds)
-        except TrainingError as error:
-            return [*checks, Check("slots", False, f"too few for {config.slots}", str(error))]
+        except SlotsUnavailable as error:
+            # One machine never gets more of them; on a cluster other jobs end.
+            fixed = str(spark.sparkContext.master).startswith("local")
+            found = f"too few for {config.slots}"
+            return [*checks, Check("slots", False, found, str(error), temporary=not fixed)]
         checks.append(Check("slots", True, f"{config.slots} at once"))
     probe = _probe_folder(run)
     write_text(join(probe, DRIVER), probe)
@@ -86,11 +91,15 @@ def _probe_folder(run: str) -> str:
 
 
 def check_fit(checks: list[Check]) -> None:
-    """Raise PreflightError with what to change, unless all checks passed."""
+    """Raise PreflightError with what to change, unless all checks passed; SlotsUnavailable where
+    waiting may help.
+    """
     failed = [check for check in checks if not check.passed]
     if failed:
         lines = [f"{check.name}: {check.found}. {check.advice}" for check in failed]
-        raise PreflightError("this cluster can't train yet:\n  " + "\n  ".join(lines))
+        temporary = all(check.temporary for check in failed)
+        kind = SlotsUnavailable if temporary else PreflightError
+        raise kind("this cluster can't train yet:\n  " + "\n  ".join(lines))
 
 
 def _of_settings(spark: SparkSession) -> list[Check]:

@@ -47,8 +47,8 @@ class Supervisor:
         """Return when model.keras is in the run folder.
 
         Raises TrainingError with the cause at once where the training itself is at fault, and
-        where its surroundings are, after `max_restarts` from one checkpoint. Raises RunError
-        for checkpoints of another version of skinclf.
+        WorkersLost where its surroundings are, after `max_restarts` from one checkpoint. Raises
+        SlotsUnavailable, and RunError for checkpoints of another version of skinclf.
         """
         restarts, resume = 0, last_checkpoint(self._job.run.path)
         while True:
@@ -106,10 +106,10 @@ class Supervisor:
             yield stopped
 
     def _note_restart(self, restarts: int, cause: str, reached: CheckpointName | None) -> None:
-        """Raise TrainingError where the last checkpoint has had all its restarts."""
+        """Raise WorkersLost where the last checkpoint has had all its restarts."""
         run, allowed = self._job.run, self._limits.max_restarts
         if restarts > allowed:
-            raise TrainingError(
+            raise WorkersLost(
                 f"training was interrupted {restarts} times without a new checkpoint "
                 f"(fault_tolerance.max_restarts = {allowed}), the last time by: {cause}. Rerun the "
                 f"same command to resume from {reached or 'the start'} of {run}"

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from skinclf.reporting.training_progress import in_words
+from skinclf.system.progress_lines import tell_progress
 
 LINE_SECONDS = 15.0
 
@@ -51,7 +52,8 @@ class ScoreDisplay:
         )
         if not self._console.is_terminal and now - self._told > LINE_SECONDS:
             self._told = now
-            self._console.print(f"score  {note}", highlight=False)
+            counts = {"images": self._scored, "expected": self._expected, "rejects": self._rejects}
+            tell_progress(self._console, f"score  {note}", **counts, images_per_second=round(rate))
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -13,9 +13,12 @@ from skinclf.storage.attempt import Heartbeat, current_attempt, read_heartbeat
 from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
+from skinclf.system.progress_lines import tell_progress
 from skinclf.system.retrying import LONG_PAUSES, retried
 
 POLL_SECONDS = 0.5
+NOTHING: Mapping[str, float] = {}
+
 LINE_SECONDS = 30.0
 """Where there is no terminal, a plain line this often: logs stay short."""
 
@@ -89,14 +92,14 @@ def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event)
             finished = done.wait(POLL_SECONDS)
             history, chief = _read(run, done)
             for row in history[told:]:
-                console.print(epoch_line(row, epochs), highlight=False)
+                tell_progress(console, epoch_line(row, epochs), **row)
             told = max(told, len(history))
             if chief and not finished:
                 what, note = describe(chief, epochs, forecast)
                 steps = epochs * chief.steps if chief.steps else None
                 bar.update(task, description=what, total=steps, completed=_step(chief), note=note)
                 if not console.is_terminal:
-                    lines.tell(what, note)
+                    lines.tell(what, note, counts_of(chief))
 
 
 def _read(run: RunFolder, done: threading.Event) -> tuple[list[Epoch], Heartbeat | None]:
@@ -117,13 +120,13 @@ class Lines:
         self._what = self._line = ""
         self._told = time.monotonic()
 
-    def tell(self, what: str, note: str) -> None:
-        """Print, if it is time to."""
+    def tell(self, what: str, note: str, counts: Mapping[str, float] = NOTHING) -> None:
+        """Print, if it is time to; `counts` are the numbers in it."""
         now = time.monotonic()
         line = f"{what}  {note}".rstrip()
         news = what != self._what and not note  # an epoch that begins is none: it has its line
         if line != self._line and (news or now - self._told >= LINE_SECONDS):
-            self._console.print(line, highlight=False)
+            tell_progress(self._console, line, **counts)
             self._told, self._line = now, line
         self._what = what
 
@@ -141,6 +144,13 @@ def describe(chief: Heartbeat, epochs: int, forecast: Forecast) -> tuple[str, st
         *filter(None, [left, doing]),
     ]
     return f"epoch {chief.epoch}/{epochs}", "  ".join(note)
+
+
+def counts_of(chief: Heartbeat) -> dict[str, float]:
+    """The numbers of `describe`."""
+    names = ("epoch", "step", "steps", "loss", "images_per_second")
+    found = ((name, getattr(chief, name)) for name in names)
+    return {name: value for name, value in found if value is not None}
 
 
 def _step(chief: Heartbeat) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from skinclf.errors import CheckError
+from skinclf.errors import CheckError, QualityError
 from skinclf.spark.splits import SPLITS
 from skinclf.spec.tables import REJECTS as REJECTS_SCHEMA
 from skinclf.storage.dataset_folder import REJECTS, RejectFile, TensorFile
@@ -61,7 +61,9 @@ def reject_files(folder: str, written: Sequence[Written]) -> list[RejectFile]:
 
 
 def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str, int]) -> None:
-    """Raise CheckError unless every input is a tensor or a reject, and some are tensors."""
+    """Raise CheckError unless every input is a tensor or a reject, QualityError unless some are
+    tensors.
+    """
     rejected = sum(rejects.values())
     if inputs != tensors + rejected:
         raise CheckError(
@@ -71,7 +73,7 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
         )
     if tensors == 0:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.items())
-        raise CheckError(
+        raise QualityError(
             f"{place}: none of {inputs} inputs became a tensor ({reasons}); "
             f"{join(place, REJECTS)} names them"
             f"{'. Are [classes] those of the metadata?' if 'unknown_dx' in rejects else ''}"

@@ -8,12 +8,19 @@ from py4j.protocol import Py4JError
 from pyspark.errors.exceptions.captured import CapturedException
 
 from skinclf import errors
-from skinclf.errors import SkinclfError, SparkJobError
+from skinclf.errors import ExecutorsLost, SkinclfError, SparkJobError
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
     r"ExecutorLostFailure|Python worker exited|^[\w.]+(Error|Exception): |cancelled"
 )
+LOST = re.compile(
+    r"ExecutorLostFailure|FetchFailed|MetadataFetchFailedException|All masters are unresponsive"
+    r"|Master removed our application|SparkContext was shut down|stopped SparkContext"
+)
+"""What Spark says where machines are gone. A Python worker alone that crashes is not among it: the
+next one may crash at the same image."""
+
 SAYS_NOTHING = ("org.apache.spark.SparkException: Job aborted", "py4j.")
 
 
@@ -34,7 +41,8 @@ def root_cause(message: str) -> str:
 
 @contextmanager
 def spark_failures(place: str) -> Iterator[None]:
-    """Raise what a task of a Spark job inside raised of ours, else SparkJobError with the cause.
+    """Raise what a task of a Spark job inside raised of ours, else SparkJobError with the cause,
+    or ExecutorsLost.
 
     `place` is what the job was working on.
     """
@@ -50,6 +58,11 @@ def failure(place: str, message: str) -> SkinclfError:
     kind = getattr(errors, name, None)
     if kind is not None:
         return kind(text)
+    if LOST.search(message):
+        return ExecutorsLost(
+            f"{place}: Spark lost machines: {root_cause(message)}. Nothing is lost; rerun the same "
+            f"command to resume, once the cluster is back"
+        )
     return SparkJobError(
         f"{place}: Spark ended the job: {root_cause(message)}. Nothing is lost; rerun the same "
         f"command once the cause is mended"

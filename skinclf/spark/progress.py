@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from skinclf.system.background import watching
+from skinclf.system.progress_lines import tell_progress
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 15
@@ -73,7 +74,6 @@ def _show_lines(
     start = time.monotonic()
     while not done.wait(LINE_SECONDS):
         finished, total = task_counts(spark, group)
-        console.print(
-            f"{title}: {finished} of {total} tasks, {time.monotonic() - start:.0f} s",
-            highlight=False,
-        )
+        seconds = round(time.monotonic() - start)
+        line = f"{title}: {finished} of {total} tasks, {seconds} s"
+        tell_progress(console, line, finished=finished, tasks=total, seconds=seconds)

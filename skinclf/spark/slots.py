@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyspark.sql import SparkSession
 
-from skinclf.errors import TrainingError
+from skinclf.errors import SlotsUnavailable
 
 POLL_SECONDS = 1.0
 LOG_SECONDS = 30.0
@@ -33,7 +33,7 @@ def wait_for_slots(
 ) -> None:
     """Return when a barrier stage of `slots` tasks fits the cluster; logs what it waits for.
 
-    Raises TrainingError after `seconds`; `wait` is called between looks and may raise an error.
+    Raises SlotsUnavailable after `seconds`; `wait` is called between looks and may raise an error.
     Spark alone would check every 15 s, 40 times, and log nothing meanwhile (SPARK-24819).
     """
     start = time.monotonic()
@@ -41,7 +41,7 @@ def wait_for_slots(
     while (found := count_slots(spark)) < slots:
         now = time.monotonic()
         if now - start >= seconds:
-            raise TrainingError(
+            raise SlotsUnavailable(
                 f"train.slots: {slots} slots are needed at once and the cluster has {found} "
                 f"(after {seconds:.0f} s, fault_tolerance.slot_wait_timeout_seconds). A slot is "
                 f"spark.task.cpus free cores of an executor: add executors or cores, end other "

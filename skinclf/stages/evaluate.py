@@ -13,6 +13,7 @@ from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
+from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.predictions import Predictions, predictions_of
 from skinclf.evaluation.result import Assessment, EvaluationResult, LeakCounts
 from skinclf.reporting.evaluation import (
@@ -55,7 +56,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     """Measure how good the run's model is on a split, or on `evaluate.archive` → (what
     metrics.json holds, the report's path).
 
-    Thresholds and temperature are chosen on the validation split. Raises UsageError children for
+    Thresholds and temperature are chosen on the validation split. Whether `evaluate.gates` are
+    reached is asked by `check_gates` of the result. Raises UsageError children for
     what is missing, LeakError where the model was trained on tested lesions, images or files, and
     CheckError where an image got lost.
     """
@@ -104,7 +106,14 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         report = write_report(result, predictions, errors, pictures, run, folder)
     write_card(run)
     send_to_mlflow(config, run)
-    log.info("evaluated %s images of %s; report: %s", f"{len(predictions):,}", name, report)
+    images = len(predictions)
+    log.info(
+        "evaluated %s images of %s; report: %s",
+        f"{images:,}",
+        name,
+        report,
+        extra={"counts": {"images": images}},
+    )
     return result, report
 
 
@@ -124,6 +133,7 @@ def _checked(
 
     Raises UsageError children.
     """
+    check_gate_settings(config.evaluate.gates, model.taxonomy)
     run = RunFolder(absolute(config.run.path))
     dataset = _trained_on(run, config.dataset.path)
     outside = _outside_archive(config, model.taxonomy)

@@ -54,7 +54,8 @@ def explore(config: Config, console: Console) -> str:
     )
     path = join(dataset.path, EXPLORATION, "exploration.html")
     write_text(path, page)
-    log.info("drew %s figures of %s images in %s", len(pictures), exploration.images, path)
+    counts = {"figures": len(pictures), "images": exploration.images}
+    log.info("drew %s figures of %s images in %s", *counts.values(), path, extra={"counts": counts})
     return path
 
 

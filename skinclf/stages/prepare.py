@@ -45,8 +45,8 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
 
     `decode` replaces the decoder. A finished dataset that is to be replaced stays whole until the
     new one is. Raises UsageError children for what can't be read or is in the way, CheckError where
-    the closing checks fail, and StorageUnavailable where the storage fails or the archive is
-    rewritten meanwhile.
+    the closing checks fail, QualityError where no input became a tensor, and StorageUnavailable
+    where the storage fails or the archive is rewritten meanwhile.
     """
     folder = check_inputs(config)
     path = folder.path
@@ -68,7 +68,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
                 join(path, STAGING),
                 keep,
             )
-        log.info("listed %s files", f"{plan.files:,}")
+        log.info("listed %s files", f"{plan.files:,}", extra={"counts": {"files": plan.files}})
         decoding = Decoding(config.archive, decode, config.image, digests=True)
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
@@ -76,10 +76,16 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             dataset = _checked(spark, config, path, plan.inputs, written, keep)
         write_text(join(path, CARD), dataset_card(dataset))
         folder.finish(dataset.to_json(), dataset.named)
+    counts = {
+        "tensors": dataset.tensors,
+        "rejects": sum(dataset.rejects.values()),
+        "inputs": dataset.inputs,
+    }
     log.info(
         "wrote %s tensors (%s rejects) of %s inputs to %s",
-        *(f"{n:,}" for n in (dataset.tensors, sum(dataset.rejects.values()), dataset.inputs)),
+        *(f"{count:,}" for count in counts.values()),
         dataset.path,
+        extra={"counts": counts},
     )
     return dataset
 

@@ -56,8 +56,8 @@ def score(
     computed again, and each input ends exactly once in scores or rejects. `decode` replaces the
     decoder, and `model` the run's model: then no drift is measured.
 
-    Raises UsageError children for what is missing, CheckError where an input got lost or too many
-    were rejected, StorageUnavailable where the storage fails.
+    Raises UsageError children for what is missing, CheckError where an input got lost, QualityError
+    where too many were rejected, StorageUnavailable where the storage fails.
     """
     scored_by = model or _model_of_run(config)
     paths, folder = _checked(config, scored_by)
@@ -162,7 +162,12 @@ def _list(scoring: "Scoring", paths: tuple[str, ...], retry: Sequence[str]) -> t
     log_left_out(selection)
     if not scoring.ledger.manifest.listing:
         raise ArchiveError(f"no files in {', '.join(paths)}")
-    log.info("%s inputs are new, of which %s have changed", f"{new:,}", f"{known:,}")
+    counts = {"new": new, "changed": known}
+    log.info(
+        "%s inputs are new, of which %s have changed",
+        *(f"{count:,}" for count in counts.values()),
+        extra={"counts": counts},
+    )
     return new, known
 
 

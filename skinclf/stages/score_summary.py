@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from skinclf.errors import CheckError
+from skinclf.errors import QualityError
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.history import validation_shares
 from skinclf.storage.run_folder import RunFolder
@@ -68,7 +68,7 @@ def drift_of(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]
 
 
 def log_summary(summary: Summary, max_reject_fraction: float) -> None:
-    """Log how it ended. Raises CheckError where more was rejected than is allowed."""
+    """Log how it ended. Raises QualityError where more was rejected than is allowed."""
     rejected = sum(summary.rejects.values())
     log.info(
         "scored %s new inputs (%s images/s); in all %s scores and %s rejects in %s",
@@ -77,6 +77,7 @@ def log_summary(summary: Summary, max_reject_fraction: float) -> None:
         f"{summary.scored:,}",
         f"{rejected:,}",
         summary.path,
+        extra={"counts": {"new": summary.new, "scored": summary.scored, "rejects": rejected}},
     )
     if summary.drift:
         code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))
@@ -91,8 +92,9 @@ def log_summary(summary: Summary, max_reject_fraction: float) -> None:
             )
     share = rejected / summary.inputs if summary.inputs else 0.0
     if share > max_reject_fraction:
-        raise CheckError(
+        raise QualityError(
             f"{summary.path}: {rejected:,} of {summary.inputs:,} inputs were rejected, more than "
             f"score.max_reject_fraction = {max_reject_fraction:g}; all that could be "
-            f"scored was"
+            f"scored was",
+            summary,
         )

@@ -16,6 +16,7 @@ from skinclf.reporting.model_card import write_card
 from skinclf.reporting.pages import png
 from skinclf.reporting.tracking import Tracking, epochs_tracked, send_to_mlflow
 from skinclf.reporting.training_progress import training_display
+from skinclf.spark.failures import spark_failures
 from skinclf.spark.session import spark_session
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
@@ -38,7 +39,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
     An unfinished run resumes from its last checkpoint; a finished one is left as it is.
     Whatever can be wrong with the settings is refused before Spark starts: DatasetError,
     RunError, ConfigError. Raises PreflightError where the cluster can't train, and TrainingError
-    where training ends without a model.
+    where training ends without a model; of its children, WorkersLost and SlotsUnavailable, and of
+    ExecutorsLost, another try may help.
     """
     config, dataset, run, steps = _checked(config)
     if run.begin(config, dataset):
@@ -49,7 +51,10 @@ def train(config: Config, console: Console) -> list[Epoch]:
     _tell(config, dataset.count("train"), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF
-    with spark_session("train", config.spark, required) as spark:
+    with (
+        spark_session("train", config.spark, required) as spark,
+        spark_failures(run.path),
+    ):
         _look_first(spark, dataset, run.path, config)
         job = TrainingJob(dataset, run, config.model, config.train)
         supervisor = Supervisor(
@@ -70,7 +75,13 @@ def train(config: Config, console: Console) -> list[Epoch]:
     describe(run)
     send_to_mlflow(config, run)
     epoch = final_epoch(history, config.train)
-    log.info("wrote the model of epoch %s (of %s taken) to %s", epoch, len(history), run.model)
+    log.info(
+        "wrote the model of epoch %s (of %s taken) to %s",
+        epoch,
+        len(history),
+        run.model,
+        extra={"counts": {"epoch": epoch, "epochs": len(history)}},
+    )
     return history
 
 
@@ -117,6 +128,7 @@ def _tell(config: Config, images: int, steps: int) -> None:
         train.global_batch_size,
         "in the driver" if train.local_mode else f"{train.slots} slots",
         train.precision,
+        extra={"counts": {"images": images, "epochs": train.epochs, "steps": steps}},
     )
     if not train.local_mode:
         log.info(
@@ -127,7 +139,9 @@ def _tell(config: Config, images: int, steps: int) -> None:
 
 
 def _look_first(spark: SparkSession, dataset: Dataset, run: str, config: Config) -> None:
-    """Raise PreflightError where the cluster can't train; hint at what would be faster."""
+    """Raise PreflightError or SlotsUnavailable where the cluster can't train; hint at what would be
+    faster.
+    """
     start = time.monotonic()
     checks = preflight(spark, dataset, run, config.train, config.fault_tolerance)
     check_fit(checks)

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 FILTER = """
@@ -39,3 +40,39 @@ def without_lines(patterns: Sequence[str]) -> Iterator[None]:
         os.close(before)
         with suppress(subprocess.TimeoutExpired):  # a child that was started inside may hold one
             process.wait(END_SECONDS)
+
+
+LAST = b"\0last\n"
+
+
+@contextmanager
+def stderr_lines(use: Callable[[str], None]) -> Iterator[int]:
+    """Give each line to `use` that this process and its children write to stderr in the block
+    inside; yields a descriptor of stderr itself.
+
+    Called in a thread of this process, which knows what is secret. What a process says as it
+    crashes is lost.
+    """
+    reading, writing = os.pipe()
+
+    def read() -> None:
+        with os.fdopen(reading, "rb") as lines:
+            for line in lines:
+                if line == LAST:
+                    return
+                text = line.decode(errors="replace").rstrip()
+                if text:
+                    use(text)
+
+    reader = threading.Thread(target=read, daemon=True)
+    before = os.dup(2)
+    os.dup2(writing, 2)
+    reader.start()
+    try:
+        yield before
+    finally:
+        os.dup2(before, 2)
+        os.write(writing, b"\n" + LAST)  # children may hold the pipe: its end does not come
+        os.close(writing)
+        reader.join(END_SECONDS)
+        os.close(before)

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.distributed import preflight as module
 from skinclf.distributed.preflight import Check, check_fit, preflight
-from skinclf.errors import PreflightError
+from skinclf.errors import PreflightError, SlotsUnavailable
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.system.machine import versions
 from tests.support.datasets import dataset_of
@@ -71,7 +71,16 @@ def test_too_few_slots_are_told_with_their_numbers(
     config = TWO.model_copy(update={"slots": 4})
     checks = preflight(spark, dataset, str(tmp_path), config, HURRY)
     with pytest.raises(PreflightError, match="4 slots are needed at once and the cluster has 2"):
-        check_fit(checks)
+        check_fit(checks)  # one machine, which never gets more
+
+
+def test_slots_alone_that_are_missing_may_be_there_later() -> None:
+    slots = Check("slots", False, "too few for 4", "add executors", temporary=True)
+    with pytest.raises(SlotsUnavailable, match=r"slots: too few for 4\. add executors") as caught:
+        check_fit([slots, Check("versions", True, "")])
+    assert caught.value.exit_status == 75
+    with pytest.raises(PreflightError):
+        check_fit([slots, Check("versions", False, "keras 9")])
 
 
 def test_another_environment_on_the_executors_is_told_by_package(

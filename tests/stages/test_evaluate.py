@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from skinclf.config.schema import EvaluateConfig
-from skinclf.errors import LeakError, RunError
+from skinclf.errors import ConfigError, LeakError, RunError
 from skinclf.reporting.evaluation import GALLERY
 from skinclf.spec.tables import predictions_schema
 from skinclf.spec.taxonomy import HAM10000
-from skinclf.stages.evaluate import evaluate, set_name
+from skinclf.stages.evaluate import evaluate, preview, set_name
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import model_digest
 from skinclf.testing.archive import METADATA, ZIPS
@@ -87,6 +87,17 @@ def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) 
 def test_a_run_without_a_model_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no finished model here"):
         evaluate(pipeline_config(trained, f"run.path={tmp_path}"), QUIET)
+
+
+def test_a_gate_of_no_metric_is_refused_before_spark_starts(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinclf.stages.evaluate.spark_session", None)
+    config = pipeline_config(trained, "evaluate.gates.melanoma.auc=0.9")
+    with pytest.raises(ConfigError, match=r"no metric 'melanoma\.auc'"):
+        evaluate(config, QUIET)
+    with pytest.raises(ConfigError, match=r"no metric 'melanoma\.auc'"):
+        preview(config)
 
 
 def test_thresholds_are_chosen_on_validation(evaluated: Path) -> None:

@@ -13,7 +13,13 @@ from rich.console import Console
 
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
-from skinclf.errors import CheckError, DatasetError, StorageUnavailable, UsageError
+from skinclf.errors import (
+    CheckError,
+    DatasetError,
+    QualityError,
+    StorageUnavailable,
+    UsageError,
+)
 from skinclf.spark.splits import SPLITS
 from skinclf.spark.tensors import dataset_tensors
 from skinclf.spec.image import decode_rgb
@@ -305,7 +311,7 @@ def test_an_archive_without_one_good_image_ends_with_the_reasons(tmp_path: Path)
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(b"x")
     (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
-    with pytest.raises(CheckError, match=r"none of 1 inputs became a tensor \(1 unreadable\)"):
+    with pytest.raises(QualityError, match=r"none of 1 inputs became a tensor \(1 unreadable\)"):
         prepare(config_for(tmp_path), QUIET)
     with pytest.raises(DatasetError, match=r"no dataset\.json"):
         Dataset.read(str(tmp_path / "dataset"))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.errors import CheckError
+from skinclf.errors import QualityError
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
@@ -178,7 +178,7 @@ def test_another_model_s_scores_are_beside_the_first_one_s(archive: Scoring) -> 
 def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Scoring) -> None:
     archive.write(1, 2, 3)
     (archive.folder / "no.jpg").write_bytes(b"no")
-    with pytest.raises(CheckError, match=r"1 of 4 inputs were .*max_reject_fraction = 0\.2"):
+    with pytest.raises(QualityError, match=r"1 of 4 inputs were .*max_reject_fraction = 0\.2"):
         archive.score("score.max_reject_fraction=0.2")
     assert archive.score("score.max_reject_fraction=0.25").scored == 3
 

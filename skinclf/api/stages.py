@@ -1,0 +1,216 @@
+"""prepare, explore, train, evaluate, score: settings in, a result out.
+
+They use the Spark session that runs, and leave it as it was. Where none runs, each has one of its
+own, as the commands have. Frameworks are imported when a stage is called.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from skinclf.api.results import Evaluated, Explored, Prepared, Result, Scored, Trained
+from skinclf.config.loader import load_config, settings_options
+from skinclf.config.schema import Config
+from skinclf.errors import QualityError
+
+Path = str | os.PathLike[str]
+Paths = Path | Sequence[Path]
+ConfigOrFile = Config | Path | None
+Settings = Mapping[str, object]
+
+NO_SETTINGS: Settings = {}
+
+
+def prepare(
+    config: ConfigOrFile = None,
+    *,
+    archive: Paths | None = None,
+    metadata: Path | None = None,
+    output: Path | None = None,
+    settings: Settings = NO_SETTINGS,
+    quiet: bool = False,
+) -> Prepared:
+    """Read a labelled archive and write the dataset to train on, as `skinclf prepare` does.
+
+    Args:
+        config: a TOML file, or a Config; None: the defaults.
+        archive: folders, zip, tar and Parquet files, images, lists (`archive.paths`).
+        metadata: the CSV of diagnoses (`archive.metadata`).
+        output: the new dataset's folder (`dataset.path`).
+        settings: any other settings by name, such as `{"split.seed": 1}`; arguments win over
+            them, and they over `config`.
+        quiet: print no progress.
+
+    Raises:
+        UsageError: a child of it, for settings and paths that are wrong.
+        QualityError: no input became a tensor.
+        StorageUnavailable: the storage fails; a later try may help.
+    """
+    chosen = _configured(
+        config, settings, {"archive.paths": archive, "archive.metadata": metadata} | _data(output)
+    )
+    from skinclf.stages.prepare import prepare as stage
+
+    return Prepared(stage(chosen, _console(quiet)))
+
+
+def explore(
+    config: ConfigOrFile = None,
+    *,
+    dataset: Path | None = None,
+    settings: Settings = NO_SETTINGS,
+    quiet: bool = False,
+) -> Explored:
+    """Draw what a dataset holds, as `skinclf explore` does.
+
+    Args:
+        config: a TOML file, or a Config; None: the defaults.
+        dataset: the dataset's folder (`dataset.path`).
+        settings: any other settings by name.
+        quiet: print no progress.
+
+    Raises:
+        DatasetError: there is no finished dataset.
+    """
+    chosen = _configured(config, settings, _data(dataset))
+    from skinclf.stages.explore import explore as stage
+
+    return Explored(stage(chosen, _console(quiet)))
+
+
+def train(
+    config: ConfigOrFile = None,
+    *,
+    dataset: Path | None = None,
+    run: Path | None = None,
+    settings: Settings = NO_SETTINGS,
+    quiet: bool = False,
+) -> Trained:
+    """Train a network on a dataset, as `skinclf train` does: an unfinished run is resumed.
+
+    Args:
+        config: a TOML file, or a Config; None: the defaults.
+        dataset: the dataset's folder (`dataset.path`).
+        run: the folder that the run goes to (`run.path`).
+        settings: any other settings by name, such as `{"train.epochs": 5}`.
+        quiet: print no progress.
+
+    Raises:
+        UsageError: a child of it, for settings and paths that are wrong, and where the cluster
+            can't train.
+        TrainingError: training ended without a model; WorkersLost and SlotsUnavailable, its
+            children, where a later try may help.
+    """
+    chosen = _configured(config, settings, _data(dataset) | {"run.path": run})
+    from skinclf.stages.train import train as stage
+    from skinclf.storage.run_folder import RunFolder
+
+    history = stage(chosen, _console(quiet))
+    folder = RunFolder(chosen.run.path)
+    return Trained(folder.path, history, folder.read_config().train)
+
+
+def evaluate(
+    config: ConfigOrFile = None,
+    *,
+    dataset: Path | None = None,
+    run: Path | None = None,
+    archive: Paths | None = None,
+    metadata: Path | None = None,
+    settings: Settings = NO_SETTINGS,
+    quiet: bool = False,
+) -> Evaluated:
+    """Evaluate a run's model, as `skinclf evaluate` does.
+
+    Args:
+        config: a TOML file, or a Config; None: the defaults.
+        dataset: the dataset that the run was trained on (`dataset.path`).
+        run: the run's folder (`run.path`).
+        archive: a labelled archive to evaluate instead of a split (`evaluate.archive`).
+        metadata: its CSV of diagnoses (`evaluate.metadata`).
+        settings: any other settings by name, such as `{"evaluate.split": "val"}`.
+        quiet: print no progress.
+
+    Raises:
+        UsageError: a child of it, for settings and paths that are wrong; LeakError where the model
+            was trained on tested images.
+        QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
+            `result` is what else would be returned.
+        StorageUnavailable: the storage fails; a later try may help.
+    """
+    given = {"evaluate.archive": archive, "evaluate.metadata": metadata}
+    chosen = _configured(config, settings, _data(dataset) | {"run.path": run} | given)
+    from skinclf.evaluation.gates import check_gates
+    from skinclf.stages.evaluate import evaluate as stage
+
+    result, report = stage(chosen, _console(quiet))
+    evaluated = Evaluated(result, report)
+    with _result_kept(lambda _: evaluated):
+        check_gates(result, report, chosen.evaluate.gates)
+    return evaluated
+
+
+def score(
+    config: ConfigOrFile = None,
+    *,
+    run: Path | None = None,
+    archive: Paths | None = None,
+    output: Path | None = None,
+    settings: Settings = NO_SETTINGS,
+    quiet: bool = False,
+) -> Scored:
+    """Score what is new in an archive, as `skinclf score` does: each image exactly once.
+
+    Args:
+        config: a TOML file, or a Config; None: the defaults.
+        run: the run whose model scores (`run.path`).
+        archive: folders, zip, tar and Parquet files, images, lists (`score.archive`).
+        output: the folder of all scores; each model has its own in it (`score.output`).
+        settings: any other settings by name, such as `{"score.limit": 100}`.
+        quiet: print no progress.
+
+    Raises:
+        UsageError: a child of it, for settings and paths that are wrong.
+        QualityError: more was rejected than `score.max_reject_fraction`. All else is scored, and
+            the error's `result` is what else would be returned.
+        StorageUnavailable: the storage fails; a later try may help.
+    """
+    given = {"run.path": run, "score.archive": archive, "score.output": output}
+    chosen = _configured(config, settings, given)
+    from skinclf.stages.score import score as stage
+
+    with _result_kept(Scored):
+        return Scored(stage(chosen, _console(quiet)))
+
+
+@contextmanager
+def _result_kept(shown: Callable[[Any], Result]) -> Iterator[None]:
+    """Give a QualityError of the block inside the result that a notebook shows."""
+    try:
+        yield
+    except QualityError as error:
+        error.result = shown(error.result)
+        raise
+
+
+def _configured(
+    config: ConfigOrFile, settings: Settings, arguments: Mapping[str, object]
+) -> Config:
+    """The settings of a call. Raises ConfigError."""
+    given = {key: value for key, value in arguments.items() if value is not None}
+    file = config if config is None or isinstance(config, Config) else os.fspath(config)
+    # Arguments come last, and win. Each is called like its setting, as its documentation has it.
+    own = [option._replace(name=option.key) for option in settings_options(given)]
+    return load_config(file, (), [*settings_options(settings), *own])
+
+
+def _data(path: Path | None) -> dict[str, object]:
+    return {"dataset.path": path}
+
+
+def _console(quiet: bool) -> Console:
+    """Progress on stdout: a bar in a terminal; in a notebook lines, since a bar needs a widget."""
+    return Console(quiet=quiet, force_jupyter=False, soft_wrap=True)

@@ -1,0 +1,151 @@
+"""`--log-format json`: one JSON object a line on stderr, for log collectors.
+
+Every object has time, level, stage, run and message; `event` is begin, progress or end, where it is
+one of these; counts, seconds, exit_status and traceback are there where there is something.
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
+
+from skinclf.cli.terminal import VARIABLE
+from skinclf.config.loader import SECRET
+from skinclf.config.schema import Config
+from skinclf.system.stderr import stderr_lines
+
+FIRST = ("time", "level", "stage", "run", "message", "event", "counts")
+
+LEAST_SECRET = 8
+"""Characters; what is shorter can't be told from other text."""
+
+CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
+
+BY_DATASET = ("prepare", "explore")
+"""Stages that know no run: `run` is the dataset."""
+
+
+class JsonLog:
+    """Where everything is logged that a command has to say, but for its results."""
+
+    def __init__(self, stage: str, stream: TextIO) -> None:
+        self._formatter = Formatter(
+            "%(levelname)s %(message)s",
+            rename_fields={"levelname": "level", "exc_info": "traceback"},
+            static_fields={"stage": stage, "run": None},
+            timestamp="time",
+        )
+        self.handler = logging.StreamHandler(stream)
+        self.handler.setFormatter(self._formatter)
+        self._stage, self._started = stage, time.monotonic()
+
+    def begin(self, config: Config) -> None:
+        """The settings are read: from now on each line has the run, and no secret of theirs."""
+        section = config.dataset if self._stage in BY_DATASET else config.run
+        self._formatter.static_fields["run"] = section.path
+        self._formatter.secrets.update(secrets_of(config))
+        self.write(logging.INFO, f"{self._stage} begins", event="begin")
+
+    def end(self, status: int) -> None:
+        """The last line."""
+        seconds = round(time.monotonic() - self._started, 3)
+        level = logging.ERROR if status else logging.INFO
+        how = f"ended with exit status {status}" if status else "done"
+        fields = {"event": "end", "exit_status": status, "seconds": seconds}
+        self.write(level, f"{self._stage}: {how}", **fields)
+
+    def foreign(self, line: str) -> None:
+        """Pass on a line that something else wrote to stderr, such as the JVM; as it is where it is
+        JSON, which Spark's logger writes.
+        """
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            level = logging.getLevelNamesMapping().get(found.get("level", ""), logging.WARNING)
+            known = {k: found[k] for k in ("logger", "traceback") if found.get(k)}
+            self.write(level, str(found.get("message", line)), **known)
+        else:
+            self.write(logging.WARNING, line, logger="stderr")
+
+    def write(self, level: int, message: str, **fields: object) -> None:
+        """Write one line, also where logging is switched off: after an interruption."""
+        error = fields.pop("exc_info", None)
+        record = logging.LogRecord("skinclf", level, "", 0, message, None, error)  # type: ignore[arg-type]
+        record.__dict__.update(fields)
+        self.handler.handle(record)
+
+
+@contextmanager
+def json_logging(stage: str) -> Iterator[JsonLog]:
+    """Log all that this process says in the block inside: its own log records, warnings, those of
+    other libraries from WARNING on, and whatever else it and its children write to stderr.
+    """
+    root, ours = logging.getLogger(), logging.getLogger("skinclf")
+    before = root.handlers[:], root.level, ours.level, os.environ.get(VARIABLE)
+    # sys.stderr is another in tests.
+    own = sys.stderr if sys.stderr is not sys.__stderr__ else None
+    with stderr_lines(lambda line: log.foreign(line)) as descriptor:
+        log = JsonLog(stage, own or os.fdopen(os.dup(descriptor), "w"))
+        os.environ[VARIABLE] = "json"
+        root.handlers[:] = [log.handler]
+        root.setLevel(logging.WARNING)
+        ours.setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        try:
+            yield log
+        finally:
+            logging.captureWarnings(False)
+            root.handlers[:], level, our_level, variable = before
+            root.setLevel(level)
+            ours.setLevel(our_level)
+            os.environ.pop(VARIABLE)
+            if variable is not None:
+                os.environ[VARIABLE] = variable
+
+
+class Formatter(JsonFormatter):
+    """Fields in one order, without secrets."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.secrets = set(secrets_of_environment(os.environ))
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """The fields that every line has come first."""
+        first = {name: log_data.pop(name) for name in FIRST if name in log_data}
+        counts = first.pop("counts", None)
+        if counts:  # a loss may be nan, which JSON does not have
+            finite = {n: count if math.isfinite(count) else None for n, count in counts.items()}
+            first["counts"] = finite
+        return first | log_data
+
+    def serialize_log_record(self, log_data: dict[str, Any]) -> str:
+        """One line of JSON; what is secret is ***."""
+        text = CREDENTIALS.sub("***@", super().serialize_log_record(log_data))
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(json.dumps(secret)[1:-1], "***")
+        return text
+
+
+def secrets_of(config: Config) -> Iterator[str]:
+    """The values of Spark properties whose names say that they are secret."""
+    for key, value in config.spark.conf.items():
+        if SECRET.search(key) and len(value) >= LEAST_SECRET:
+            yield value
+
+
+def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
+    """The same of environment variables, such as AWS_SECRET_ACCESS_KEY."""
+    for name, value in environment.items():
+        if SECRET.search(name.replace("_", ".")) and len(value) >= LEAST_SECRET:
+            yield value

@@ -1,0 +1,44 @@
+"""What Spark says of a failed job → the error that it becomes. The messages are Spark's own."""
+
+import pytest
+
+from skinclf.errors import ExecutorsLost, SparkJobError, StorageUnavailable
+from skinclf.spark.failures import failure
+
+ABORTED = (
+    "Job aborted due to stage failure: Task 3 in stage 2.0 failed 4 times, most recent failure"
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"{ABORTED}: Lost task 3.3 in stage 2.0 (TID 9) (10.0.0.7 executor 1): ExecutorLostFailure "
+        "(executor 1 exited caused by one of the running tasks) Reason: Container killed by YARN",
+        "Job aborted due to stage failure: Master removed our application: FAILED",
+        "Job 4 cancelled because SparkContext was shut down",
+        "Job aborted due to stage failure: ResultStage 5 has failed the maximum allowable number "
+        "of times: 4. org.apache.spark.shuffle.MetadataFetchFailedException: Missing an output",
+        "java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.",
+    ],
+)
+def test_machines_that_are_gone_are_worth_another_try(message: str) -> None:
+    error = failure("scores", message)
+    assert type(error) is ExecutorsLost
+    assert error.exit_status == 75
+    assert "Rerun" in str(error) or "rerun" in str(error)
+
+
+def test_a_process_that_crashes_is_not() -> None:
+    """Another one may crash at the same image."""
+    told = (
+        f"{ABORTED}: org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)"
+    )
+    error = failure("scores", told)
+    assert (type(error), error.exit_status) == (SparkJobError, 1)
+
+
+def test_an_error_of_a_task_of_ours_is_raised_as_it_is() -> None:
+    told = "Traceback …\nskinclf.errors.StorageUnavailable: a.zip: can't be read now\n ExecutorLost"
+    error = failure("scores", told)
+    assert (type(error), str(error)) == (StorageUnavailable, "a.zip: can't be read now")
