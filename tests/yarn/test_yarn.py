@@ -23,13 +23,16 @@ from skinclf.storage import files
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_manifest import read_manifest
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
-from tests.support.hadoop import Hadoop
+from tests.support.hadoop import JARS, Hadoop
 from tests.support.images import jpeg
 from tests.support.pipeline import weights
 from tests.support.repository import REPOSITORY
 from tests.support.training import EPOCHS, Training, until
 
-pytestmark = pytest.mark.yarn
+pytestmark = [
+    pytest.mark.yarn,
+    pytest.mark.skipif(not JARS.exists(), reason="needs Hadoop's jars: make test-yarn"),
+]
 
 ROOT = "hdfs:///skinclf"
 SPARK = Path(str(pyspark.__file__)).parent
