@@ -34,7 +34,7 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.loop import train
-dataset, run, index, addresses, resume, killed_at = sys.argv[1:]
+dataset, run, network, index, addresses, resume, killed_at = sys.argv[1:]
 config = TrainConfig(
     precision="float64", dropout=0.5, epochs=2, global_batch_size=32, shuffle_window=16,
     checkpoint_minutes=1e-9,
@@ -44,13 +44,18 @@ def report(doing, epoch=0, step=0, **_):
     if f"{epoch}-{step}" == killed_at:
         os.kill(os.getpid(), signal.SIGKILL)
 context = WorkerContext(int(index), tuple(filter(None, addresses.split(","))), threads=1)
-job = TrainingJob(Dataset.read(dataset), RunFolder(run), ModelConfig(), config, "test", resume)
+job = TrainingJob(Dataset.read(dataset), RunFolder(run), ModelConfig(name=network), config, "test", resume)
 train(job, context, report)
 """
 
 
 def run_workers(
-    workers: int, dataset: Path, run: Path, resume: str = "", killed_at: str = ""
+    workers: int,
+    dataset: Path,
+    run: Path,
+    resume: str = "",
+    killed_at: str = "",
+    network: str = "benbrahim2020",
 ) -> list[int]:
     """Exit statuses of a float64 training by real workers, each a process, which are all killed
     when they report the step `killed_at` (EPOCH-STEP).
@@ -58,7 +63,7 @@ def run_workers(
     ports = free_ports(workers) if workers > 1 else []
     addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
     more = [addresses, resume, killed_at]
-    command = [sys.executable, "-c", WORKER, str(dataset), str(run)]
+    command = [sys.executable, "-c", WORKER, str(dataset), str(run), network]
     processes = [subprocess.Popen([*command, str(n), *more]) for n in range(workers)]
     return [process.wait(timeout=240) for process in processes]
 
@@ -101,6 +106,19 @@ def test_1_2_and_4_workers_learn_the_same_but_for_the_order_of_adding(
     begin_attempt(str(tmp_path), "test")
     assert run_workers(workers, prepared / "dataset", tmp_path) == [0] * workers
     assert_same_but_for_the_order_of_adding(tmp_path, one_worker)
+
+
+@pytest.mark.faults
+def test_workers_share_the_statistics_of_batch_normalization(
+    prepared: Path, tmp_path: Path
+) -> None:
+    runs = [tmp_path / str(workers) for workers in (1, 2)]
+    for workers, run in enumerate(runs, start=1):
+        run.mkdir()
+        begin_attempt(str(run), "test")
+        dataset = prepared / "dataset"
+        assert run_workers(workers, dataset, run, network="compact") == [0] * workers
+    assert_same_but_for_the_order_of_adding(runs[1], runs[0])
 
 
 @pytest.mark.faults

@@ -1,3 +1,6 @@
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
 import keras
 import numpy as np
 import pytest
@@ -5,8 +8,9 @@ import pytest
 from skinclf.config.schema import ModelConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
-from skinclf.training.networks import NETWORKS, build_network
+from skinclf.training.networks import NETWORKS, build_network, shades_of_gray
 from skinclf.training.networks.benbrahim2020 import PARAMETERS
+from skinclf.training.predictor import read_keras_model
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def test_pixels_are_scaled_inside(*, centred: bool, black: float) -> None:
 
 def test_the_compact_network_computes_each_image_alone() -> None:
     network = build_network(ModelConfig(name="compact"), BENBRAHIM_2020, 7, dropout=0.5)
-    assert network.count_params() == 484_359
+    assert network.count_params() == 1_230_823
     pixels = np.random.default_rng(1).integers(0, 256, (3, 75, 100, 3), np.uint8)
     together = network(pixels).numpy()
     alone = np.concatenate([network(pixels[n : n + 1]).numpy() for n in range(3)])
@@ -68,3 +72,23 @@ def test_every_network_reads_other_sizes_and_answers_in_other_classes(name: str)
 def test_images_that_are_too_small_for_a_network_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"benbrahim2020 can't read images of 40x30 pixels"):
         build_network(ModelConfig(), ImageSpec(height=30, width=40), 7, dropout=0.5)
+
+
+def test_shades_of_gray_take_away_the_color_of_the_light() -> None:
+    random = np.random.default_rng(1)
+    scene = random.uniform(0.1, 0.6, (1, 75, 100, 3)) * 255
+    bluish = scene * np.array([0.8, 0.9, 1.2])
+    under_white_light = shades_of_gray(scene).numpy()
+    assert np.ptp(under_white_light.mean(axis=(0, 1, 2))) < 1
+    expected = under_white_light * bluish.mean() / scene.mean()
+    assert shades_of_gray(bluish).numpy() == pytest.approx(expected, rel=0.02)
+
+
+def test_a_model_with_color_constancy_is_saved_with_it() -> None:
+    config = ModelConfig(color_constancy="shades_of_gray")
+    network = build_network(config, BENBRAHIM_2020, 7, dropout=0.5)
+    with NamedTemporaryFile(suffix=".keras") as file:
+        network.save(file.name)
+        again = read_keras_model(Path(file.name).read_bytes())
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 75, 100, 3), np.uint8)
+    assert again(pixels).numpy() == pytest.approx(network(pixels).numpy(), abs=1e-6)

@@ -46,6 +46,7 @@ SMALLER = {
     "spark.executor.memoryOverhead": "2g",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.sql.shuffle.partitions": 4,
     # Not into HDFS for each application.
     "spark.yarn.jars": f"local:{SPARK}/jars/*",
     "spark.yarn.submit.waitAppCompletion": "true",

@@ -28,7 +28,7 @@ NETWORKS = {
     "benbrahim2020": Network(
         "The convolutional network of Benbrahim, Hachimi and Amine (2020)", benbrahim2020
     ),
-    "compact": Network("A residual network with group normalisation", compact),
+    "compact": Network("A residual network with batch normalization", compact),
     "tiny": Network("A network for tests, too small to learn much", tiny),
 }
 """The registry: another network is a file beside this one and one more entry."""

@@ -3,6 +3,7 @@ NodeManagers, each a process of its own.
 """
 
 import os
+import re
 import subprocess
 import time
 import urllib.request
@@ -115,18 +116,18 @@ class Hadoop:
         return [pid for pid in found if "/bin/java" in command_of(pid).split("\0")[0]]
 
     def logs_of(self, application: str) -> str:
-        """What all containers of a finished application said, as YARN has collected it."""
-        done = subprocess.run(
-            self._java(
-                self.conf,
-                "org.apache.hadoop.yarn.client.cli.LogsCLI",
-                *("-applicationId", application),
-            ),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout
+        """What all containers of a finished application said, as YARN has collected it: some time
+        after the application's end.
+        """
+        place = "org.apache.hadoop.yarn.client.cli.LogsCLI"
+        command = self._java(self.conf, place, "-applicationId", application)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            if re.search("Container: container_.*_000001 on ", told):  # the driver's
+                return told
+            time.sleep(1)
+        raise AssertionError(f"no logs of {application} within {PATIENCE} s")
 
     def _start(self, name: str, place: str, conf: Path | None = None) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
