@@ -44,7 +44,8 @@ def report(doing, epoch=0, step=0, **_):
     if f"{epoch}-{step}" == killed_at:
         os.kill(os.getpid(), signal.SIGKILL)
 context = WorkerContext(int(index), tuple(filter(None, addresses.split(","))), threads=1)
-job = TrainingJob(Dataset.read(dataset), RunFolder(run), ModelConfig(name=network), config, "test", resume)
+model = ModelConfig(name=network)
+job = TrainingJob(Dataset.read(dataset), RunFolder(run), model, config, "test", resume)
 train(job, context, report)
 """
 
