@@ -21,6 +21,7 @@ from skinclf.storage.checkpoint_folder import (
     checkpoint_names,
 )
 from skinclf.storage.files import clear_temporaries, join
+from skinclf.storage.ownership import RECORD
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 from skinclf.training.checkpoints import read_checkpoint
@@ -71,7 +72,7 @@ class Supervisor:
         attempt = replace(self._job, attempt=uuid4().hex, resume=str(resume or ""))
         begin_attempt(run, attempt.attempt)
         for folder in (run, join(run, CHECKPOINTS)):
-            clear_temporaries(folder)
+            clear_temporaries(folder, but=RECORD)  # a thread of ours renews it
         if resume:
             log.info("resuming from checkpoint %s", resume)
         return attempt

@@ -211,15 +211,19 @@ def write_text(path: str, content: str, *, durable: bool = True) -> None:
     write_bytes(path, content.encode(), durable=durable)
 
 
-def clear_temporaries(folder: str) -> None:
+def clear_temporaries(folder: str, but: str = "") -> None:
     """Delete the files in `folder` that a killed writer did not rename any more.
 
-    For a folder's owner alone: a file that somebody writes now is one of them.
+    For a folder's owner alone: a file that somebody writes now is one of them, unless it becomes
+    the one named `but`.
     """
     file_system, inner = locate(folder)
     selector = fs.FileSelector(inner, allow_not_found=True)
     for found in file_system.get_file_info(selector):
-        if found.type == fs.FileType.File and TEMPORARY.fullmatch(found.base_name):
+        name = found.base_name
+        if but and name.startswith(f"{but}.tmp-"):
+            continue
+        if found.type == fs.FileType.File and TEMPORARY.fullmatch(name):
             file_system.delete_file(found.path)
 
 

@@ -146,13 +146,6 @@ def test_all_jobs_where_there_is_only_the_packed_environment(hadoop: Hadoop) -> 
     assert files.read_json(f"{ROOT}/scores/{model}/summary.json")["scores"] == first["scores"] + 1
 
 
-def test_a_wrong_setting_is_told_and_fails_the_application(hadoop: Hadoop) -> None:
-    """In cluster mode spark-submit itself ends with 1 whatever its driver ended with."""
-    wrong = {"train.epoch": 3}
-    assert "no such setting" in submit(hadoop, "train", "client", wrong, status=2)
-    assert "no such setting" in submit(hadoop, "train", "cluster", wrong, status=1)
-
-
 LONG = {"train.epochs": EPOCHS, "train.dropout": 0.5}
 
 
@@ -238,3 +231,10 @@ def scored() -> int:
     folders = files.list_names(f"{ROOT}/many-scores")
     found = [read_manifest(ScoreFolder(f"{ROOT}/many-scores/{name}")) for name in folders]
     return sum(manifest.done for manifest in found)
+
+
+def test_a_wrong_setting_is_told_and_fails_the_application(hadoop: Hadoop) -> None:
+    """In cluster mode spark-submit itself ends with 1 whatever its driver ended with."""
+    wrong = {"train.epoch": 3}
+    assert "no such setting" in submit(hadoop, "train", "client", wrong, status=2)
+    assert "no such setting" in submit(hadoop, "train", "cluster", wrong, status=1)
