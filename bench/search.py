@@ -4,7 +4,8 @@ python -m bench.search NAME … --dataset DATASET --runs FOLDER
 
 Each trial is one `skinclf train`, which goes on where it was broken off; its row goes to
 bench/search.jsonl, the log of what was tried and what it gave. The test split is never looked at.
-`cpu_seconds` are this call's: a few, where the run had been finished before.
+`cpu_seconds` are this call's: a few, where the run had been finished before. `base` is the form
+of conf/best.toml that a row's changes are changes of.
 """
 
 import json
@@ -25,24 +26,16 @@ from skinclf.training.shards import pixel_array
 LOG = Path(__file__).with_name("search.jsonl")
 FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
 
-PLAIN_START: dict[str, Any] = {"model.zero_centered": False, "model.initializer": "glorot_uniform"}
-"""As the paper and Keras have it."""
+BASE = "best.toml of 100 epochs"
 
 TRIALS: dict[str, dict[str, Any]] = {
-    # conf/best.toml is the base; what a trial names is changed.
-    "first": {
-        **PLAIN_START,
-        "train.global_batch_size": 64,
-        "train.dropout": 0.5,
-        "train.logit_adjustment": 0.5,
-    },
-    "small-batch": PLAIN_START,
-    "centred": {},
+    # What a trial names is changed.
+    "seed-1": {},
     "seed-2": {"train.seed": 2},
     "seed-3": {"train.seed": 3},
-    "longer": {"train.epochs": 60},
-    "smoothed": {"train.label_smoothing": 0.05},
-    "compact": {"model.name": "compact"},
+    "seed-1-bfloat16": {"train.precision": "bfloat16"},
+    "seed-2-bfloat16": {"train.precision": "bfloat16", "train.seed": 2},
+    "seed-3-bfloat16": {"train.precision": "bfloat16", "train.seed": 3},
 }
 
 ADJUSTMENTS = (-0.5, -0.25, 0.0, 0.25, 0.5)
@@ -61,7 +54,12 @@ def main() -> None:
         paths = [f"dataset.path={arguments.dataset}", f"run.path={run}"]
         words = [word for setting in (*settings, *paths) for word in ("--set", setting)]
         cost = measured([SKINCLF, "train", "--config", shipped_config("best.toml"), *words])
-        row = {"trial": name, "changed": TRIALS[name], "cpu_seconds": round(cost.cpu_seconds)}
+        row = {
+            "base": BASE,
+            "trial": name,
+            "changed": TRIALS[name],
+            "cpu_seconds": round(cost.cpu_seconds),
+        }
         row |= validated(Dataset.read(arguments.dataset), run)
         with LOG.open("a") as log:
             log.write(json.dumps(row) + "\n")

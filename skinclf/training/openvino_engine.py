@@ -21,8 +21,9 @@ from skinclf.storage.run_folder import RunFolder
 from skinclf.training.frozen_graph import FrozenGraph, check_images, graph_of_run, parse_graph
 from skinclf.training.predictor import Predict, Predictor
 
-TOLERANCES = {"float32": 1e-5, "bfloat16": 0.1}
-"""How far probabilities may be from Keras's in float32; bfloat16 was up to 0.02 off."""
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
+"""How far probabilities may be from Keras's in float32. They were 1e-5 off for a network that was
+trained for long; in bfloat16 up to 0.02."""
 
 INSTALL = "pip install 'skinclf[openvino]'"
 
@@ -108,7 +109,7 @@ def _check(found: NDArray[np.float32], frozen: FrozenGraph, predictor: Predictor
     difference = float(np.abs(found - frozen.probabilities).max())
     if not difference <= TOLERANCES[predictor.precision]:  # nor where it is no number
         raise RunError(
-            f"{predictor.run}: on OpenVINO, probabilities are up to {difference:.1g} from Keras's, "
+            f"{predictor.run}: on OpenVINO, probabilities are up to {difference:.2g} from Keras's, "
             f"expected at most {TOLERANCES[predictor.precision]}. Score with TensorFlow: "
             f"--set score.engine=tensorflow"
         )
