@@ -28,7 +28,6 @@ class Hadoop:
     def __init__(self, folder: Path, cores: int = 2, memory_mb: int = 6144) -> None:
         self.folder = folder
         self.conf = folder / "conf"
-        self.logs = folder / "container-logs"
         names = ("hdfs", "rm", "scheduler", "tracker", "admin", "rm_web")
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.root = f"hdfs://{HOST}:{ports['hdfs']}"
@@ -154,7 +153,7 @@ class Hadoop:
             f"{node}.hostname": HOST,
             **{f"{node}.{name}": f"{HOST}:0" for name in NODE_PORTS},
             f"{node}.local-dirs": place / "local",
-            f"{node}.log-dirs": self.logs,
+            f"{node}.log-dirs": place / "logs",
             f"{node}.resource.memory-mb": self._memory,
             f"{node}.resource.cpu-vcores": self._cores,
             # A JVM reserves far more addresses than it uses; how full the disk is says nothing.
