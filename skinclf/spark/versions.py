@@ -40,12 +40,16 @@ def master_of(spark: SparkSession) -> str:
     return str(spark.sparkContext.master or "")
 
 
-@lru_cache(maxsize=8)
 def parallelism(spark: SparkSession) -> int:
-    """How many tasks run at once."""
-    if not is_connect(spark):
-        return int(spark.sparkContext.defaultParallelism)
-    # Without a SparkContext: into so many partitions Spark cuts what has none of its own.
+    """How many tasks run at once now."""
+    if is_connect(spark):
+        return _partitions(spark)
+    return int(spark.sparkContext.defaultParallelism)
+
+
+@lru_cache(maxsize=1)
+def _partitions(spark: SparkSession) -> int:
+    """Into how many partitions Spark cuts what has none of its own. One small query."""
     parts = spark.range(1_000_000).select(F.spark_partition_id().alias("part"))
     return int(parts.agg(F.max("part")).collect()[0][0]) + 1
 
