@@ -25,8 +25,14 @@ demo: $(INSTALLED) ## make a small archive and take it all the way to scores
 test: $(INSTALLED) ## run the tests
 	$(BIN)/python -m pytest -n 2 -m "not faults and not yarn"
 
-test-faults: $(INSTALLED) ## run the long tests: killed processes, cut networks, whole clusters
+test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cut networks, whole clusters
 	$(BIN)/python -m pytest -n 2 -m faults
+
+# Spark's way to S3, which pyspark does not bring.
+.tools/s3a: tests/support/s3a/pom.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DincludeScope=runtime \
+	  -DexcludeGroupIds=io.netty,org.slf4j -DoutputDirectory=$(CURDIR)/$@
+	touch $@
 
 # Other versions of Spark than the one in requirements.lock, each with the oldest version of all other
 # packages that pyproject.toml allows.

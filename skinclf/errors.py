@@ -30,6 +30,10 @@ class ConfigError(UsageError):
     """A setting is unknown, missing or has a value that can't be used."""
 
 
+class UnknownStorage(UsageError):
+    """A URI names a kind of storage that nothing here reaches."""
+
+
 class ArchiveError(UsageError):
     """The image archive as a whole can't be read (single files become rejects instead)."""
 

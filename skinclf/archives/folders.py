@@ -1,18 +1,21 @@
 """Files below folders, each real file once, whatever links lead to it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
-from urllib.parse import quote, unquote_to_bytes
+from typing import NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from pyarrow import fs
 
 from skinclf.archives.files import version_of
 from skinclf.archives.names import text_of
 from skinclf.errors import ArchiveError
-from skinclf.storage.files import local_path, locate, uri
+from skinclf.storage.files import below, local_path, locate, uri
 from skinclf.system.retrying import retried
+from skinclf.system.uris import split_options
+
+T = TypeVar("T")
 
 
 class Found(NamedTuple):
@@ -135,7 +138,7 @@ def local_file(path: str, name: str = "") -> Found:
 
 def remote_file(path: str, info: fs.FileInfo) -> Found:
     """What the file system of a URI says of it."""
-    name = text_of(unquote_to_bytes(path.partition("?")[0].rpartition("/")[2]))
+    name = text_of(unquote_to_bytes(split_options(path)[0].rpartition("/")[2]))
     if info.type == fs.FileType.File:
         return Found(path, name, info.size, version_of(info.mtime_ns, info.size))
     if info.type == fs.FileType.NotFound:
@@ -158,22 +161,28 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _remote_files(path: str) -> Iterator[Found]:
     """Files of an object store, or of another file system that pyarrow reaches."""
     file_system, inner = locate(path)
-    info = retried(lambda: file_system.get_file_info(inner), path)
+    info = _listed(lambda: file_system.get_file_info(inner), path)
     if info.type == fs.FileType.NotFound:
         raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of them")
     if info.type == fs.FileType.File:
         yield remote_file(path, info)
         return
-    root, mark, options = path.partition("?")
     folders = [inner]
     while folders:
         folder = folders.pop()
-        below = retried(partial(file_system.get_file_info, fs.FileSelector(folder)), path)
-        for entry in sorted(below, key=lambda entry: entry.path):
+        found = _listed(partial(file_system.get_file_info, fs.FileSelector(folder)), path)
+        for entry in sorted(found, key=lambda entry: entry.path):
             if entry.type == fs.FileType.Directory:
                 folders.append(entry.path)
             elif entry.type == fs.FileType.File:
                 name = entry.path.removeprefix(inner.rstrip("/")).lstrip("/")
-                file = f"{root.rstrip('/')}/{quote(name)}{mark}{options}"
                 version = version_of(entry.mtime_ns, entry.size)
-                yield Found(file, name, entry.size, version, below=True)
+                yield Found(below(path, name), name, entry.size, version, below=True)
+
+
+def _listed(read: Callable[[], T], path: str) -> T:
+    """What `read` returns, tried again. Raises ArchiveError where the storage refuses it."""
+    try:
+        return retried(read, path)
+    except OSError as error:
+        raise ArchiveError(f"{path}: can't be listed: {error}") from None

@@ -15,6 +15,7 @@ from skinclf.archives.names import Selection, image_id_of
 from skinclf.errors import ArchiveError
 from skinclf.spec.rejects import RejectedImage
 from skinclf.storage.files import local_path, locate, uri
+from skinclf.system.uris import is_uri
 
 LISTING = pa.schema(
     [
@@ -114,7 +115,7 @@ def _files(paths: Iterable[str], leave_out: Sequence[str] = ()) -> Iterator[Foun
 
 
 def _expand(path: str) -> list[str]:
-    if "://" in path or not glob.has_magic(path) or os.path.exists(path):
+    if is_uri(path) or not glob.has_magic(path) or os.path.exists(path):
         return [path]
     found = sorted(glob.glob(path, recursive=True))
     if not found:

@@ -11,9 +11,10 @@ import pyarrow as pa
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.folders import Found, local_file, remote_file
 from skinclf.archives.names import text_of
-from skinclf.errors import ArchiveError
+from skinclf.errors import ArchiveError, UnknownStorage
 from skinclf.storage.files import join, local_path, locate
 from skinclf.system.retrying import retried
+from skinclf.system.uris import is_uri
 
 ENDINGS = (".txt", ".csv")
 URI_COLUMNS = ("uri", "path", "source", "file")
@@ -25,7 +26,7 @@ def files_of_list(path: str) -> Iterator[Found]:
     """The files that a list names. Relative paths are taken from the list's own folder."""
     folder = path.rpartition("/")[0] or "."
     names = (
-        name if "://" in name or name.startswith("/") else join(folder, name)
+        name if is_uri(name) or name.startswith("/") else join(folder, name)
         for name in _names_in(path)
     )
     while chunk := list(islice(names, CHUNK)):
@@ -58,7 +59,7 @@ def _remote(names: list[str]) -> Iterator[Found]:
     names = [text_of(name.encode("utf-8", "surrogateescape")) for name in names]
     try:
         places = [locate(name) for name in names]
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (UnknownStorage, pa.ArrowException, OSError, ValueError, KeyError) as error:
         for name in names:
             yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
         return

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 from skinclf.config.renames import renamed, renamed_value, warn_of_name, with_new_names
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
+from skinclf.system.uris import without_secrets
 
-SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
-"""Spark's own default of spark.redaction.regex."""
+SECRET = re.compile(r"(?i)secret|password|token|(access|account|private)[.]?key|[.]sas[.]")
+"""Spark's own default of spark.redaction.regex, and what Azure's and Google's settings have."""
 
 SPARK_CONF = "spark.conf."
 
@@ -131,7 +132,12 @@ def to_toml(config: Config) -> str:
     """The resolved settings as TOML that `load_config` reads back; secrets are left out."""
     tree = config.model_dump(mode="json")
     conf = tree["spark"]["conf"]
-    tree["spark"]["conf"] = {key: conf[key] for key in conf if not SECRET.search(key)}
+    tree["spark"]["conf"] = {
+        key: without_secrets(value)
+        for key, value in conf.items()
+        if not (SECRET.search(key) or SECRET.search(value))  # as Spark does
+    }
+    tree["spark"]["master"] = without_secrets(config.spark.master)
     tree["mlflow"]["tracking_uri"] = re.sub("//[^/@]*@", "//", config.mlflow.tracking_uri)
     return tomli_w.dumps(tree)
 
@@ -163,7 +169,7 @@ def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | Non
             key = ".".join(str(part) for part in detail["loc"])
             given = next((g for g in origins or {} if f"{key}.".startswith(f"{g}.")), None)
             place = (origins or {})[given] if given else f"{where}: {key}"
-            lines.append(f"{place}: {_explain(detail)}")
+            lines.append(without_secrets(f"{place}: {_explain(detail)}"))
         raise ConfigError("\n".join(lines)) from None
 
 

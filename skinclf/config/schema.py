@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,14 +24,25 @@ from pydantic import (
 
 from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.system.uris import check_no_secret
 
 MOST_PIXELS = 178_956_970
 """Pillow refuses more as a decompression bomb, and warns at half of it."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _without_secret(path: str) -> str:
+    check_no_secret(path)  # no ValueError, of which pydantic would repeat the value
+    return path
+
+
+Place = Annotated[str, AfterValidator(_without_secret)]
+"""A path or URI; "" where a setting may be left out."""
+
 Paths = Annotated[
-    tuple[Text, ...],
+    tuple[Annotated[Place, Field(min_length=1)], ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
 ]
 
@@ -55,8 +67,8 @@ class ArchiveConfig(Section):
     """The labelled archive that prepare reads."""
 
     paths: Paths = ()
-    metadata: str = ""
-    same_lesion: str = ""
+    metadata: Place = ""
+    same_lesion: Place = ""
     licence: str = ""
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -114,7 +126,7 @@ class MetadataConfig(Section):
 class DatasetConfig(Section):
     """Where the dataset is written and read, and how it is cut."""
 
-    path: Text = "dataset"
+    path: Annotated[Place, Field(min_length=1)] = "dataset"
     shards: PositiveInt = 16
     overwrite: bool = False
 
@@ -142,7 +154,7 @@ class SplitConfig(Section):
 class RunConfig(Section):
     """Where a training run is written and read."""
 
-    path: Text = "runs/first"
+    path: Annotated[Place, Field(min_length=1)] = "runs/first"
 
 
 class ModelConfig(Section):
@@ -306,7 +318,7 @@ class EvaluateConfig(Section):
 
     split: Literal["val", "test"] = "test"
     archive: Paths = ()
-    metadata: str = ""
+    metadata: Place = ""
     name: Annotated[str, Field(pattern=r"^([\w-][\w.-]*)?$")] = ""
     tta_flips: bool = False
     allow_leaks: bool = False
@@ -326,7 +338,7 @@ class ScoreConfig(Section):
     """What is scored, and where the scores go."""
 
     archive: Paths = ()
-    output: Text = "scores"
+    output: Annotated[Place, Field(min_length=1)] = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -352,8 +364,8 @@ class SparkConfig(Section):
     def _is_a_master(cls, master: str) -> str:
         if not re.fullmatch(r"local(-cluster)?(\[[^\]]+\])?|yarn|[\w+-]+://.+", master):
             raise ValueError(
-                "a Spark master is expected: local[N], local[*], spark://HOST:PORT, yarn or "
-                "k8s://HOST:PORT"
+                "a Spark master is expected: local[N], local[*], spark://HOST:PORT, yarn, "
+                "k8s://HOST:PORT or, of Spark Connect, sc://HOST:PORT"
             )
         return master
 

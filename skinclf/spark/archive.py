@@ -6,11 +6,12 @@ pay that open the files themselves; archives are not looked into.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
-from pyspark.errors.exceptions.captured import CapturedException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -18,10 +19,11 @@ from skinclf.archives import LISTING, Selection
 from skinclf.archives.files import version_of
 from skinclf.archives.names import image_id_of
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import ArchiveError
+from skinclf.errors import ArchiveError, UnknownStorage
 from skinclf.spark.failures import root_cause
 from skinclf.spark.reading import literal_reader, read_binary_files, readable_by_hadoop
-from skinclf.storage.files import hadoop_path, locate
+from skinclf.spark.versions import is_connect
+from skinclf.storage.files import hadoop_options, hadoop_path, locate
 
 UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon in its path"}
 
@@ -46,10 +48,11 @@ def spark_images(
     spark: SparkSession, paths: Sequence[str], selection: Selection
 ) -> Iterator[dict[str, Any]]:
     """Every file below `paths`, row by row of LISTING."""
-    reader = literal_reader(spark).format("binaryFile").option("recursiveFileLookup", "true")
+    reader = literal_reader(spark, *paths).format("binaryFile")
+    reader = reader.option("recursiveFileLookup", "true")
     try:
         files = reader.load([hadoop_path(path) for path in paths])
-    except (Py4JError, CapturedException) as error:  # no such path, host or kind of storage
+    except (Py4JError, PySparkException) as error:  # no such path, host or kind of storage
         raise ArchiveError(
             f"{', '.join(paths)}: can't be listed: {root_cause(str(error))}"
         ) from None
@@ -96,10 +99,10 @@ def archive_contents(
     Files of more than `max_file_bytes` are left out.
     """
     named = outermost(map(hadoop_path, paths))
-    folders = [folder for folder in named if _is_there(spark, folder)]
+    folders = [folder for folder in named if _is_there(spark, folder, paths)]
     if not folders:
         return spark.createDataFrame([], "file string, content binary")
-    files = reduce(DataFrame.unionAll, (read_binary_files(spark, folder) for folder in folders))
+    files = reduce(DataFrame.unionAll, (read_binary_files(spark, one, *paths) for one in folders))
     if max_file_bytes is not None:
         files = files.where(F.col("length") <= max_file_bytes)
     return files.select(F.col(FILE_PATH).alias("file"), "content")
@@ -123,15 +126,24 @@ def joined(frame: DataFrame, contents: DataFrame) -> DataFrame:
     return frame.join(contents, "file", "left")
 
 
-def _is_there(spark: SparkSession, path: str) -> bool:
+def _is_there(spark: SparkSession, path: str, paths: Sequence[str]) -> bool:
+    if is_connect(spark):
+        try:
+            return bool(read_binary_files(spark, path, *paths).columns)  # analysed by asking
+        except AnalysisException as error:
+            if "PATH_NOT_FOUND" in str(error):
+                return False
+            raise
     file = spark._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
     conf = spark._jsparkSession.sessionState().newHadoopConf()
+    for key, value in chain.from_iterable(hadoop_options(one).items() for one in paths):
+        conf.set(key, value)
     return bool(file.getFileSystem(conf).exists(file))
 
 
 def _reached_directly(path: str) -> bool:
     try:
         locate(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+    except (UnknownStorage, pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
         return False
     return True

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from skinclf.archives import ArchiveReader
 from skinclf.archives.decoding import Decoding, Entry, decoded_row
 from skinclf.archives.isolation import IsolatedDecoder
+from skinclf.spark.versions import master_of
 
 Decoder = Callable[[Iterable[Entry]], Iterable[dict[str, Any]]]
 """Listed files → their rows of `decoded_row`."""
@@ -47,6 +48,6 @@ def _task_decoder(decoding: Decoding, *, isolated: bool) -> Iterator[Decoder]:
 
 def tries_again(spark: SparkSession) -> bool:
     """Whether Spark tries a failed task again: its local mode does only if the master says so."""
-    master = spark.sparkContext.master or ""
+    master = master_of(spark)
     failures = re.search(r"\[[^,\]]+,\s*(\d+)\]", master)  # local[THREADS, FAILURES]
     return not master.startswith("local") or (failures is not None and int(failures[1]) > 1)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from py4j.protocol import Py4JError
-from pyspark.errors.exceptions.captured import CapturedException
+from pyspark.errors import PySparkException
 
 from skinclf import errors
-from skinclf.errors import ExecutorsLost, SkinclfError, SparkJobError
+from skinclf.errors import ExecutorsLost, SkinclfError, SparkJobError, StorageUnavailable
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -21,6 +21,8 @@ LOST = re.compile(
 """What Spark says where machines are gone. A Python worker alone that crashes is not among it: the
 next one may crash at the same image."""
 
+STORAGE = re.compile(r"OSError: .*AWS Error")
+AGAIN = "Rerun the same command to resume, once the storage is back"
 SAYS_NOTHING = ("org.apache.spark.SparkException: Job aborted", "py4j.")
 
 
@@ -41,15 +43,17 @@ def root_cause(message: str) -> str:
 
 @contextmanager
 def spark_failures(place: str) -> Iterator[None]:
-    """Raise what a task of a Spark job inside raised of ours, else SparkJobError with the cause,
-    or ExecutorsLost.
+    """Raise what a task of a Spark job inside raised of ours, else SparkJobError with the cause;
+    ExecutorsLost or StorageUnavailable where it is machines or the storage that failed.
 
     `place` is what the job was working on.
     """
     try:
         yield
-    except (Py4JError, CapturedException) as error:
+    except (Py4JError, PySparkException) as error:
         raise failure(place, str(error)) from error
+    except OSError as error:  # of the driver's own reading and writing
+        raise StorageUnavailable(f"{place}: {error}. {AGAIN}") from error
 
 
 def failure(place: str, message: str) -> SkinclfError:
@@ -58,12 +62,15 @@ def failure(place: str, message: str) -> SkinclfError:
     kind = getattr(errors, name, None)
     if kind is not None:
         return kind(text)
+    cause = root_cause(message)
     if LOST.search(message):
         return ExecutorsLost(
-            f"{place}: Spark lost machines: {root_cause(message)}. Nothing is lost; rerun the same "
-            f"command to resume, once the cluster is back"
+            f"{place}: Spark lost machines: {cause}. Nothing is lost; rerun the same command to "
+            f"resume, once the cluster is back"
         )
+    if STORAGE.match(cause):
+        return StorageUnavailable(f"{place}: {cause}. {AGAIN}")
     return SparkJobError(
-        f"{place}: Spark ended the job: {root_cause(message)}. Nothing is lost; rerun the same "
+        f"{place}: Spark ended the job: {cause}. Nothing is lost; rerun the same "
         f"command once the cause is mended"
     )

@@ -17,6 +17,7 @@ from skinclf.archives.decoding import Decoding, Entry
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.decoding import row_decoder
 from skinclf.spark.file_tasks import divided, run_tasks
+from skinclf.spark.versions import parallelism
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
     TENSOR_METADATA,
@@ -122,7 +123,7 @@ def predicted_files(
                 yield pa.table([(known | found)[n] for n in schema.names], schema)
 
     files = [(name, file) for name, found in sets.items() for file in found]
-    cores = spark.sparkContext.defaultParallelism
+    cores = parallelism(spark)
     tasks = divided(files, max(cores, len(files) // FILES_A_TASK))
     table = pa.concat_tables([schema.empty_table(), *run_tasks(spark, tasks, predict)])
     return {name: table.filter(pc.equal(table["set"], name)).drop_columns("set") for name in sets}

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.splits import TRAIN, VAL
+from skinclf.spark.versions import parallelism
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
@@ -81,7 +82,7 @@ def find_leaks(
     some hundred million pairs a second. Thumbnails are compared where these are alike. Of more than
     MOST_PAIRS pairs the nearest are returned.
     """
-    tasks = divided(seen, spark.sparkContext.defaultParallelism)
+    tasks = divided(seen, parallelism(spark))
     shared, pairs = [SHARED.empty_table()], [PAIRS.empty_table()]
     for some in _signatures(tested, image, TESTED_AT_A_TIME):
         sent = spark.sparkContext.broadcast(some)

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
-from skinclf.storage.files import hadoop_path
+from skinclf.storage.files import hadoop_options, hadoop_path
 
 LITERAL = ("__globPaths__", "false")
 """Spark's own option (DataSource.GLOB_PATHS_KEY) against patterns. Escapes would not do: Hadoop
@@ -18,9 +18,12 @@ can't match patterns in folders with a colon in a name."""
 PATTERN = re.compile(r"[\[\]{}*?\\]")
 
 
-def literal_reader(spark: SparkSession) -> DataFrameReader:
-    """A reader to which [ ] { } * ? in a path stand for themselves."""
-    return spark.read.option(*LITERAL)
+def literal_reader(spark: SparkSession, *paths: str) -> DataFrameReader:
+    """A reader of `paths` to which [ ] { } * ? in a path stand for themselves."""
+    reader = spark.read.option(*LITERAL)
+    for path in paths:
+        reader = reader.options(**hadoop_options(path))
+    return reader
 
 
 def read_parquet(
@@ -34,7 +37,7 @@ def read_parquet(
 
     `recursive`: in whatever folders they lie, whose names then say nothing.
     """
-    reader = literal_reader(spark).option("recursiveFileLookup", str(recursive).lower())
+    reader = literal_reader(spark, path).option("recursiveFileLookup", str(recursive).lower())
     if schema is not None:
         types = from_arrow_schema(schema) if isinstance(schema, pa.Schema) else schema
         reader = reader.schema(types)
@@ -53,13 +56,15 @@ def read_parquet_files(
     return files.where(F.col("_metadata.file_name").isin(*names)).select(*schema.names)
 
 
-def read_binary_files(spark: SparkSession, folder: str) -> DataFrame:
+def read_binary_files(spark: SparkSession, folder: str, *paths: str) -> DataFrame:
     """Spark's binaryFile over all that is below a folder (or over a file), listed now; without
-    those that are gone when they are read. The path is Hadoop's, see `hadoop_path`.
+    those that are gone when they are read. The path is Hadoop's, see `hadoop_path`; `paths` are
+    the URIs whose options are to hold.
 
     Raises AnalysisException if there is none.
     """
-    reader = literal_reader(spark).format("binaryFile").option("recursiveFileLookup", "true")
+    reader = literal_reader(spark, *paths).format("binaryFile")
+    reader = reader.option("recursiveFileLookup", "true")
     return reader.option("ignoreMissingFiles", "true").load(folder)
 
 

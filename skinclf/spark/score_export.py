@@ -8,7 +8,16 @@ from pyspark.sql import functions as F
 from skinclf.spark.csv_cells import harmless
 from skinclf.spark.reading import read_parquet_files
 from skinclf.spec.taxonomy import probability_column
-from skinclf.storage.files import delete, hadoop_path, join, list_names, locate, move, new_file
+from skinclf.storage.files import (
+    delete,
+    hadoop_options,
+    hadoop_path,
+    join,
+    list_names,
+    locate,
+    move,
+    new_file,
+)
 from skinclf.storage.score_folder import SCORES
 from skinclf.storage.score_ledger import ScoreLedger
 
@@ -48,7 +57,8 @@ def export(spark: SparkSession, ledger: ScoreLedger, form: str) -> str:
         columns = [F.col(name) for name in chosen]
     staging = join(folder.path, "export")
     table = harmless(scores.sort("image_id", "source").select(*columns))
-    table.write.options(**CSV).csv(hadoop_path(staging), mode="overwrite", header=False)
+    options = CSV | hadoop_options(staging)
+    table.write.options(**options).csv(hadoop_path(staging), mode="overwrite", header=False)
     whole = join(staging, "whole.csv")
     _put_together(staging, ",".join(table.columns), whole)
     target = join(folder.path, "isic.csv" if form == "isic" else "scores.csv")

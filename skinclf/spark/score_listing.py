@@ -19,6 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from skinclf.archives import LISTING, listing_of
 from skinclf.spark.listing import FEW_ROWS, stage_listing
 from skinclf.spark.reading import read_parquet_files
+from skinclf.spark.versions import parallelism, persisted
 from skinclf.spec.rejects import READ_AGAIN
 from skinclf.storage.files import delete, join
 from skinclf.storage.parquet_files import (
@@ -172,7 +173,7 @@ def _by_spark(
     new = _compared(spark, found, ledger, reasons)
     if 0 < limit <= ROWS_A_FILE:  # each task then keeps no more than so many; else see _cut
         new = new.orderBy("again", "file", "offset", "source").limit(limit)
-    new = new.persist()
+    new = persisted(new)
     count = new.count()
     files = _written(new, count, ledger) if count else []
     new.unpersist()
@@ -210,7 +211,7 @@ def _rejected(spark: SparkSession, ledger: ScoreLedger, reasons: set[str]) -> Da
 
 def _written(new: DataFrame, count: int, ledger: ScoreLedger) -> list[ListingFile]:
     """Write `new` into the listing, neighbours together, in files of like size."""
-    cores = new.sparkSession.sparkContext.defaultParallelism
+    cores = parallelism(new.sparkSession)
     tasks = max(-(-count // ROWS_A_FILE), min(cores, -(-count // FEW_ROWS)))
     order = ("again", "file", "offset", "source")
     folder, generation = ledger.folder.listing, ledger.manifest.number

@@ -19,7 +19,7 @@ from skinclf.spark.archive import KIND, with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.file_tasks import packed, run_tasks, unpacked
 from skinclf.spark.inference import ModelLoader, Predict, predictions_of, task_threads
-from skinclf.spark.versions import frame_of
+from skinclf.spark.versions import frame_of, parallelism
 from skinclf.spec.tables import outcomes_schema
 from skinclf.storage.parquet_files import read_rows
 from skinclf.storage.score_manifest import Piece
@@ -67,7 +67,7 @@ def scorer(spark: SparkSession, model: ModelLoader, decoding: Decoding, batch_si
 
 def outcomes_of(spark: SparkSession, pieces: Sequence[Piece], scorer: Scorer) -> pa.Table:
     """The outcomes of rows of the listing, in its order, by tasks that open the files."""
-    tasks = cut(pieces, spark.sparkContext.defaultParallelism)
+    tasks = cut(pieces, parallelism(spark))
     return pa.concat_tables(run_tasks(spark, tasks, lambda part: scorer.outcomes([_listed(part)])))
 
 

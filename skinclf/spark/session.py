@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -17,14 +17,24 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
 from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.spark.class_archive import ClassArchive, class_archive
 from skinclf.spark.java import ensure_java
-from skinclf.spark.versions import is_supported
+from skinclf.spark.versions import (
+    add_tag,
+    cancel_tag,
+    has,
+    is_connect,
+    is_supported,
+    master_of,
+    remove_tag,
+)
 from skinclf.storage.ownership import owned
 from skinclf.system.interruption import cancellations, interrupted_by
+from skinclf.system.uris import without_secrets
 
 STOP_SECONDS = 20.0
 
@@ -33,6 +43,9 @@ log = logging.getLogger(__name__)
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
 JVM_OPTIONS = "spark.driver.extraJavaOptions"
+
+REMOTE = "sc://"
+"""How the address of a server of Spark Connect begins; it may hold a token."""
 
 SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 
@@ -87,23 +100,38 @@ def with_retries(master: str) -> str:
 
 @contextmanager
 def spark_session(
-    name: str, config: SparkConfig, required: dict[str, str] | None = None
+    name: str,
+    config: SparkConfig,
+    required: dict[str, str] | None = None,
+    *,
+    connect: bool = False,
 ) -> Iterator[SparkSession]:
     """The caller's running session where there is one, else one for this job alone.
 
     A session that was started here is stopped at the end. A running one (a notebook's, or that of
     a caller's own job) is used as a guest: it keeps running afterwards, with its settings restored.
-    `required` are settings that the job can't do without: they win over the user's. Raises
-    ConfigError if Spark refuses the settings, or if a running session lacks a required one.
+    `required` are settings that the job can't do without: they win over the user's. `connect`: the
+    job runs on Spark Connect, too. Raises ConfigError if Spark refuses the settings, or if a
+    running session lacks a required one or is one of Spark Connect that the job can't use.
     """
     running = SparkSession.getActiveSession()
+    remote = is_connect(running) if running else is_remote() or config.master.startswith(REMOTE)
+    if remote and not connect:
+        raise ConfigError(
+            f"{name} does not run on Spark Connect, as serverless and shared clusters have it: it "
+            f"needs a SparkContext. score and with_scores do. Use a cluster of your own "
+            f'(spark-submit, single-user access), or spark.master = "local[*]"'
+        )
     session = _guest(running, required) if running else _own(name, config, required)
     with session as spark:
         if not is_supported(spark.version):
             raise ConfigError(f"this is Spark {spark.version}; skinclf runs on 3.5 and all of 4")
         settings = ALWAYS | {key: config.conf[key] for key in ALWAYS if key in config.conf}
+        if is_connect(spark) and not has("toArrow"):
+            raise ConfigError(f"Spark Connect is used from Spark 4.0 on; this is {spark.version}")
         for key, value in settings.items():
-            spark.conf.set(key, value)
+            with suppress(PySparkException) if is_connect(spark) else nullcontext():
+                spark.conf.set(key, value)  # serverless has some settings of its own
         yield spark
 
 
@@ -113,8 +141,11 @@ def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[Spa
 
     Raises ConfigError unless it has the settings that are `required`.
     """
-    has = spark.sparkContext.getConf()
-    missing = [f"{k}={value}" for k, value in (required or {}).items() if has.get(k) != value]
+    missing = [
+        f"{key}={value}"
+        for key, value in (required or {}).items()
+        if spark.sparkContext.getConf().get(key) != value
+    ]
     if missing:
         raise ConfigError(
             f"the running Spark session lacks settings that this job needs: {', '.join(missing)}. "
@@ -125,17 +156,18 @@ def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[Spa
         yield spark
     finally:
         for key, value in before.items():
-            if value is None:
-                spark.conf.unset(key)
-            else:
-                spark.conf.set(key, value)
+            with suppress(PySparkException) if is_connect(spark) else nullcontext():
+                if value is None:
+                    spark.conf.unset(key)
+                else:
+                    spark.conf.set(key, value)
 
 
 @contextmanager
 def _own(name: str, config: SparkConfig, required: dict[str, str] | None) -> Iterator[SparkSession]:
     """A session that is started for one job and stopped at its end."""
     spark = _start(name, config, required or {})
-    log.info("Spark %s on %s", spark.version, spark.sparkContext.master)
+    log.info("Spark %s on %s", spark.version, master_of(spark) or "Spark Connect")
     cancel = partial(_cancel_quietly, spark)
     cancellations.append(cancel)
     try:
@@ -158,17 +190,18 @@ def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[None]:
     Raises UsageError if another job owns it.
     """
     tag = f"skinclf-{uuid4().hex}"
-    context = spark.sparkContext
-    context.addJobTag(tag)
+    add_tag(spark, tag)
     try:
-        with owned(folder, job, lambda: context.cancelJobsWithTag(tag)):
+        with owned(folder, job, partial(cancel_tag, spark, tag)):
             yield
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
-            context.removeJobTag(tag)
+            remove_tag(spark, tag)
 
 
 def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSession:
+    if is_remote() or config.master.startswith(REMOTE):
+        return _connected(config)
     ensure_java()
     builder = SparkSession.builder.appName(f"skinclf {name}")
     settings = dict(config.conf)
@@ -199,6 +232,21 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     return spark
 
 
+def _connected(config: SparkConfig) -> SparkSession:
+    """A session on the server of Spark Connect that the master or the environment names."""
+    builder = SparkSession.builder
+    if config.master.startswith(REMOTE):
+        builder = builder.remote(config.master)
+    try:
+        for key, value in config.conf.items():
+            builder = builder.config(key, value)
+        return builder.getOrCreate()
+    except ImportError as error:
+        raise ConfigError(f"Spark Connect: {error}. pip install 'skinclf[connect]'") from None
+    except PySparkException as error:
+        raise ConfigError(f"Spark Connect: {without_secrets(str(error))}") from error
+
+
 def _class_archive(config: SparkConfig) -> ClassArchive | None:
     """The archive of classes for the JVM that is about to be started.
 
@@ -225,6 +273,9 @@ def _own_signals() -> Iterator[None]:
 def _cancel_quietly(spark: SparkSession) -> None:
     """End all jobs of a session of ours, of which Spark would print pages."""
     with suppress(Exception):  # any: the session may be stopping
+        if is_connect(spark):
+            spark.interruptAll()
+            return
         spark.sparkContext.setLogLevel("OFF")
         java = spark._jvm.java  # type: ignore[union-attr]
         nothing = java.io.PrintStream(java.io.OutputStream.nullOutputStream())

@@ -22,6 +22,7 @@ from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.tensors import read_tensors, write_tensors
+from skinclf.spark.versions import parallelism
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import REJECTS, Dataset
@@ -61,7 +62,7 @@ def images_called(
         for file in some:
             yield from iter_rows_with(file, wanted, "image_id", ["image_id", "pixels"])
 
-    tasks = divided(files, spark.sparkContext.defaultParallelism)
+    tasks = divided(files, parallelism(spark))
     return [row for table in run_tasks(spark, tasks, find) for row in table.to_pylist()]
 
 

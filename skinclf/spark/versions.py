@@ -1,7 +1,10 @@
-"""What Spark 3.5 to 4.x do in different ways: the one place that asks which Spark it is.
+"""What Spark 3.5 to 4.x and Spark Connect do in different ways: the one place that asks which Spark
+it is.
 
 Where a newer Spark has a method, it is called; else what it does is done here.
 """
+
+from functools import lru_cache
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -21,6 +24,63 @@ def is_supported(version: str) -> bool:
 def has(method: str) -> bool:
     """Whether this Spark's DataFrame has a method: `toArrow` stands for all that came with 4.0."""
     return hasattr(DataFrame, method)
+
+
+def is_connect(spark: SparkSession) -> bool:
+    """Whether a session is one of Spark Connect, which has no SparkContext: all that serverless and
+    shared clusters have.
+    """
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def master_of(spark: SparkSession) -> str:
+    """The master of a session; "" where Spark Connect does not tell it."""
+    if is_connect(spark):
+        return str(spark.conf.get("spark.master", "") or "")
+    return str(spark.sparkContext.master or "")
+
+
+def parallelism(spark: SparkSession) -> int:
+    """How many tasks run at once now."""
+    if is_connect(spark):
+        return _partitions(spark)
+    return int(spark.sparkContext.defaultParallelism)
+
+
+@lru_cache(maxsize=1)
+def _partitions(spark: SparkSession) -> int:
+    """Into how many partitions Spark cuts what has none of its own. One small query."""
+    parts = spark.range(1_000_000).select(F.spark_partition_id().alias("part"))
+    return int(parts.agg(F.max("part")).collect()[0][0]) + 1
+
+
+def add_tag(spark: SparkSession, tag: str) -> None:
+    """Mark the jobs that this thread starts from now on (since Spark 3.5)."""
+    if is_connect(spark):
+        spark.addTag(tag)
+    else:
+        spark.sparkContext.addJobTag(tag)
+
+
+def remove_tag(spark: SparkSession, tag: str) -> None:
+    """Mark them no longer."""
+    if is_connect(spark):
+        spark.removeTag(tag)
+    else:
+        spark.sparkContext.removeJobTag(tag)
+
+
+def cancel_tag(spark: SparkSession, tag: str) -> None:
+    """End the jobs that are marked; any thread may call this."""
+    if is_connect(spark):
+        spark.interruptTag(tag)
+    else:
+        spark.sparkContext.cancelJobsWithTag(tag)
+
+
+def persisted(frame: DataFrame) -> DataFrame:
+    """A DataFrame whose rows are kept, where the session can: serverless ones can't."""
+    return frame if is_connect(frame.sparkSession) else frame.persist()
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:

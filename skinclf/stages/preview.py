@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from skinclf.config.schema import SparkConfig
 from skinclf.spark.session import under_spark_submit
+from skinclf.system.uris import without_secrets
 
 
 @dataclass(frozen=True)
@@ -20,4 +21,6 @@ def session_text(config: SparkConfig) -> str:
     """The Spark session that a command would start, in words."""
     if under_spark_submit():
         return "a Spark session of spark-submit's master"
-    return f"a Spark session on {config.master}, {config.driver_memory} for its JVM"
+    return (
+        f"a Spark session on {without_secrets(config.master)}, {config.driver_memory} for its JVM"
+    )

@@ -62,7 +62,7 @@ def score(
     scored_by = model or _model_of_run(config)
     paths, folder = _checked(config, scored_by)
     with (
-        spark_session("score", config.spark) as spark,
+        spark_session("score", config.spark, connect=True) as spark,
         spark_failures(folder.path),
         exclusive(spark, folder.path, "score"),
     ):

@@ -1,26 +1,36 @@
 """Files by path or URI, through pyarrow.fs: local disks, s3, gs, hdfs alike."""
 
 import errno
+import io
 import json
+import logging
 import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from skinclf.errors import StorageError
+from skinclf.errors import StorageError, UnknownStorage
 from skinclf.storage import hdfs
+from skinclf.system.retrying import PAUSES, is_final, is_gone
+from skinclf.system.uris import bucket_and_key, check_no_secret, is_uri, options_of, split_options
 
 S3 = re.compile("^s3[an]?://")
+
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Where the environment names another server than Amazon's; the first one wins."""
+
+REACHED = "local paths, s3://, gs://, abfss:// and hdfs://"
 
 TEMPORARY = re.compile(r".+\.tmp-[0-9a-f]{32}")
 """Names of files that `write_bytes` has not renamed yet. Random: processes of two containers share
@@ -34,13 +44,15 @@ REQUESTS_AT_A_TIME = 16
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 """Why a file can't be written now, nor when it is tried again."""
 
 
 def absolute(path: str) -> str:
     """A local path made absolute, so that an executor means the same by it; URIs stay."""
-    return path if "://" in path else os.path.abspath(path)
+    return path if is_uri(path) else os.path.abspath(path)
 
 
 def uri(path: str) -> str:
@@ -48,7 +60,7 @@ def uri(path: str) -> str:
 
     Bytes of a name that are not UTF-8 are %-encoded like any other.
     """
-    return path if "://" in path else Path(absolute(path)).as_uri()
+    return path if is_uri(path) else Path(absolute(path)).as_uri()
 
 
 def local_path(path: str) -> str | None:
@@ -58,30 +70,88 @@ def local_path(path: str) -> str | None:
         if path.startswith("//"):
             path = "/" + path[2:].partition("/")[2]
         return os.fsdecode(unquote_to_bytes(path))
-    return None if "://" in path else absolute(path)
+    return None if is_uri(path) else absolute(path)
 
 
 def hadoop_path(path: str) -> str:
     """The form of a path or URI that Spark has: local paths with file:, never %-encoded;
-    S3 by s3a:, Hadoop's own name for it.
+    S3 by s3a:, Hadoop's own name for it, without options: see `hadoop_options`.
     """
     local = local_path(path)
-    return S3.sub("s3a://", path) if local is None else f"file://{local}"
+    if local is not None:
+        return f"file://{local}"
+    return "s3a://{}/{}".format(*bucket_and_key(path)) if S3.match(path) else path
+
+
+def hadoop_options(path: str) -> dict[str, str]:
+    """What Spark's readers and writers need to reach the same place as `locate` does: the server
+    that the options of an s3: URI or the environment name. Empty for other storage.
+    """
+    if not S3.match(path):
+        return {}
+    given = options_of(path)
+    server = next(filter(None, map(os.environ.get, ENDPOINTS)), "")
+    if "endpoint_override" in given:
+        server = f"{given.get('scheme', 'https')}://{given['endpoint_override']}"
+    regions = (given.get("region"), *map(os.environ.get, ("AWS_REGION", "AWS_DEFAULT_REGION")))
+    region = next(filter(None, regions), "us-east-1" if server else "")
+    found = {"endpoint": server, "endpoint.region": region}
+    if server:  # as pyarrow does: of a server of one's own, buckets are rarely host names
+        by_path = given.get("force_virtual_addressing", "false") == "false"
+        found["path.style.access"] = str(by_path).lower()
+        found["connection.ssl.enabled"] = str(server.startswith("https:")).lower()
+    return {f"fs.s3a.{key}": value for key, value in found.items() if value}
 
 
 def locate(path: str) -> tuple[fs.FileSystem, str]:
-    """The file system that holds a path or URI, and the path within it."""
+    """The file system that holds a path or URI, and the path within it.
+
+    Raises UsageError for a URI with a key or a password in it, and UnknownStorage, one of these,
+    where pyarrow does not know the kind of storage.
+    """
     local = local_path(path)
     if local is not None:
         return fs.LocalFileSystem(), local
+    check_no_secret(path)
     if path.startswith(hdfs.SCHEMES) and hdfs.is_installed():
         return hdfs.locate_hdfs(path)
-    return fs.FileSystem.from_uri(S3.sub("s3://", path))
+    if S3.match(path):
+        bucket, key = bucket_and_key(path)
+        environment = tuple((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
+        root = f"s3://{bucket}{split_options(path)[1]}"
+        return _s3(root, os.getpid(), environment), f"{bucket}/{key}".rstrip("/")
+    try:
+        return fs.FileSystem.from_uri(path)
+    except pa.ArrowInvalid as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise
+        raise UnknownStorage(
+            f"{path}: storage of this kind is not reached; {REACHED} are. On Databricks name a "
+            f"volume (/Volumes/…), on Azure abfss://. Of an archive Spark can read it: "
+            f'archive.reader = "spark"'
+        ) from None
+
+
+@lru_cache(maxsize=64)
+def _s3(root: str, process: int, environment: tuple[tuple[str, str], ...]) -> fs.FileSystem:
+    """One client for a bucket: each new one asks for the credentials of its role anew.
+
+    A client has threads, which another `process` does not inherit.
+    """
+    mark = "&" if "?" in root else "?"
+    # A file of less than a part is then one request, which can be sent again, instead of three.
+    return fs.FileSystem.from_uri(f"{root}{mark}allow_delayed_open=true")[0]
 
 
 def join(folder: str, *names: str) -> str:
-    """A path below `folder`, which may be a URI."""
-    return "/".join([folder.rstrip("/"), *names])
+    """A path below `folder`, which may be a URI, with options."""
+    folder, options = split_options(folder)
+    return "/".join([folder.rstrip("/"), *names]) + options
+
+
+def below(folder: str, name: str) -> str:
+    """The URI of what is called `name`, which is not %-encoded, below the URI of a folder."""
+    return join(folder, quote(name))
 
 
 def exists(path: str) -> bool:
@@ -99,9 +169,82 @@ def list_names(folder: str) -> list[str]:
 
 def read_bytes(path: str) -> bytes:
     """The whole content of a file; OSError where there is none."""
+
+    def read() -> bytes:
+        file_system, inner = locate(path)
+        with file_system.open_input_file(inner) as file:
+            return bytes(file.read())
+
+    return _tried(read, path)
+
+
+def open_file(path: str) -> pa.NativeFile:
+    """A file to read from at any place; OSError where there is none."""
     file_system, inner = locate(path)
-    with file_system.open_input_file(inner) as file:
-        return bytes(file.read())
+    if local_path(path) is not None:
+        return file_system.open_input_file(inner)
+    return pa.PythonFile(_RemoteFile(path), mode="r")
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file on storage whose reads are tried again.
+
+    pyarrow does so itself, but for one thing: a 503 whose text is longer than what was asked for.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._position = path, 0
+        self._file: pa.NativeFile | None = None
+        self._size = _tried(lambda: self._opened().size(), path)
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self._position)
+        count = left if size is None or size < 0 else min(size, left)
+        data = _tried(lambda: self._read_at(count, self._position), self._path)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def _opened(self) -> pa.NativeFile:
+        if self._file is None:
+            file_system, inner = locate(self._path)
+            self._file = file_system.open_input_file(inner)
+        return self._file
+
+    def _read_at(self, count: int, offset: int) -> bytes:
+        try:
+            return bytes(self._opened().read_at(count, offset)) if count else b""
+        except OSError:
+            self._file = None  # after an error its state is not to be trusted
+            raise
+
+
+def _tried(do: Callable[[], T], path: str, *, again: bool = True) -> T:
+    """What `do` returns; on storage on a network it is tried `again` where that may help.
+
+    Raises its last OSError.
+    """
+    for pause in PAUSES if again and local_path(path) is None else ():
+        try:
+            return do()
+        except OSError as error:
+            if is_gone(error) or is_final(error):
+                raise
+            log.warning("%s: the storage fails (%s); trying again in %s s", path, error, pause)
+            time.sleep(pause)
+    return do()
 
 
 def read_text(path: str) -> str:
@@ -131,15 +274,19 @@ def read_whole(path: str, parse: Callable[[str], T]) -> T:
 def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:
     """Write a file under a temporary name, then rename it: readers see all of it or none.
 
-    Where it is `durable`, that holds after a crash of the machine, too. Raises StorageError where
-    the storage is full or may not be written to; other OSErrors, such as a connection that was
-    lost, as they are.
+    Where it is `durable`, that holds after a crash of the machine, too, and storage on a network
+    that fails is tried again for some seconds. Raises StorageError where the storage is full or may
+    not be written to; other OSErrors, such as a connection that was lost, as they are.
     """
+    _tried(lambda: _write_bytes(path, content, durable=durable), path, again=durable)
+
+
+def _write_bytes(path: str, content: bytes, *, durable: bool) -> None:
     file_system, inner = locate(path)
     temporary = f"{inner}.tmp-{uuid4().hex}"
     synced = durable and isinstance(file_system, fs.LocalFileSystem)
     try:
-        file_system.create_dir(os.path.dirname(inner), recursive=True)
+        _make_folder(file_system, os.path.dirname(inner))
         with file_system.open_output_stream(temporary, compression=None) as file:
             file.write(content)
         if synced:  # else a crash can leave the new name with nothing in it
@@ -150,7 +297,7 @@ def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:
     except OSError as error:
         with suppress(OSError):
             file_system.delete_file(temporary)
-        if error.errno in LASTING:
+        if error.errno in LASTING or is_final(error):
             raise StorageError(f"{path}: can't be written: {error}") from None
         raise
 
@@ -165,7 +312,7 @@ def new_file(path: str) -> Iterator[pa.NativeFile]:
     file_system, inner = locate(path)
     local = isinstance(file_system, fs.LocalFileSystem)
     try:
-        file_system.create_dir(os.path.dirname(inner), recursive=True)
+        _make_folder(file_system, os.path.dirname(inner))
         with file_system.open_output_stream(inner, compression=None) as file:
             yield file
         if local:
@@ -174,7 +321,7 @@ def new_file(path: str) -> Iterator[pa.NativeFile]:
     except BaseException as error:
         with suppress(OSError):
             file_system.delete_file(inner)
-        if isinstance(error, OSError) and error.errno in LASTING:
+        if isinstance(error, OSError) and (error.errno in LASTING or is_final(error)):
             raise StorageError(f"{path}: can't be written: {error}") from None
         raise
 
@@ -186,8 +333,14 @@ def move(path: str, target: str) -> None:
     """
     file_system, inner = locate(path)
     _, inner_target = locate(target)
-    file_system.create_dir(os.path.dirname(inner_target), recursive=True)
+    _make_folder(file_system, os.path.dirname(inner_target))
     file_system.move(inner, inner_target)
+
+
+def _make_folder(file_system: fs.FileSystem, folder: str) -> None:
+    """Make a folder and those above it, where the storage has folders."""
+    if not isinstance(file_system, fs.S3FileSystem):
+        file_system.create_dir(folder, recursive=True)
 
 
 def write_table(table: pa.Table, path: str) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skinclf.storage.files import REQUESTS_AT_A_TIME, locate, new_file
+from skinclf.storage.files import REQUESTS_AT_A_TIME, new_file, open_file
 
 ROWS_A_GROUP = 16_384
 """Of scores: some 4 MB in memory. Of four times as many, the allocator keeps 60 MB."""
@@ -88,8 +88,7 @@ def write_parquet(
 @contextmanager
 def opened(path: str) -> Iterator[pq.ParquetFile]:
     """A Parquet file to read from."""
-    file_system, inner = locate(path)
-    with file_system.open_input_file(inner) as file:
+    with open_file(path) as file:
         yield pq.ParquetFile(file)
 
 

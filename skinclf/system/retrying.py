@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -16,6 +17,12 @@ LONG_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that another try will not mend and that concern one file."""
+
+REFUSED = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
+    r"|NO_SUCH_BUCKET|HTTP status 40[013]"
+)
+"""What an object store says of a request that it will refuse again; pyarrow gives no errno."""
 
 GONE = (errno.ENOENT, errno.ENOTDIR)
 
@@ -39,7 +46,7 @@ def retried(
         try:
             return read()
         except OSError as error:
-            if is_gone(error) or error.errno in OF_THE_FILE:
+            if is_gone(error) or is_final(error):
                 raise
             if pause is None:
                 raise StorageUnavailable(
@@ -49,6 +56,13 @@ def retried(
             log.warning("%s: can't be read (%s); trying again in %s s", name, error, pause)
             wait(pause)
     raise AssertionError  # the last pause is None
+
+
+def is_final(error: OSError) -> bool:
+    """Whether an error says that another try will not help: permissions, credentials, no bucket."""
+    if isinstance(error, FileNotFoundError) or error.errno is not None:
+        return error.errno in OF_THE_FILE
+    return REFUSED.search(str(error)) is not None
 
 
 def is_gone(error: OSError) -> bool:

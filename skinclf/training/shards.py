@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset, TensorFile, shard_ranges
-from skinclf.storage.files import join, locate
+from skinclf.storage.files import join, local_path, open_file
+from skinclf.system.retrying import is_gone
 
 COLUMNS = ["label", "pixels"]
 
@@ -115,11 +116,11 @@ def _common(one: range, other: range) -> range:
 
 def read_piece(piece: Piece) -> Images:
     """The images of a piece. Raises DatasetError where they can't be read."""
-    file_system, inner = locate(piece.path)
     try:
-        with file_system.open_input_file(inner) as file:
+        with open_file(piece.path) as file:
             group = pq.ParquetFile(file).read_row_group(piece.group, columns=COLUMNS)
     except (OSError, pa.ArrowException) as error:
+        _check_it_is_the_file(piece.path, error)
         raise _unreadable(piece.path, error) from None
     table = group.slice(piece.first, piece.rows)
     parts = [pixel_array(chunk, piece.image) for chunk in table["pixels"].chunks]
@@ -141,11 +142,11 @@ def pixel_array(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
 
 def _group_rows(path: str, file: TensorFile) -> list[int]:
     """How many rows each row group of a file has, by its footer."""
-    file_system, inner = locate(path)
     try:
-        with file_system.open_input_file(inner) as opened:
+        with open_file(path) as opened:
             footer = pq.read_metadata(opened)
     except (OSError, pa.ArrowException) as error:
+        _check_it_is_the_file(path, error)
         raise _unreadable(path, error) from None
     missing = sorted(set(COLUMNS) - set(footer.schema.names))
     if missing:
@@ -159,6 +160,12 @@ def _group_rows(path: str, file: TensorFile) -> list[int]:
             f"anew: skinclf prepare"
         )
     return [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
+
+
+def _check_it_is_the_file(path: str, error: Exception) -> None:
+    """Raise the error as it is where it is one of storage on a network: training may resume."""
+    if isinstance(error, OSError) and local_path(path) is None and not is_gone(error):
+        raise error
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

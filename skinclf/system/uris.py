@@ -1,0 +1,64 @@
+"""URIs of storage: their parts, and what must not be in them."""
+
+import re
+from urllib.parse import parse_qsl, unquote
+
+from skinclf.errors import UsageError
+
+WITH_OPTIONS = re.compile(r"(s3[an]?|gs|gcs|abfss?)://")
+"""Object stores, whose URIs may end in options: ?region=…&endpoint_override=…"""
+
+WITHOUT_SLASHES = re.compile(r"dbfs:/(?!/)")
+"""Databricks' own form, which has one slash only; any other such name is a local file's."""
+
+USER_INFO = re.compile(r"(s3[an]?://)[^/?#]*@|(://)[^/?#@]*:[^/?#@]*@")
+"""abfss://container@account is no secret; nor is the user of hdfs://user@host."""
+
+SECRET_OPTION = re.compile(r"(?i)secret|password|token|access_?key|account_?key|^sig$|^sas")
+
+
+def is_uri(path: str) -> bool:
+    """Whether this names something on storage rather than a local file by its path."""
+    return "://" in path or WITHOUT_SLASHES.match(path) is not None
+
+
+def split_options(uri: str) -> tuple[str, str]:
+    """A URI and its options with their question mark; "" where it has none, or can have none."""
+    if not WITH_OPTIONS.match(uri):
+        return uri, ""
+    path, mark, options = uri.partition("?")
+    return path, mark + options
+
+
+def options_of(uri: str) -> dict[str, str]:
+    """The options of a URI by name."""
+    return dict(parse_qsl(split_options(uri)[1].removeprefix("?")))
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """The authority of a URI and the path in it, not %-encoded, without options."""
+    path, _ = split_options(uri)
+    bucket, _, key = path.partition("://")[2].partition("/")
+    return bucket, unquote(key)
+
+
+def check_no_secret(path: str) -> None:
+    """Raise UsageError, which does not repeat it, where a path or URI holds a password or key."""
+    if USER_INFO.search(path) or any(map(SECRET_OPTION.search, options_of(path))):
+        raise UsageError(f"{without_secrets(path)}: {REFUSED}")
+
+
+REFUSED = (
+    "holds a key or a password, which would be written to every table and log. Put it into the "
+    "environment, a profile or a role instead: docs/how-to/object-stores.md"
+)
+
+
+def without_secrets(text: str) -> str:
+    """Text whose URIs show neither user nor password, nor options that are secret."""
+    text = USER_INFO.sub(lambda found: f"{found[1] or found[2]}***@", text)
+    return re.sub(
+        r"([?&;])([^=&;\s]+)=[^&;\s'\"]*",
+        lambda found: f"{found[1]}{found[2]}=***" if SECRET_OPTION.search(found[2]) else found[0],
+        text,
+    )
