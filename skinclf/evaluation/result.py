@@ -167,7 +167,7 @@ class _Subject(Frozen):
     set: str  # the name of the split or of the outside set
     digest: str  # SHA-256 of model.keras
     flips: bool  # probabilities are means over four mirror images
-    split_by: str  # "image" or "lesion"; "" for an outside set
+    split_by: str  # such as "lesion" or "lesion, fold 2 of 5"; "" for an outside set
     chosen_on: str  # the set on which thresholds and temperature are chosen
     rejects: dict[str, int]  # by reason
     leaks: LeakCounts

@@ -12,6 +12,7 @@ from skinclf.archives import check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.archives.same_lesion import read_groups
+from skinclf.archives.sources import check_left_out, read_sources
 from skinclf.config.schema import FOLDERS, Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
@@ -101,6 +102,8 @@ def check_inputs(config: Config) -> OutputFolder:
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata, config.classes, config.metadata)
+    if config.split.left_out:
+        _check_left_out(config)
     read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
     if config.archive.metadata == FOLDERS and config.split.by == "lesion":
         log.warning(
@@ -111,6 +114,14 @@ def check_inputs(config: Config) -> OutputFolder:
     folder.check(overwrite=config.dataset.overwrite)
     check_free(path)
     return folder
+
+
+def _check_left_out(config: Config) -> None:
+    """Raise ConfigError where the metadata has no such source."""
+    metadata = config.archive.metadata
+    sources = read_sources(metadata, config.classes, config.metadata)
+    counts = {name: source.images for name, source in sources.items()}
+    check_left_out(config.split.left_out, counts, metadata)
 
 
 def preview(config: Config) -> Preview:
