@@ -25,6 +25,7 @@ from skinclf.evaluation.metrics import (
 from skinclf.evaluation.operating_points import screening
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import Assessment, ChallengeMetrics, ClassMetrics, OneVsRest
+from skinclf.evaluation.sources import by_source
 from skinclf.evaluation.subgroups import subgroups
 from skinclf.evaluation.values import by_name, intervals_by_name
 
@@ -60,6 +61,7 @@ def assess(
         screening=screening(predictions, validation, sensitivities, rounds),
         coverage=coverage_rows(predictions),
         subgroups=subgroups(predictions, rounds),
+        sources=by_source(predictions, rounds),
     )
 
 
