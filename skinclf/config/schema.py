@@ -353,6 +353,15 @@ class EvaluateConfig(Section):
         return self
 
 
+class CrossValidateConfig(Section):
+    """What cross-validate tests in turn, and where it writes."""
+
+    output: Text = "runs/cross-validation"
+    by: Literal["fold", "source"] = "fold"
+    folds: Annotated[int, Field(ge=2, le=1_000)] = 5
+    min_lesions: PositiveInt = 100
+
+
 class ScoreConfig(Section):
     """What is scored, and where the scores go."""
 
@@ -404,6 +413,7 @@ class Config(Section):
     fault_tolerance: FaultToleranceConfig = FaultToleranceConfig()
     mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    cross_validate: CrossValidateConfig = CrossValidateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()
 

@@ -123,11 +123,11 @@ def _figures(result: EvaluationResult, predictions: Predictions) -> dict[str, Fi
         "reliability": reliability_figure(result.calibration),
         "coverage": coverage_figure(predictions),
         "subgroups": forest_figure("Top-1 accuracy by subgroup", groups, "accuracy"),
-        **_figures_of_sources(result),
+        **figures_of_sources(result),
     }
 
 
-def _figures_of_sources(result: EvaluationResult) -> dict[str, Figure]:
+def figures_of_sources(result: EvaluationResult) -> dict[str, Figure]:
     """The reliability of the largest sources; none where all are small, or there are none."""
     curves = {name: part.reliability for name, part in result.sources.items() if part.reliability}
     shown = dict(list(curves.items())[:MOST_CURVES])

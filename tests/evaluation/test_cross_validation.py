@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from skinclf.evaluation.cross_validation import (
+    CrossValidation,
+    FoldResult,
+    Pooled,
+    pooled_result,
+)
+from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.sources import part_metrics
+from tests.evaluation.drawn import drawn_predictions, evaluation_result
+
+
+def drawn_folds(images: int = 120) -> Pooled:
+    """Three folds of one draw; a third of its lesions each."""
+    predictions = drawn_predictions(images, 1)
+    fold = predictions.lesions % 3
+    results = [
+        evaluation_result(predictions.subset(fold == place), sensitivities=(0.8,))
+        for place in range(3)
+    ]
+    return Pooled(predictions, fold, results)
+
+
+def flagged(predictions: Predictions, result: EvaluationResult) -> int:
+    mel = predictions.taxonomy.label_of("mel")
+    threshold = np.float32(result.screening[0].threshold)
+    return int((predictions.probabilities[:, mel] >= threshold).sum())
+
+
+def test_pooled_metrics_are_those_of_all_images_together() -> None:
+    pooled = drawn_folds()
+    result = pooled_result(pooled, "3 folds", rounds=5)
+    whole = evaluation_result(pooled.predictions)
+    for name in ("images", "lesions", "model", "intervals", "classes", "confusion", "subgroups"):
+        assert getattr(result, name) == getattr(whole, name), name
+    assert (result.set, result.chosen_on, result.split_by) == ("3 folds", "val", "lesion")
+    assert result.leaks.near_duplicates == 6
+    assert EvaluationResult.from_json(result.to_json()) == result
+
+
+def test_each_model_has_its_own_threshold_and_temperature() -> None:
+    pooled = drawn_folds()
+    (point,) = pooled_result(pooled, "3 folds", rounds=20).screening
+    parts = [pooled.predictions.subset(pooled.fold == place) for place in range(3)]
+    assert point.flagged == sum(map(flagged, parts, pooled.results))
+    hits = sum(
+        (each.screening[0].sensitivity or 0) * each.classes["mel"].images for each in pooled.results
+    )
+    melanomas = sum(each.classes["mel"].images for each in pooled.results)
+    assert point.sensitivity == pytest.approx(hits / melanomas)
+    low, high = point.intervals["specificity"]
+    assert low is not None
+    assert high is not None
+    assert low < (point.specificity or 0) < high
+    scaled = pooled_result(pooled, "3 folds", rounds=5).calibration.scaled
+    expected = np.average(
+        [each.calibration.scaled.categorical_crossentropy for each in pooled.results],
+        weights=[each.images for each in pooled.results],
+    )
+    assert scaled.categorical_crossentropy == pytest.approx(expected)
+
+
+def test_the_fall_is_the_mean_over_folds_and_unknown_where_one_lacks_it() -> None:
+    pooled = drawn_folds()
+    metrics = part_metrics(pooled.predictions, 5)
+    assert metrics.accuracy is not None
+    folds = [
+        FoldResult(
+            name=f"source-{n}",
+            title=f"{n}",
+            model="",
+            trained_on=10,
+            metrics=metrics,
+            validation={"accuracy": metrics.accuracy + n / 10},
+        )
+        for n in (1, 3)
+    ]
+    result = pooled_result(pooled, "2 sources", rounds=5)
+    found = CrossValidation(by="source", folds=tuple(folds), only_trained_on={}, pooled=result)
+    assert found.fall("accuracy") == pytest.approx(0.2)
+    assert found.fall("balanced_accuracy") is None
+    assert CrossValidation.from_json(found.to_json()) == found
