@@ -66,7 +66,7 @@ def write_pages(found: CrossValidation, folder: CrossValidationFolder) -> None:
         "columns": COLUMNS,
         "rows": fold_rows(found),
         "least_images": LEAST_IMAGES,
-        "falls": _falls(found),
+        "fall": _fall(found),
         "compared": {name: METRICS[name].title for name in COMPARED},
     }
     figures = {name: png(figure) for name, figure in _figures(found).items()}
@@ -75,15 +75,22 @@ def write_pages(found: CrossValidation, folder: CrossValidationFolder) -> None:
     write_text(folder.card, render("cross_validation.md.j2", values))
 
 
-def _falls(found: CrossValidation) -> dict[str, str]:
-    """Title of a metric → by how much it is lower on sources that were not trained on."""
-    if found.by != "source":
-        return {}
+def _fall(found: CrossValidation) -> str:
+    """By how much metrics are lower on sources that were not trained on, in words; "" where that is
+    not known.
+    """
     falls = {METRICS[name].title: found.fall(name) for name in COMPARED}
-    return {title: f"{100 * fall:.1f}" for title, fall in falls.items() if fall is not None}
+    if found.by != "source":
+        return ""
+    return " and ".join(
+        f"{title} is {100 * abs(fall):.1f} percentage points {'lower' if fall > 0 else 'higher'}"
+        for title, fall in falls.items()
+        if fall is not None
+    )
 
 
-def _figures(found: CrossValidation) -> dict[str, Figure]:
+def folds_figure(found: CrossValidation) -> Figure:
+    """The metrics of each fold, and of all together, with their intervals."""
     pooled = found.pooled
     titles = [*(fold.title for fold in found.folds), "all together"]
     estimates = {
@@ -93,10 +100,15 @@ def _figures(found: CrossValidation) -> dict[str, Figure]:
         ]
         for name in COMPARED
     }
+    return estimates_figure(f"By {found.by}, with {INTERVAL}", "percent", titles, estimates)
+
+
+def _figures(found: CrossValidation) -> dict[str, Figure]:
+    pooled = found.pooled
     classes = [(f"{code} ({row.images})", row) for code, row in pooled.classes.items()]
     codes = pooled.taxonomy.codes
     return {
-        "folds": estimates_figure(f"By {found.by}, with {INTERVAL}", "percent", titles, estimates),
+        "folds": folds_figure(found),
         "confusion": confusion_figure(np.array(pooled.confusion), codes, "Confusion"),
         "sensitivity": forest_figure("Sensitivity by class", classes, "sensitivity"),
         "reliability": reliability_figure(pooled.calibration),

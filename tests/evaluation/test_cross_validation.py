@@ -1,27 +1,10 @@
 import numpy as np
 import pytest
 
-from skinclf.evaluation.cross_validation import (
-    CrossValidation,
-    FoldResult,
-    Pooled,
-    pooled_result,
-)
+from skinclf.evaluation.cross_validation import CrossValidation, pooled_result
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import EvaluationResult
-from skinclf.evaluation.sources import part_metrics
-from tests.evaluation.drawn import drawn_predictions, evaluation_result
-
-
-def drawn_folds(images: int = 120) -> Pooled:
-    """Three folds of one draw; a third of its lesions each."""
-    predictions = drawn_predictions(images, 1)
-    fold = predictions.lesions % 3
-    results = [
-        evaluation_result(predictions.subset(fold == place), sensitivities=(0.8,))
-        for place in range(3)
-    ]
-    return Pooled(predictions, fold, results)
+from tests.evaluation.drawn import drawn_cross_validation, drawn_folds, evaluation_result
 
 
 def flagged(predictions: Predictions, result: EvaluationResult) -> int:
@@ -64,22 +47,13 @@ def test_each_model_has_its_own_threshold_and_temperature() -> None:
 
 
 def test_the_fall_is_the_mean_over_folds_and_unknown_where_one_lacks_it() -> None:
-    pooled = drawn_folds()
-    metrics = part_metrics(pooled.predictions, 5)
-    assert metrics.accuracy is not None
+    found = drawn_cross_validation()
+    accuracies = [fold.metrics.accuracy or 0 for fold in found.folds]
     folds = [
-        FoldResult(
-            name=f"source-{n}",
-            title=f"{n}",
-            model="",
-            trained_on=10,
-            metrics=metrics,
-            validation={"accuracy": metrics.accuracy + n / 10},
-        )
-        for n in (1, 3)
+        fold.model_copy(update={"validation": {"accuracy": accuracy + extra}})
+        for fold, accuracy, extra in zip(found.folds, accuracies, (0.1, 0.2, 0.6), strict=True)
     ]
-    result = pooled_result(pooled, "2 sources", rounds=5)
-    found = CrossValidation(by="source", folds=tuple(folds), only_trained_on={}, pooled=result)
-    assert found.fall("accuracy") == pytest.approx(0.2)
-    assert found.fall("balanced_accuracy") is None
-    assert CrossValidation.from_json(found.to_json()) == found
+    known = found.model_copy(update={"folds": tuple(folds)})
+    assert known.fall("accuracy") == pytest.approx(0.3)
+    assert known.fall("balanced_accuracy") is None
+    assert CrossValidation.from_json(known.to_json()) == known
