@@ -191,10 +191,14 @@ def cross_validate(
             `result` is what else would be returned.
         StorageUnavailable: the storage fails; a later try may help.
     """
-    given = {"archive.paths": archive, "archive.metadata": metadata}
-    own = {"output": output, "by": by, "folds": folds}
-    given_too = {f"cross_validate.{name}": value for name, value in own.items()}
-    chosen = _configured(config, settings, given | given_too)
+    given: dict[str, object] = {
+        "archive.paths": archive,
+        "archive.metadata": metadata,
+        "cross_validate.output": output,
+        "cross_validate.by": by,
+        "cross_validate.folds": folds,
+    }
+    chosen = _configured(config, settings, given)
     from skinclf.evaluation.gates import check_gates
     from skinclf.stages.cross_validate import cross_validate as stage
 
