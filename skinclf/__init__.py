@@ -1,17 +1,17 @@
 """Train, evaluate and run a skin lesion classifier on a Spark cluster of ordinary CPUs.
 
-`skinclf.prepare`, `explore`, `train`, `evaluate` and `score` are the stages as functions: see
-`skinclf.api`.
+`skinclf.prepare`, `explore`, `train`, `evaluate`, `cross_validate` and `score` are the stages as
+functions: see `skinclf.api`.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skinclf.api import evaluate, explore, prepare, score, train
+    from skinclf.api import cross_validate, evaluate, explore, prepare, score, train
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "evaluate", "explore", "prepare", "score", "train"]
+__all__ = ["__version__", "cross_validate", "evaluate", "explore", "prepare", "score", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -24,7 +24,8 @@ LONGEST_FIRST = (
     *("faults/test_training.py", "faults/test_scoring.py", "test_jobs.py"),
     *("faults/test_network.py", "faults/test_interruption.py", "training/test_loop.py"),
     *("stages/test_hostile_inputs.py", "stages/test_score.py", "stages/test_train.py"),
-    *("stages/test_evaluate.py", "stages/test_replicate.py", "test_demo.py", "spark/test_java.py"),
+    *("stages/test_evaluate.py", "stages/test_replicate.py", "stages/test_cross_validate.py"),
+    *("test_demo.py", "spark/test_java.py"),
     *("reporting/test_tracking.py", "stages/test_prepare.py"),
 )
 """Files of tests that two processes take first: the last long one alone would hold up the other."""

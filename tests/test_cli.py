@@ -10,7 +10,9 @@ from skinclf.config.loader import load_config
 from tests.support.command import Command
 from tests.support.repository import REPOSITORY
 
-JOBS = ("prepare", "explore", "doctor", "train", "evaluate", "replicate", "score")
+JOBS = (
+    *("prepare", "explore", "doctor", "train", "evaluate", "replicate", "cross-validate", "score"),
+)
 
 WITHOUT_SPARK = ("compare", "browse", "export")
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from skinclf.config.schema import TrainConfig
+    from skinclf.evaluation.cross_validation import CrossValidation
     from skinclf.evaluation.result import EvaluationResult
     from skinclf.reporting.notebook import Output, Table
     from skinclf.stages.score_summary import Summary
@@ -183,6 +184,36 @@ class Evaluated(Result):
             if leaks
             else "",
         )
+
+
+@dataclass(frozen=True, repr=False)
+class CrossValidated(Result):
+    """A finished cross-validation."""
+
+    metrics: "CrossValidation"
+    """What cross-validation.json says."""
+
+    page: str
+    """The path of cross-validation.html."""
+
+    def __repr__(self) -> str:
+        from skinclf.reporting.tables import metric_rows
+
+        found = ", ".join(f"{row.title} {row.cell}" for row in metric_rows(self.metrics.pooled))
+        return f"{self._subject()}: {found}; page: {self.page}"
+
+    def _subject(self) -> str:
+        result = self.metrics.pooled
+        return f"{result.images:,} images of {result.lesions:,} lesions in {result.set}"
+
+    def _output(self) -> "Output":
+        from skinclf.reporting.cross_validation import COLUMNS, fold_rows, folds_figure
+        from skinclf.reporting.notebook import Output, Table
+        from skinclf.reporting.pages import png
+
+        tables = [Table(COLUMNS, fold_rows(self.metrics))]
+        pictures = [("Metrics with intervals", png(folds_figure(self.metrics)))]
+        return Output(self._subject(), tables, pictures, [self.page])
 
 
 @dataclass(frozen=True, repr=False)

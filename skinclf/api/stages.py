@@ -1,4 +1,4 @@
-"""prepare, explore, train, evaluate, score: settings in, a result out.
+"""prepare, explore, train, evaluate, cross_validate, score: settings in, a result out.
 
 They use the Spark session that runs, and leave it as it was. Where none runs, each has one of its
 own, as the commands have. Frameworks are imported when a stage is called.
@@ -11,7 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
-from skinclf.api.results import Evaluated, Explored, Prepared, Result, Scored, Trained
+from skinclf.api.results import (
+    CrossValidated,
+    Evaluated,
+    Explored,
+    Prepared,
+    Result,
+    Scored,
+    Trained,
+)
 from skinclf.config.loader import load_config, settings_options
 from skinclf.config.schema import Config
 from skinclf.errors import QualityError
@@ -151,6 +159,54 @@ def evaluate(
     with _result_kept(lambda _: evaluated):
         check_gates(result, report, chosen.evaluate.gates)
     return evaluated
+
+
+def cross_validate(
+    config: ConfigOrFile = None,
+    *,
+    archive: Paths | None = None,
+    metadata: Path | None = None,
+    output: Path | None = None,
+    by: str | None = None,
+    folds: int | None = None,
+    settings: Settings = NO_SETTINGS,
+    quiet: bool = False,
+) -> CrossValidated:
+    """Test every image once, as `skinclf cross-validate` does: what is finished is not done again.
+
+    Args:
+        config: a TOML file, or a Config; None: the defaults.
+        archive: folders, zip, tar and Parquet files, images, lists (`archive.paths`).
+        metadata: the CSV of diagnoses (`archive.metadata`).
+        output: the folder of datasets, runs and pages (`cross_validate.output`).
+        by: "fold", or "source" to leave out each source once (`cross_validate.by`).
+        folds: how many parts (`cross_validate.folds`).
+        settings: any other settings by name, such as `{"train.epochs": 5}`.
+        quiet: print no progress.
+
+    Raises:
+        UsageError: a child of it, for settings, paths and sources that are wrong.
+        TrainingError: a training ended without a model.
+        QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
+            `result` is what else would be returned.
+        StorageUnavailable: the storage fails; a later try may help.
+    """
+    given: dict[str, object] = {
+        "archive.paths": archive,
+        "archive.metadata": metadata,
+        "cross_validate.output": output,
+        "cross_validate.by": by,
+        "cross_validate.folds": folds,
+    }
+    chosen = _configured(config, settings, given)
+    from skinclf.evaluation.gates import check_gates
+    from skinclf.stages.cross_validate import cross_validate as stage
+
+    found, page = stage(chosen, _console(quiet))
+    result = CrossValidated(found, page)
+    with _result_kept(lambda _: result):
+        check_gates(found.pooled, page, chosen.evaluate.gates)
+    return result
 
 
 def score(

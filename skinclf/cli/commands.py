@@ -258,6 +258,59 @@ def replicate(
 
 
 @app.command()
+def cross_validate(
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    archive: options.LabelledArchive = None,
+    metadata: options.Metadata = None,
+    output: options.CrossValidationOutput = None,
+    by: options.TestedInTurn = None,
+    folds: options.Folds = None,
+    min_lesions: options.MinLesions = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    log_format: options.LogFormat = "text",
+) -> None:
+    """Test every image once, by a model that was not trained on its lesion, or on its source.
+
+    **Inputs:** `--archive` and `--metadata`, as for prepare. For each of `--folds` parts, or with
+    `--by source` for each source (the column `dataset`), it prepares, trains and evaluates.
+
+    **Output:** `--output` with datasets, runs, predictions, cross-validation.html, README.md and,
+    written last, cross-validation.json. Rerun, it resumes. Exit status 3 if `evaluate.gates` are
+    not reached.
+
+    **Examples:** `skinclf cross-validate --archive part_1.zip --archive part_2.zip
+    --metadata HAM10000_metadata.csv --folds 5 --output runs/by-fold`. Other hospitals: `skinclf
+    cross-validate --archive images --metadata rows.csv --by source --output runs/by-source`
+    """
+    settings = settings_of(
+        config,
+        assignments,
+        Option("--archive", "archive.paths", archive),
+        Option("--metadata", "archive.metadata", metadata),
+        Option("--output", "cross_validate.output", output),
+        Option("--by", "cross_validate.by", by),
+        Option("--folds", "cross_validate.folds", folds),
+        Option("--min-lesions", "cross_validate.min_lesions", min_lesions),
+    )
+    from skinclf.evaluation.gates import check_gates
+    from skinclf.reporting.cross_validation import COLUMNS, fold_rows
+    from skinclf.stages import cross_validate as stage
+
+    if dry_run:
+        _print_preview(stage.preview(settings), as_json=as_json)
+        return
+    found, page = stage.cross_validate(settings, progress_console())
+    if as_json:
+        print_json({"page": page, "result": found.model_dump(mode="json")})
+    else:
+        print_table(f"cross-validation by {found.by}", COLUMNS, fold_rows(found))
+        print(page)
+    check_gates(found.pooled, page, settings.evaluate.gates)
+
+
+@app.command()
 def score(
     config: ConfigFile = None,
     assignments: Assignments = None,

@@ -102,6 +102,31 @@ RetryRejects = Annotated[
     ),
 ]
 
+CrossValidationOutput = Annotated[
+    str | None,
+    typer.Option("--output", metavar="PATH", help="Where everything goes (cross_validate.output)."),
+]
+TestedInTurn = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="[fold|source]",
+        help="Test parts of all images in turn, or leave out each source (cross_validate.by).",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option("--folds", metavar="N", help="How many parts (cross_validate.folds)."),
+]
+MinLesions = Annotated[
+    int | None,
+    typer.Option(
+        "--min-lesions",
+        metavar="N",
+        help="Sources with fewer are only trained on (cross_validate.min_lesions).",
+    ),
+]
+
 # These stand for no setting.
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN RUN…", help="Runs; the first is the reference.")

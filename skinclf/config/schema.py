@@ -132,13 +132,32 @@ class DatasetConfig(Section):
 
 
 class SplitConfig(Section):
-    """How images are divided into train, val and test."""
+    """How images are divided into train, val and test.
+
+    With `folds` or `left_out`, these choose the test images; the rest is divided into train and val
+    in the proportion of their fractions.
+    """
 
     by: Literal["lesion", "image"] = "lesion"
     train: Fraction = 0.8
     val: Fraction = 0.1
     test: Fraction = 0.1
+    folds: Annotated[int, Field(ge=0, le=1_000)] = 0
+    fold: PositiveInt = 1
+    left_out: str = ""
     seed: int = 2020
+
+    @property
+    def in_words(self) -> str:
+        """Such as "lesion" or "lesion, fold 2 of 5"."""
+        if self.folds:
+            return f"{self.by}, fold {self.fold} of {self.folds}"
+        return f"{self.by}, source {self.left_out} left out" if self.left_out else self.by
+
+    @property
+    def train_of_rest(self) -> float:
+        """The share of train in what is not tested."""
+        return self.train / (self.train + self.val)
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -148,6 +167,18 @@ class SplitConfig(Section):
                 f"train, val and test are fractions of all images: train above 0 and a sum of 1 "
                 f"expected, got {self.train} + {self.val} + {self.test} = {total:g}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice_of_test_images(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("folds: 2 or more are expected, or 0 for one split without folds")
+        if self.folds and self.fold > self.folds:
+            raise ValueError(f"fold: 1 to {self.folds} (folds) is expected, got {self.fold}")
+        if not self.folds and self.fold != 1:
+            raise ValueError(f"fold: is {self.fold}, and there are no folds; set folds, too")
+        if self.folds and self.left_out:
+            raise ValueError("folds and left_out both choose the test images: set one of them")
         return self
 
 
@@ -334,6 +365,15 @@ class EvaluateConfig(Section):
         return self
 
 
+class CrossValidateConfig(Section):
+    """What cross-validate tests in turn, and where it writes."""
+
+    output: Text = "runs/cross-validation"
+    by: Literal["fold", "source"] = "fold"
+    folds: Annotated[int, Field(ge=2, le=1_000)] = 5
+    min_lesions: PositiveInt = 100
+
+
 class ScoreConfig(Section):
     """What is scored, and where the scores go."""
 
@@ -385,6 +425,7 @@ class Config(Section):
     fault_tolerance: FaultToleranceConfig = FaultToleranceConfig()
     mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    cross_validate: CrossValidateConfig = CrossValidateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()
 

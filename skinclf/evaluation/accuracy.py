@@ -28,14 +28,17 @@ def balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
     return float(recall_score(labels, predicted, labels=present, average="macro"))
 
 
-def balanced_accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
-    """(rounds,) `balanced_accuracy` in each round.
+def balanced_accuracies(
+    predictions: Predictions, draws: Draws, classes: NDArray[np.int32] | None = None
+) -> NDArray[np.float64]:
+    """(rounds,) `balanced_accuracy` in each round; of these labels (one or more), or of those that
+    occur.
 
-    nan where a round draws no lesion of a class that occurs: a mean over the other classes would
+    nan where a round draws no lesion of one of these classes: a mean over the other classes would
     be another metric.
     """
-    occurring = np.unique(predictions.labels)
-    truth = predictions.labels[:, None] == occurring
+    counted = np.unique(predictions.labels) if classes is None else classes
+    truth = predictions.labels[:, None] == counted
     right = truth & (predictions.predicted == predictions.labels)[:, None]
     images, hits = np.split(draws.sums(np.concatenate([truth, right], axis=1)), 2, axis=1)
     with np.errstate(invalid="ignore"):

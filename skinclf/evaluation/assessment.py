@@ -24,7 +24,15 @@ from skinclf.evaluation.metrics import (
 )
 from skinclf.evaluation.operating_points import screening
 from skinclf.evaluation.predictions import Predictions
-from skinclf.evaluation.result import Assessment, ChallengeMetrics, ClassMetrics, OneVsRest
+from skinclf.evaluation.result import (
+    Assessment,
+    Calibration,
+    ChallengeMetrics,
+    ClassMetrics,
+    OneVsRest,
+    OperatingPoint,
+)
+from skinclf.evaluation.sources import by_source
 from skinclf.evaluation.subgroups import subgroups
 from skinclf.evaluation.values import by_name, intervals_by_name
 
@@ -44,6 +52,21 @@ def assess(
     temperature are chosen on it. `sensitivities` are those wanted of the screened class, `rounds`
     the bootstrap's.
     """
+    return assess_with(
+        predictions,
+        calibration(predictions, validation),
+        screening(predictions, validation, sensitivities, rounds),
+        rounds,
+    )
+
+
+def assess_with(
+    predictions: Predictions,
+    calibrated: Calibration,
+    points: tuple[OperatingPoint, ...],
+    rounds: int,
+) -> Assessment:
+    """All metrics, with what was chosen on other images already computed."""
     labels, probabilities = predictions.labels, predictions.probabilities
     taxonomy = predictions.taxonomy
     return Assessment(
@@ -56,10 +79,11 @@ def assess(
         classes=_classes(predictions, rounds),
         confusion=confusion(predictions).tolist(),
         isic_2018=_isic_2018(predictions),
-        calibration=calibration(predictions, validation),
-        screening=screening(predictions, validation, sensitivities, rounds),
+        calibration=calibrated,
+        screening=points,
         coverage=coverage_rows(predictions),
         subgroups=subgroups(predictions, rounds),
+        sources=by_source(predictions, rounds),
     )
 
 

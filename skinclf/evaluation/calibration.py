@@ -18,12 +18,13 @@ def calibration(predictions: Predictions, validation: Predictions) -> Calibratio
     labels, probabilities = predictions.labels, predictions.probabilities
     return Calibration(
         temperature=temperature,
-        as_it_is=_metrics(labels, probabilities),
-        scaled=_metrics(labels, tempered(probabilities, temperature)),
+        as_it_is=calibration_metrics(labels, probabilities),
+        scaled=calibration_metrics(labels, tempered(probabilities, temperature)),
     )
 
 
-def _metrics(labels: Labels, probabilities: Probabilities) -> CalibrationMetrics:
+def calibration_metrics(labels: Labels, probabilities: Probabilities) -> CalibrationMetrics:
+    """How well probabilities agree with frequencies, as they are."""
     return CalibrationMetrics(
         expected_calibration_error=expected_calibration_error(labels, probabilities),
         categorical_crossentropy=categorical_crossentropy(labels, probabilities),

@@ -15,6 +15,9 @@ Probabilities = NDArray[np.float32]
 GROUPS = ("sex", "age", "localization", "dx_type")
 """The columns that define subgroups; `age` as AGE_BANDS."""
 
+SOURCE = "dataset"
+"""The column that says where an image comes from."""
+
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 """Years, from (included) to (excluded)."""
 
@@ -77,7 +80,11 @@ def predictions_of(table: pa.Table, taxonomy: Taxonomy) -> Predictions:
         images,
         np.unique(lesions, return_inverse=True)[1],
         taxonomy,
-        {column: _groups(table, column) for column in GROUPS},
+        {
+            column: _groups(table, column)
+            for column in (*GROUPS, SOURCE)
+            if column in (*GROUPS, *table.column_names)
+        },
     )
 
 

@@ -119,6 +119,18 @@ class SubgroupMetrics(Frozen):
     intervals: dict[str, Interval]
 
 
+class PartMetrics(_Counted):
+    """A part of the images, such as those of one source; intervals by metric."""
+
+    lesions: int
+    accuracy: Value
+    balanced_accuracy: Value  # over the classes that are counted
+    counted: tuple[str, ...]  # the codes of classes with enough images
+    expected_calibration_error: float
+    reliability: tuple[ReliabilityBin, ...]  # none of a part with few images
+    intervals: dict[str, Interval]
+
+
 class LeakCounts(Frozen):
     """What tested images and those that the model saw in training have in common."""
 
@@ -145,6 +157,8 @@ class Assessment(Frozen):
     screening: tuple[OperatingPoint, ...]  # by wanted sensitivity; `_screening_key` in JSON
     coverage: tuple[CoverageRow, ...]
     subgroups: dict[str, dict[str, SubgroupMetrics]]  # column → value
+    sources: dict[str, PartMetrics] = Field(default={}, exclude_if=lambda found: not found)
+    """By the name of the source; empty where the metadata has none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -167,7 +181,7 @@ class _Subject(Frozen):
     set: str  # the name of the split or of the outside set
     digest: str  # SHA-256 of model.keras
     flips: bool  # probabilities are means over four mirror images
-    split_by: str  # "image" or "lesion"; "" for an outside set
+    split_by: str  # such as "lesion" or "lesion, fold 2 of 5"; "" for an outside set
     chosen_on: str  # the set on which thresholds and temperature are chosen
     rejects: dict[str, int]  # by reason
     leaks: LeakCounts

@@ -14,19 +14,23 @@ from skinclf.evaluation.bootstrap import (
     with_width,
 )
 from skinclf.evaluation.operating_points import screened
-from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.predictions import SOURCE, Predictions
 from skinclf.evaluation.result import SubgroupMetrics, screened_sensitivity
 from skinclf.evaluation.values import by_name, intervals_by_name
 
 
 def subgroups(predictions: Predictions, rounds: int) -> dict[str, dict[str, SubgroupMetrics]]:
-    """Column → value → metrics of the images with that value; values in order."""
+    """Column → value → metrics of the images with that value; values in order.
+
+    Sources are no subgroup of patients: `by_source` has them.
+    """
     return {
         column: {
             str(value): _metrics(predictions.subset(values == value), rounds)
             for value in np.unique(values)
         }
         for column, values in predictions.groups.items()
+        if column != SOURCE
     }
 
 

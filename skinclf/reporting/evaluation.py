@@ -11,10 +11,12 @@ from PIL import Image
 from skinclf import __version__
 from skinclf.evaluation.predictions import GROUPS, Predictions
 from skinclf.evaluation.result import EvaluationResult, screened_sensitivity
+from skinclf.evaluation.sources import LEAST_IMAGES
 from skinclf.reporting.figures.clinical import (
     confusion_figure,
     coverage_figure,
     forest_figure,
+    parts_reliability_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
@@ -28,6 +30,7 @@ from skinclf.storage.files import write_bytes, write_text
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
 
 GALLERY = 12
+MOST_CURVES = 6
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def write_report(
             "baseline_title": baseline_title(taxonomy),
             "taxonomy": taxonomy,
             "screened_sensitivity": screened_sensitivity(taxonomy) if taxonomy.screened else None,
+            "least_images": LEAST_IMAGES,
             "groups": [column for column in GROUPS if column in result.subgroups],
             "run": run.path,
             "figures": figures,
@@ -119,4 +123,12 @@ def _figures(result: EvaluationResult, predictions: Predictions) -> dict[str, Fi
         "reliability": reliability_figure(result.calibration),
         "coverage": coverage_figure(predictions),
         "subgroups": forest_figure("Top-1 accuracy by subgroup", groups, "accuracy"),
+        **figures_of_sources(result),
     }
+
+
+def figures_of_sources(result: EvaluationResult) -> dict[str, Figure]:
+    """The reliability of the largest sources; none where all are small, or there are none."""
+    curves = {name: part.reliability for name, part in result.sources.items() if part.reliability}
+    shown = dict(list(curves.items())[:MOST_CURVES])
+    return {"reliability-by-source": parts_reliability_figure(shown)} if shown else {}

@@ -48,7 +48,7 @@ def metric_rows(result: EvaluationResult) -> list[MetricRow]:
         MetricRow(
             metric.title,
             metric.show(result.model.get(name)),
-            _limits(result.intervals.get(name), metric.show),
+            limits(result.intervals.get(name), metric.show),
             metric.show(result.baseline.get(name)) if metric.has_baseline else "",
         )
         for name, metric in METRICS.items()
@@ -65,7 +65,7 @@ def _difference_row(metric: Metric, difference: Difference) -> DifferenceRow:
     return DifferenceRow(
         metric.title,
         metric.show_difference(difference.value),
-        _limits(difference.interval, metric.show_difference, " to ").replace(" pp to", " to"),
+        limits(difference.interval, metric.show_difference, " to ").replace(" pp to", " to"),
         low is not None and high is not None and not low <= 0 <= high,
     )
 
@@ -85,6 +85,7 @@ def baseline_title(taxonomy: Taxonomy) -> str:
     return f"always {taxonomy.majority} (majority class)"
 
 
-def _limits(interval: Interval | None, show: Callable[[float], str], to: str = "–") -> str:
+def limits(interval: Interval | None, show: Callable[[float], str], to: str = "–") -> str:
+    """An interval as text; "" where there is none."""
     low, high = interval or (None, None)
     return "" if low is None or high is None else f"{show(low)}{to}{show(high)}"

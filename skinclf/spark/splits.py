@@ -7,6 +7,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from skinclf.archives.sources import check_left_out
 from skinclf.config.schema import SplitConfig
 from skinclf.spark.caching import Keep
 from skinclf.spark.versions import frame_of, most_frequent
@@ -34,30 +35,64 @@ def with_split(images: DataFrame, config: SplitConfig, keep: Keep = DataFrame.pe
     the paper did. In each class the lesions are in the order of a hash, which survives any
     row order or partitioning, and the first 80 percent of its images (as configured) are train.
 
-    `images` are rows of `matched_images`; those that can't be used do not count.
+    With `folds`, fold k's test images are the k-th part of that order: each lesion is tested in one
+    fold. With `left_out`, all images of that source are test. A lesion that it shares with
+    another source is tested as a whole (by lesion), so that none of its photographs is trained on.
+    Images without a source are never left out. The rest is train and val.
+
+    `images` are rows of `matched_images`; those that can't be used do not count. Raises ConfigError
+    where none of them is of the source to leave out.
     """
     images = images.withColumn("group", lesion() if config.by == "lesion" else _image())
     counted = images.where("reason IS NULL AND first IS NOT NULL")
+    left_out = F.lit(False)
+    if config.left_out:
+        _check_left_out(counted, config.left_out)
+        left_out = F.max(F.coalesce(F.col("dataset") == config.left_out, left_out))
     hashed = F.xxhash64(F.lit(config.seed), "group")
     groups = keep(
         counted.groupBy("group")
-        .agg(most_frequent("dx").alias("class"), F.count("*").alias("n"))
+        .agg(most_frequent("dx").alias("class"), F.count("*").alias("n"), left_out.alias("out"))
         .withColumn("hash", hashed)
         .withColumn("bucket", F.shiftright("hash", 64 - BUCKET_BITS))
     )
+    rest = groups.where("NOT out") if config.left_out else groups
     bucket = Window.partitionBy("class", "bucket").orderBy("hash", "group")
     inside = F.sum("n").over(bucket.rowsBetween(Window.unboundedPreceding, Window.currentRow))
     until = F.col("before") + F.col("inside")
     middle = (until - F.col("n") / 2) / F.col("total")
-    split = (
-        F.when(middle < config.train, TRAIN)
-        .when(middle < config.train + config.val, VAL)
-        .otherwise(TEST)
-    )
-    totals = F.broadcast(_totals(groups))
-    placed = groups.withColumn("inside", inside).join(totals, ["class", "bucket"])
-    drawn = placed.select("group", split.alias("split"))
+    totals = F.broadcast(_totals(rest))
+    placed = rest.withColumn("inside", inside).join(totals, ["class", "bucket"])
+    drawn = placed.select("group", _split_at(middle, config).alias("split"))
+    if config.left_out:
+        tested = groups.where("out").select("group", F.lit(TEST).alias("split"))
+        drawn = drawn.unionByName(tested)
     return images.join(drawn, "group", "left").drop("group")
+
+
+def _split_at(middle: Column, config: SplitConfig) -> Column:
+    """The split of a lesion whose middle lies there in the order of its class, 0 to 1."""
+    if config.left_out:
+        return F.when(middle < config.train_of_rest, TRAIN).otherwise(VAL)
+    if not config.folds:
+        return (
+            F.when(middle < config.train, TRAIN)
+            .when(middle < config.train + config.val, VAL)
+            .otherwise(TEST)
+        )
+    # Train begins where the tested part ends, and val ends where it begins: other images each time.
+    behind = middle - config.fold / config.folds
+    place = F.when(behind < 0, behind + 1).otherwise(behind)
+    is_train = place < (1 - 1 / config.folds) * config.train_of_rest if config.val else F.lit(True)
+    tested = F.floor(middle * config.folds) == config.fold - 1
+    return F.when(tested, TEST).when(is_train, TRAIN).otherwise(VAL)
+
+
+def _check_left_out(images: DataFrame, left_out: str) -> None:
+    """Raise ConfigError where no image is of that source, or all are."""
+    rows = images.groupBy("dataset").count().collect()
+    counts = {row["dataset"] or "": row["count"] for row in rows}
+    check_left_out(left_out, counts, "the images that can be used")
 
 
 def _totals(groups: DataFrame) -> DataFrame:

@@ -39,12 +39,13 @@ class TestedImages:
     files: list[str]
     count: int
     rejects: dict[str, int]  # by reason; of an outside archive
-    split_by: str  # "image" or "lesion"; "" for an outside archive
+    split_by: str  # SplitConfig.in_words; "" for an outside archive
 
 
 def split_images(dataset: Dataset, split: str) -> TestedImages:
     """A split of the dataset."""
-    return TestedImages(split_files(dataset, split), dataset.count(split), {}, dataset.split.by)
+    files, split_by = split_files(dataset, split), dataset.split.in_words
+    return TestedImages(files, dataset.count(split), {}, split_by)
 
 
 def split_files(dataset: Dataset, *splits: str) -> list[str]:

@@ -15,9 +15,12 @@ from skinclf.reporting.comparison import (
     shown_settings,
     write_comparison,
 )
-from skinclf.reporting.results import read_predictions, read_result
+from skinclf.reporting.results import read_cross_validation, read_predictions, read_result
+from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.files import absolute, exists
 from skinclf.storage.run_folder import RunFolder, model_digest
+
+DATASET = "dataset (SHA-256)"
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +29,10 @@ log = logging.getLogger(__name__)
 class _Evaluated:
     """What is on storage of one run."""
 
-    folder: RunFolder
+    folder: RunFolder  # or that of a cross-validation
     result: EvaluationResult
     predictions: Predictions
+    settings: dict[str, str]
 
 
 def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Comparison:
@@ -75,7 +79,13 @@ def _checked(paths: Sequence[str]) -> Sequence[str]:
 
 
 def _read(folder: RunFolder, name: str) -> _Evaluated:
-    """Raises RunError where there is no finished run, or no evaluation of its model on the set."""
+    """Raises RunError where there is no finished run, or no evaluation of its model on the set.
+
+    A cross-validation has one set only, that of all its test images, whatever `name` is.
+    """
+    folds = CrossValidationFolder(folder.path)
+    if folds.is_finished:
+        return _read_folds(folder, folds)
     taxonomy = folder.read_labels().taxonomy
     model = model_digest(folder.read_model())
     evaluation = folder.evaluation(name)
@@ -92,7 +102,21 @@ def _read(folder: RunFolder, name: str) -> _Evaluated:
             f"{folder}: was evaluated on {name} with an earlier model. Evaluate it anew: skinclf "
             f"evaluate --run {folder}"
         )
-    return _Evaluated(folder, result, read_predictions(evaluation.predictions, taxonomy))
+    predictions = read_predictions(evaluation.predictions, taxonomy)
+    return _Evaluated(folder, result, predictions, _settings(folder, result))
+
+
+def _read_folds(folder: RunFolder, folds: CrossValidationFolder) -> _Evaluated:
+    """A cross-validation, with the settings that all its runs have in common."""
+    found = read_cross_validation(folds.metrics)
+    result = found.pooled
+    predictions = read_predictions(folds.predictions, result.taxonomy)
+    settings = _settings(RunFolder(folds.run(found.folds[0].name)), result)
+    # These differ from fold to fold, and a dataset from each time that it is prepared.
+    own = {"split.folds", "split.fold", "split.left_out", DATASET}
+    common = {key: value for key, value in settings.items() if key not in own}
+    common |= {"cross_validate.by": found.by, "folds": str(len(found.folds))}
+    return _Evaluated(folder, result, predictions, common)
 
 
 def _check_classes(first: _Evaluated, other: _Evaluated) -> None:
@@ -109,21 +133,21 @@ def _compared(name: str, run: _Evaluated, first: _Evaluated, rounds: int) -> Com
     return ComparedRun(
         name,
         run.folder.path,
-        _settings(run),
+        run.settings,
         run.result,
         count_shared(first.predictions, run.predictions),
         paired_differences(first.predictions, run.predictions, rounds) if paired else None,
     )
 
 
-def _settings(run: _Evaluated) -> dict[str, str]:
+def _settings(run: RunFolder, result: EvaluationResult) -> dict[str, str]:
     """What decides how good the run is: hyperparameters, the dataset, and how it was evaluated."""
-    dataset = run.folder.read_dataset()
+    dataset = run.read_dataset()
     split = {f"split.{key}": value for key, value in dataset.split.model_dump().items()}
     image = {f"image.{key}": value for key, value in dataset.image.model_dump().items()}
     return shown_settings(
-        run.folder.read_config().hyperparameters
+        run.read_config().hyperparameters
         | split
         | image
-        | {"dataset (SHA-256)": dataset.digest[:12], "evaluate.tta_flips": run.result.flips}
+        | {DATASET: dataset.digest[:12], "evaluate.tta_flips": result.flips}
     )

@@ -46,7 +46,7 @@ def explore(config: Config, console: Console) -> str:
             "lesions": exploration.lesions,
             "inputs": dataset.inputs,
             "rejects": sum(dataset.rejects.values()),
-            "split_by": dataset.split.by,
+            "split_by": dataset.split.in_words,
             "codes": dataset.taxonomy.codes,
             "splits": dataset.counts,
             "figures": pictures,

@@ -12,6 +12,7 @@ from skinclf.archives import check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.archives.same_lesion import read_groups
+from skinclf.archives.sources import check_left_out, read_sources
 from skinclf.config.schema import FOLDERS, Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
@@ -92,7 +93,28 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
 
 def check_inputs(config: Config) -> OutputFolder:
     """The folder that the dataset goes to. Raises what `prepare` raises before Spark starts."""
+    check_archive(config)
+    if config.split.left_out:
+        _check_left_out(config)
+    if config.archive.metadata == FOLDERS and config.split.by == "lesion":
+        log.warning(
+            "folders name no lesions: only photographs that archive.same_lesion lists as one "
+            "lesion are sure to be in one split"
+        )
+    return check_output(config)
+
+
+def check_output(config: Config) -> OutputFolder:
+    """The folder that the dataset goes to. Raises UsageError where something is in the way."""
     path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
+    folder = output_folder(path)
+    folder.check(overwrite=config.dataset.overwrite)
+    check_free(path)
+    return folder
+
+
+def check_archive(config: Config) -> None:
+    """Raise UsageError children where archive, metadata or the list of lesions can't be read."""
     if not config.archive.paths:
         raise ConfigError(
             "archive.paths: is empty; name the folders or zip files with the images, such as "
@@ -102,15 +124,14 @@ def check_inputs(config: Config) -> OutputFolder:
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata, config.classes, config.metadata)
     read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
-    if config.archive.metadata == FOLDERS and config.split.by == "lesion":
-        log.warning(
-            "folders name no lesions: only photographs that archive.same_lesion lists as one "
-            "lesion are sure to be in one split"
-        )
-    folder = output_folder(path)
-    folder.check(overwrite=config.dataset.overwrite)
-    check_free(path)
-    return folder
+
+
+def _check_left_out(config: Config) -> None:
+    """Raise ConfigError where the metadata has no such source."""
+    metadata = config.archive.metadata
+    sources = read_sources(metadata, config.classes, config.metadata)
+    counts = {name: source.images for name, source in sources.items()}
+    check_left_out(config.split.left_out, counts, metadata)
 
 
 def preview(config: Config) -> Preview:

@@ -10,18 +10,16 @@ from rich.console import Console
 
 from skinclf import __version__
 from skinclf.config.schema import Config
-from skinclf.errors import DatasetError
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
-from skinclf.reporting.results import read_result
 from skinclf.spark.session import spark_session
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
-from skinclf.stages.prepare import prepare
+from skinclf.stages.resuming import known_result, prepared
 from skinclf.stages.train import train
-from skinclf.storage.dataset_folder import EXPLORATION, MANIFEST, Dataset
+from skinclf.storage.dataset_folder import EXPLORATION
 from skinclf.storage.files import exists, join, list_names, read_bytes, write_text
-from skinclf.storage.run_folder import RunFolder, model_digest
+from skinclf.storage.run_folder import RunFolder
 
 PAPER = {
     "val": {"accuracy": 0.9406, "loss": 0.1452},
@@ -132,40 +130,20 @@ def protocol_config(config: Config, by: str) -> Config:
 
 def _prepared(config: Config, console: Console) -> None:
     """Prepare and explore, unless that is done."""
-    path = config.dataset.path
-    if not exists(join(path, MANIFEST)):
-        prepare(config, console)
-    dataset = Dataset.read(path)
-    archive = config.archive
-    ours = (list(archive.paths), archive.metadata, config.metadata, config.split)
-    if (dataset.sources, dataset.metadata, dataset.words, dataset.split) != ours:
-        raise DatasetError(
-            f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
-            f"and split asked for. Name other folders: --set dataset.path=… --set run.path=…"
-        )
-    if not exists(join(path, EXPLORATION)):
+    dataset = prepared(config, console)
+    if not exists(join(dataset.path, EXPLORATION)):
         explore(config, console)
 
 
 def _evaluated(config: Config, console: Console) -> list[tuple[str, EvaluationResult]]:
     """The results on the paper's splits; measured now where they are not this model's already."""
-    finished = all(_known_result(config, split) for split in PAPER)
+    finished = all(known_result(config, split) for split in PAPER)
     # One session for all of them: its Python workers load TensorFlow once.
     with nullcontext() if finished else spark_session(NAME, config.spark):
         return [
-            (split, _known_result(config, split) or _measured(config, split, console))
+            (split, known_result(config, split) or _measured(config, split, console))
             for split in PAPER
         ]
-
-
-def _known_result(config: Config, split: str) -> EvaluationResult | None:
-    run = RunFolder(config.run.path)
-    metrics = run.evaluation(split).metrics
-    if exists(metrics):
-        result = read_result(metrics)
-        if result.digest == model_digest(run.read_model()):
-            return result
-    return None
 
 
 def _measured(config: Config, split: str, console: Console) -> EvaluationResult:

@@ -14,9 +14,9 @@ old files stay until then; they and what killed tasks left are removed after it.
 
 import hashlib
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, Field, computed_field, field_serializer
 
 from skinclf.config.schema import MetadataConfig, SplitConfig
 from skinclf.errors import DatasetError
@@ -78,6 +78,12 @@ class Dataset(BaseModel):
     files: list[TensorFile]  # in the order of the rows
     reject_files: list[RejectFile] = []
     path: str = ""
+
+    @field_serializer("split")
+    def _without_what_is_not_used(self, split: SplitConfig) -> dict[str, Any]:
+        # So the digest of a dataset of an earlier version stays what it was.
+        unused = {"folds", "fold"} if not split.folds else set()
+        return split.model_dump(exclude=unused | ({"left_out"} if not split.left_out else set()))
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -10,11 +10,11 @@ from IPython.core.formatters import DisplayFormatter
 from pyspark.sql import SparkSession
 
 import skinclf
-from skinclf.api import Evaluated, Scored
+from skinclf.api import CrossValidated, Evaluated, Scored
 from skinclf.errors import ConfigError, UsageError
 from skinclf.reporting.notebook import link_to
 from skinclf.stages.score_summary import Summary
-from tests.evaluation.drawn import drawn_predictions, evaluation_result
+from tests.evaluation.drawn import drawn_cross_validation, drawn_predictions, evaluation_result
 from tests.support.images import jpeg, write_zip
 from tests.support.pipeline import pipeline_config
 
@@ -83,6 +83,14 @@ def test_metrics_stand_beside_the_confusion_and_a_leak_is_told() -> None:
     assert "too good" not in html
     leaky = result.model_copy(update={"leaks": result.leaks.model_copy(update={"images": 3})})
     assert "3 of these images share a lesion" in shown(Evaluated(leaky, "report.html"))[1]
+
+
+def test_a_cross_validation_shows_its_folds() -> None:
+    words, html = shown(CrossValidated(drawn_cross_validation(), "/elsewhere/page.html"))
+    assert words.startswith("120 images of ")
+    assert " lesions in 3 folds: top-1 accuracy " in words
+    assert html.count(">fold ") == 3
+    assert html.count("data:image/png") == 1
 
 
 def test_names_from_outside_are_no_html() -> None:

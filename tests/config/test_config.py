@@ -70,6 +70,13 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
     assert again.spark.conf == {"spark.a": "1"}
 
 
+def test_folds_and_a_source_to_leave_out_must_agree() -> None:
+    assert "fold: 1 to 5 (folds) is expected, got 6" in message_of(
+        None, "split.folds=5", "split.fold=6"
+    )
+    assert "set one of them" in message_of(None, "split.folds=5", "split.left_out=a")
+
+
 @pytest.mark.parametrize(
     ("assignment", "parts"),
     [
@@ -87,6 +94,8 @@ def test_the_resolved_config_reads_back_alike_and_without_secrets(tmp_path: Path
         ("evaluate.name=..", ["evaluate.name:", "pattern"]),
         ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
         ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),
+        ("split.folds=1", ["split:", "folds: 2 or more are expected, or 0"]),
+        ("split.fold=2", ["split:", "fold: is 2, and there are no folds"]),
         (
             'metadata.columns={id = "name"}',
             ["metadata.columns:", "'id' is no column", "lesion_id, image_id, dx"],

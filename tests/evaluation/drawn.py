@@ -5,8 +5,15 @@ from typing import Any
 import numpy as np
 
 from skinclf.evaluation.assessment import assess
+from skinclf.evaluation.cross_validation import (
+    CrossValidation,
+    FoldResult,
+    Pooled,
+    pooled_result,
+)
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.sources import part_metrics
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 
 GROUP_VALUES = {
@@ -55,3 +62,32 @@ def evaluation_result(predictions: Predictions, **options: Any) -> EvaluationRes
             **dict(assessment),
         }
     )
+
+
+def drawn_folds(images: int = 120) -> Pooled:
+    """Three folds of one draw; a third of its lesions each."""
+    predictions = drawn_predictions(images, 1)
+    fold = predictions.lesions % 3
+    results = [
+        evaluation_result(predictions.subset(fold == place), sensitivities=(0.8,))
+        for place in range(3)
+    ]
+    return Pooled(predictions, fold, results)
+
+
+def drawn_cross_validation() -> CrossValidation:
+    """The same as cross-validation.json has it, without validation images."""
+    pooled = drawn_folds()
+    folds = [
+        FoldResult(
+            name=f"fold-{place + 1}",
+            title=f"fold {place + 1}",
+            model="0" * 64,
+            trained_on=80,
+            metrics=part_metrics(pooled.predictions.subset(pooled.fold == place), 5),
+            validation={},
+        )
+        for place in range(3)
+    ]
+    result = pooled_result(pooled, "3 folds", rounds=5)
+    return CrossValidation(by="fold", folds=tuple(folds), only_trained_on={}, pooled=result)

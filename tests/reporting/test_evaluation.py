@@ -1,5 +1,8 @@
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from skinclf.errors import RunError
@@ -16,9 +19,11 @@ SMALL = ImageSpec(height=8, width=12)
 FLOWERS = Taxonomy(codes=("daisy", "rose", "tulip"), majority="rose", screened="")
 
 
-def report(taxonomy: Taxonomy, folder: Path) -> str:
+def report(taxonomy: Taxonomy, folder: Path, sources: Sequence[str] = ()) -> str:
     """The text of the report of 80 drawn images."""
     predictions = drawn_predictions(80, 3, taxonomy)
+    if sources:
+        predictions.groups["dataset"] = np.array(sources)
     result = evaluation_result(predictions, sensitivities=(0.8, 0.95), rounds=20)
     errors = most_confident_errors(predictions)
     pictures = {error.image_id: picture(bytes(SMALL.size_bytes), SMALL) for error in errors}
@@ -42,6 +47,18 @@ def test_the_report_of_ham10000_screens_melanoma(tmp_path: Path) -> None:
     assert "Melanoma or not, at a chosen sensitivity" in page
     assert "<th>mel sensitivity</th>" in page
     assert "always nv (majority class)" in page
+
+
+def test_where_images_have_sources_the_report_has_a_row_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "<h2>Sources</h2>" not in report(HAM10000, tmp_path)
+    monkeypatch.setattr("skinclf.evaluation.sources.LEAST_FOR_A_CURVE", 50)
+    page = report(HAM10000, tmp_path, ["<b>"] * 50 + ["_B$"] * 30)
+    row = page.partition("<td>&lt;b&gt;</td><td>50</td>")[2]
+    assert re.match(r"<td>\d+</td><td>[\d.]+% <span", row)
+    assert "<td>nv</td>" in row  # the only class of ten images
+    assert (tmp_path / "evaluation" / "test" / "reliability-by-source.png").exists()
 
 
 def test_an_added_metric_stands_on_the_page(

@@ -1,7 +1,11 @@
+from collections import Counter
+
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from skinclf.config.schema import SplitConfig
+from skinclf.errors import ConfigError
 from skinclf.spark.splits import BUCKET_BITS, with_split
 
 
@@ -81,3 +85,58 @@ def test_images_that_can_t_be_used_do_not_count(spark: SparkSession) -> None:
     split = with_split(frame.union(unusable).union(missing), SplitConfig())
     drawn = split.where("reason IS NULL AND first IS NOT NULL")
     assert counts_by_split(drawn) == {"train": 240, "val": 30, "test": 30}
+
+
+def splits_of(frame: DataFrame, config: SplitConfig) -> dict[str, str]:
+    """image_id → split."""
+    return {row.image_id: row.split for row in with_split(frame, config).collect()}
+
+
+def test_each_lesion_is_tested_in_one_fold_and_validates_in_at_most_one(
+    spark: SparkSession,
+) -> None:
+    rare = images(spark, 7, a_lesion=1, code="df").withColumns(
+        {name: F.concat(F.lit("d"), name) for name in ("image_id", "lesion_id")}
+    )
+    frame = images(spark, 300).union(rare)
+    folds = [splits_of(frame, SplitConfig(folds=4, fold=fold)) for fold in (1, 2, 3, 4)]
+    tested = Counter(name for fold in folds for name, split in fold.items() if split == "test")
+    assert tested == dict.fromkeys(folds[0], 1)
+    validates = Counter(name for fold in folds for name, split in fold.items() if split == "val")
+    assert max(validates.values()) == 1
+    for fold in folds:
+        lesions = {(int(name[-5:]) // 3, split) for name, split in fold.items() if name[0] == "I"}
+        assert len(lesions) == 100
+        common = Counter(split for name, split in fold.items() if name[0] == "I")
+        assert common == {"train": 201, "val": 24, "test": 75}  # of 225, 8 to 1
+
+
+def test_the_last_of_ten_folds_is_the_split_without_folds(spark: SparkSession) -> None:
+    frame = images(spark, 300)
+    assert splits_of(frame, SplitConfig(folds=10, fold=10)) == splits_of(frame, SplitConfig())
+
+
+def test_without_a_share_for_validation_folds_have_none(spark: SparkSession) -> None:
+    config = SplitConfig(train=0.9, val=0, test=0.1, folds=3, fold=2)
+    assert Counter(splits_of(images(spark, 300), config).values()) == {"train": 198, "test": 102}
+
+
+def test_a_source_that_is_left_out_is_tested_and_its_lesions_are_not_trained_on(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Photographs 0 to 29 are of clinic A, 30 of B is of the lesion of 31 and 32 of C."""
+    number = F.col("first")
+    source = F.when(number < 30, "A").when(number < 31, "B").when(number < 299, "C")
+    frame = images(spark, 300).withColumn("dataset", source)
+    of_a = splits_of(frame, SplitConfig(left_out="A"))
+    assert {name for name, split in of_a.items() if split == "test"} == {
+        f"ISIC_{n:05}" for n in range(30)
+    }
+    assert Counter(of_a.values()) == {"test": 30, "train": 240, "val": 30}
+    assert "1 images have no source and are trained on" in caplog.text
+    of_b = splits_of(frame, SplitConfig(left_out="B"))
+    assert {name for name, split in of_b.items() if split == "test"} == {
+        *("ISIC_00030", "ISIC_00031", "ISIC_00032"),
+    }
+    with pytest.raises(ConfigError, match=r"no source 'D' .*C \(268 images\), A \(30 images\)"):
+        splits_of(frame, SplitConfig(left_out="D"))

@@ -1,14 +1,17 @@
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from skinclf.config.schema import SplitConfig
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.tables import REJECTS, TENSORS
-from skinclf.storage.dataset_folder import shard_ranges
+from skinclf.storage.dataset_folder import Dataset, shard_ranges
 from skinclf.storage.output_folder import clear_unnamed
 from skinclf.storage.part_files import Written, part_files
+from tests.support.datasets import dataset_of
 
 SMALL = ImageSpec(height=8, width=8)
 
@@ -16,6 +19,19 @@ SMALL = ImageSpec(height=8, width=8)
 def tensors(count: int, image: ImageSpec = SMALL) -> pa.Table:
     rows = [{"image_id": f"I{n}", "pixels": bytes(image.size_bytes)} for n in range(count)]
     return pa.Table.from_pylist(rows, schema=TENSORS)
+
+
+def test_a_dataset_names_its_folds_and_otherwise_has_the_digest_that_it_always_had() -> None:
+    dataset = dataset_of([], 4, "")
+    assert list(json.loads(dataset.to_json())["split"]) == ["by", "train", "val", "test", "seed"]
+    fold = dataset.model_copy(update={"split": SplitConfig(folds=5, fold=2)})
+    assert json.loads(fold.to_json())["split"]["fold"] == 2
+    assert Dataset.model_validate_json(fold.to_json()).split == fold.split
+    out = dataset.model_copy(update={"split": SplitConfig(left_out="A")})
+    assert (fold.split.in_words, out.split.in_words, dataset.split.in_words) == (
+        *("lesion, fold 2 of 5", "lesion, source A left out", "lesion"),
+    )
+    assert len({dataset.digest, fold.digest, out.digest}) == 3
 
 
 @pytest.mark.parametrize(

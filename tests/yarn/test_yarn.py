@@ -143,7 +143,7 @@ def test_all_jobs_where_there_is_only_the_packed_environment(hadoop: Hadoop) -> 
     files.write_bytes(f"{ROOT}/archive/more/ISIC_9999999.jpg", jpeg((90, 60, 50), (120, 90)))
     told = submit(hadoop, "score", "client")
     assert "1 inputs are new" in told
-    assert files.read_json(f"{ROOT}/scores/{model}/summary.json")["scores"] == first["scores"] + 1
+    assert files.read_json(f"{ROOT}/scores/{model}/summary.json")["scored"] == first["scored"] + 1
 
 
 LONG = {"train.epochs": EPOCHS, "train.dropout": 0.5}
@@ -223,7 +223,7 @@ def test_a_scoring_that_loses_containers_scores_each_image_once(
     assert job.returncode == 0, log.read_text()[-5000:]
     (model,) = files.list_names(f"{ROOT}/many-scores")
     summary = files.read_json(f"{ROOT}/many-scores/{model}/summary.json")
-    assert (summary["scores"], summary["rejects"]) == (200, {})
+    assert (summary["scored"], summary["rejects"]) == (200, {})
 
 
 def scored() -> int:

@@ -1,6 +1,6 @@
 """How good a model is, as a doctor or a researcher looks at it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,12 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from skinclf.evaluation.accuracy import one_hot
 from skinclf.evaluation.coverage import coverage_curve
 from skinclf.evaluation.predictions import Predictions
-from skinclf.evaluation.result import Calibration, ClassMetrics, SubgroupMetrics
+from skinclf.evaluation.result import (
+    Calibration,
+    ClassMetrics,
+    ReliabilityBin,
+    SubgroupMetrics,
+)
 from skinclf.reporting.figures.style import BLUE, GREY, ORANGE, calm, literal
 
 LINES = ("-", "--", "-.", ":")
@@ -82,6 +87,22 @@ def reliability_figure(calibration: Calibration) -> Figure:
         axes.plot(x, y, color=color, linewidth=1, label=title)
         axes.scatter(x, y, 10 + 150 * images / images.sum(), color=color)
     axes.legend(frameon=False, loc="upper left")
+    calm(axes)
+    return figure
+
+
+def parts_reliability_figure(parts: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
+    """Accuracy by confidence in each part of the images: name → bins; size shows images."""
+    figure, axes = _with_diagonal("Reliability by source", "confidence", "accuracy")
+    for place, rows in enumerate(parts.values()):
+        color = colormaps["tab10"](place % 10)
+        x, y = [row.confidence for row in rows], [row.accuracy for row in rows]
+        images = np.array([row.images for row in rows])
+        axes.plot(x, y, color=color, linewidth=1, label=str(place))
+        axes.scatter(x, y, 10 + 150 * images / images.sum(), color=color)
+    legend = axes.legend(frameon=False, loc="upper left", fontsize=9)
+    for text, name in zip(legend.get_texts(), parts, strict=True):
+        text.set_text(literal(name))  # given above, names that begin with _ would be left out
     calm(axes)
     return figure
 

@@ -1,0 +1,158 @@
+"""Predictions of several models, each of images that it was not trained on → one result."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinclf.evaluation.assessment import assess_with
+from skinclf.evaluation.bootstrap import Draws, lesion_intervals, single_round, with_width
+from skinclf.evaluation.calibration import calibration_metrics, tempered
+from skinclf.evaluation.classes import ARE_SHARES, RATES, lesions_of_rates, rates_of_totals
+from skinclf.evaluation.operating_points import screened
+from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.result import (
+    Calibration,
+    EvaluationResult,
+    Frozen,
+    LeakCounts,
+    OperatingPoint,
+    PartMetrics,
+    Value,
+)
+from skinclf.evaluation.values import by_name, intervals_by_name
+
+COMPARED = ("accuracy", "balanced_accuracy")
+"""The metrics of a fold that its validation images have, too."""
+
+
+class FoldResult(Frozen):
+    """A fold, or a source that was left out: its model, and the metrics of its test images."""
+
+    name: str  # of its folders, such as fold-1
+    title: str  # "fold 1", or the source
+    model: str  # SHA-256 of model.keras
+    trained_on: int  # images
+    metrics: PartMetrics
+    validation: dict[str, float]  # COMPARED on the validation images; empty where there are none
+
+
+class CrossValidation(Frozen):
+    """What cross-validation.json holds."""
+
+    by: str  # "fold" or "source"
+    folds: tuple[FoldResult, ...]
+    only_trained_on: dict[str, int]  # source → its lesions, too few to be tested; "": no source
+    pooled: EvaluationResult
+
+    def fall(self, metric: str) -> Value:
+        """How much lower one of COMPARED is on the tested images than on the validation images:
+        the mean over all folds. None where one of them lacks it.
+        """
+        falls = []
+        for fold in self.folds:
+            tested, before = getattr(fold.metrics, metric), fold.validation.get(metric)
+            if tested is None or before is None:
+                return None
+            falls.append(before - tested)
+        return float(np.mean(falls))
+
+    def to_json(self) -> str:
+        """The text of cross-validation.json."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of cross-validation.json; ValueError where it is something else."""
+        return cls.model_validate_json(text)
+
+
+class Pooled(NamedTuple):
+    """All test images, and what each fold's evaluation chose on its own validation images."""
+
+    predictions: Predictions
+    fold: NDArray[np.int64]  # (n,) whose model predicted the image: a place in `results`
+    results: Sequence[EvaluationResult]
+
+
+def pooled_result(pooled: Pooled, name: str, rounds: int) -> EvaluationResult:
+    """The metrics of all test images together; `name` is what the set is called.
+
+    Each model's own temperature and thresholds, chosen on its validation images, are used for the
+    images that it predicts. The temperature and the thresholds in the result are their means.
+    """
+    results = pooled.results
+    assessment = assess_with(
+        pooled.predictions, _calibration(pooled), _screening(pooled, rounds), rounds
+    )
+    keys: Counter[str] = sum((Counter(each.leaks.by_key) for each in results), Counter())
+    leaks = LeakCounts(
+        images=sum(each.leaks.images for each in results),
+        by_key=dict(sorted(keys.items())),
+        near_duplicates=sum(each.leaks.near_duplicates for each in results),
+    )
+    return EvaluationResult(
+        set=name,
+        digest=hashlib.sha256("".join(each.digest for each in results).encode()).hexdigest(),
+        flips=results[0].flips,
+        split_by=results[0].split_by.partition(",")[0],
+        chosen_on=results[0].chosen_on,
+        rejects={},
+        leaks=leaks,
+        **dict(assessment),
+    )
+
+
+def _calibration(pooled: Pooled) -> Calibration:
+    predictions = pooled.predictions
+    labels, scaled = predictions.labels, predictions.probabilities.copy()
+    temperatures = [each.calibration.temperature for each in pooled.results]
+    for place, temperature in enumerate(temperatures):
+        where = pooled.fold == place
+        scaled[where] = tempered(scaled[where], temperature)
+    return Calibration(
+        temperature=float(np.exp(np.mean(np.log(temperatures)))),
+        as_it_is=calibration_metrics(labels, predictions.probabilities),
+        scaled=calibration_metrics(labels, scaled),
+    )
+
+
+def _screening(pooled: Pooled, rounds: int) -> tuple[OperatingPoint, ...]:
+    """Each wanted sensitivity at the thresholds of the models; none where no class is screened."""
+    points = zip(*(each.screening for each in pooled.results), strict=True)
+    return tuple(_operating_point(pooled, of_folds, rounds) for of_folds in points)
+
+
+def _operating_point(
+    pooled: Pooled, points: Sequence[OperatingPoint], rounds: int
+) -> OperatingPoint:
+    """The intervals hold the chance of the tested lesions, and not that of the thresholds."""
+    predictions = pooled.predictions
+    truth, scores = screened(predictions)
+    thresholds = np.array([point.threshold for point in points], scores.dtype)
+    flagged = scores >= thresholds[pooled.fold]
+    columns = np.stack([np.ones_like(truth), truth, flagged, truth & flagged], axis=1)
+
+    def statistic(draws: Draws) -> NDArray[np.float64]:
+        images, true, predicted, hits = draws.sums(columns).T
+        return rates_of_totals(images, true, predicted, hits)
+
+    values = statistic(single_round(predictions.lesions))[0]
+    limits = with_width(
+        lesion_intervals(predictions.lesions, statistic, rounds),
+        values,
+        np.array(lesions_of_rates(predictions.lesions, truth, flagged)),
+        ARE_SHARES,
+    )
+    return OperatingPoint(
+        wanted_sensitivity=points[0].wanted_sensitivity,
+        expected_sensitivity=float(np.mean([point.expected_sensitivity for point in points])),
+        threshold=float(np.mean([point.threshold for point in points])),
+        flagged=int(flagged.sum()),
+        **by_name(RATES, values),  # type: ignore[arg-type]
+        intervals=intervals_by_name(RATES, limits),
+    )

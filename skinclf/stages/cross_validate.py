@@ -1,0 +1,271 @@
+"""Archive + metadata → a model for each fold, and one result of all their test images.
+
+Each image is predicted once, by a model that was not trained on its lesion.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
+from skinclf.config.schema import Config
+from skinclf.errors import CheckError, ConfigError, UsageError
+from skinclf.evaluation.cross_validation import (
+    COMPARED,
+    CrossValidation,
+    FoldResult,
+    Pooled,
+    pooled_result,
+)
+from skinclf.evaluation.gates import check_gate_settings
+from skinclf.evaluation.predictions import SOURCE, predictions_of
+from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.sources import part_metrics
+from skinclf.reporting.cross_validation import write_pages
+from skinclf.reporting.results import (
+    read_cross_validation,
+    read_prediction_table,
+    write_cross_validation,
+)
+from skinclf.stages import prepare as preparing
+from skinclf.stages.evaluate import evaluate
+from skinclf.stages.preview import Preview, session_text
+from skinclf.stages.resuming import finished_dataset, known_result, prepared
+from skinclf.stages.train import train
+from skinclf.storage.cross_validation_folder import CrossValidationFolder, source_folder
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.files import absolute, delete, join, write_table
+from skinclf.storage.history import check_best_is_known, final_epoch
+from skinclf.storage.run_folder import RunFolder
+from skinclf.training.batches import check_divides
+from skinclf.training.choices import check_choices
+
+TESTED = "test"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is left out once, and the settings of the stages for it."""
+
+    name: str  # of its folders
+    title: str
+    config: Config
+    source: str | None = None  # None: a fold of all sources
+
+    @property
+    def result(self) -> EvaluationResult | None:
+        """The evaluation of its test images, where that is done."""
+        return known_result(self.config, TESTED)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done, as the settings and the metadata say."""
+
+    folds: Sequence[Fold]
+    only_trained_on: dict[str, int]  # source → lesions
+    folder: CrossValidationFolder
+
+
+def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, str]:
+    """Prepare, train and evaluate for each fold of `config.cross_validate` → (what
+    cross-validation.json holds, the page's path).
+
+    What an earlier start has finished is taken over. Whether `evaluate.gates` are reached is asked
+    by `check_gates` of the pooled result. Raises UsageError children before Spark starts for
+    settings, paths and sources that are wrong, what the stages raise, and CheckError where images
+    are predicted twice or not at all.
+    """
+    plan = _checked(config)
+    for source, lesions in plan.only_trained_on.items():
+        log.info("%s: only trained on (%s lesions)", source or "no source", f"{lesions:,}")
+    datasets, results = [], []
+    for place, fold in enumerate(plan.folds, 1):
+        log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
+        datasets.append(prepared(fold.config, console))
+        train(fold.config, console)
+        results.append(fold.result or evaluate(fold.config, console)[0])
+    found = _pooled(plan, datasets, results, config)
+    write_pages(found, plan.folder)
+    write_cross_validation(plan.folder.metrics, found)
+    images = found.pooled.images
+    log.info(
+        "tested %s images in %s folds; page: %s",
+        f"{images:,}",
+        len(found.folds),
+        plan.folder.page,
+        extra={"counts": {"images": images, "folds": len(found.folds)}},
+    )
+    return found, plan.folder.page
+
+
+def preview(config: Config) -> Preview:
+    """What `cross_validate` would do. Raises what it raises before Spark starts."""
+    plan = _checked(config)
+    todo = [
+        f"{fold.title}: {'nothing, it is finished' if fold.result else 'prepare, train, evaluate'}"
+        for fold in plan.folds
+    ]
+    small = [
+        f"{source or 'no source'}: nothing, its {lesions:,} lesions are only trained on"
+        for source, lesions in plan.only_trained_on.items()
+    ]
+    reads = [*config.archive.paths, *config.archive.metadata_files]
+    return Preview(reads, [plan.folder.path], [session_text(config.spark), *todo, *small])
+
+
+def _checked(config: Config) -> _Plan:
+    """The folds and their folder. Raises UsageError children for what can't be done as asked."""
+    check_choices(config)
+    check_gate_settings(config.evaluate.gates, config.classes)
+    check_divides(config.dataset.shards, config.train.slots, config.train.global_batch_size)
+    check_best_is_known(config.train, int(config.split.val > 0))
+    if config.split.folds or config.split.left_out:
+        raise ConfigError(
+            "split.folds and split.left_out are set by cross-validate itself: leave them out, and "
+            "say cross_validate.folds (--folds) or cross_validate.by (--by)"
+        )
+    if config.split.by == "image" and not config.evaluate.allow_leaks:
+        raise ConfigError(
+            'split.by = "image": models would be tested on lesions that they were trained on. '
+            "Split by lesion, or ask for metrics that are too good: --set "
+            "evaluate.allow_leaks=true"
+        )
+    preparing.check_archive(config)
+    folder = CrossValidationFolder(absolute(config.cross_validate.output))
+    plan = _plan(config, folder)
+    if folder.is_finished:
+        there = {fold.name for fold in read_cross_validation(folder.metrics).folds}
+        if there != {fold.name for fold in plan.folds}:
+            raise UsageError(
+                f"{folder.path}: holds a cross-validation of {', '.join(sorted(there))}. Choose "
+                f"another folder: --output NAME"
+            )
+    for fold in plan.folds:
+        if finished_dataset(fold.config) is None:
+            preparing.check_output(fold.config)
+    return plan
+
+
+def _plan(config: Config, folder: CrossValidationFolder) -> _Plan:
+    settings = config.cross_validate
+    if settings.by == "fold":
+        folds = [
+            _fold(config, folder, f"fold-{n}", f"fold {n}", folds=settings.folds, fold=n)
+            for n in range(1, settings.folds + 1)
+        ]
+        return _Plan(folds, {}, folder)
+    sources = read_sources(config.archive.metadata, config.classes, config.metadata)
+    tested = _large(sources, settings.min_lesions, config.archive.metadata)
+    folds = [
+        _fold(config, folder, source_folder(source), source, left_out=source) for source in tested
+    ]
+    rest = {name: found.lesions for name, found in sources.items() if name not in tested}
+    return _Plan(folds, rest, folder)
+
+
+def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:
+    """The sources with enough lesions. Raises ConfigError where there are fewer than two."""
+    named = {name: found for name, found in sources.items() if name != NO_SOURCE}
+    large = [name for name, found in named.items() if found.lesions >= least]
+    if len(named) > 1 and large:
+        return large
+    there = counted({name: found.images for name, found in named.items()}) or "none"
+    raise ConfigError(
+        f"cross_validate.by: two sources or more are expected, one of them with {least:,} lesions "
+        f"or more (cross_validate.min_lesions); {metadata} has {there}. Sources are the column "
+        f"dataset; [metadata.columns] may say that another is it"
+    )
+
+
+def _fold(
+    config: Config, folder: CrossValidationFolder, name: str, title: str, **split: Any
+) -> Fold:
+    """The settings with this split, and with folders of its own."""
+    changes: dict[str, dict[str, Any]] = {
+        "split": split,
+        "dataset": {"path": folder.dataset(name), "overwrite": False},
+        "run": {"path": folder.run(name)},
+        "evaluate": {"split": TESTED, "archive": (), "metadata": "", "name": ""},
+    }
+    sections = {
+        section: getattr(config, section).model_copy(update=change)
+        for section, change in changes.items()
+    }
+    return Fold(name, title, config.model_copy(update=sections), split.get("left_out"))
+
+
+def _pooled(
+    plan: _Plan, datasets: Sequence[Dataset], results: Sequence[EvaluationResult], config: Config
+) -> CrossValidation:
+    """Read what each model has predicted, write it as one table, and measure it."""
+    tables = [_tested(fold) for fold in plan.folds]
+    places = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    table = pa.concat_tables(tables)
+    _check_each_once(table, datasets, plan)
+    order = pc.sort_indices(table["image_id"])  # as `compare` reads them
+    table, places = table.take(order), places[order.to_numpy()]
+    delete(plan.folder.predictions)
+    write_table(table, join(plan.folder.predictions, "part-00000.parquet"))
+    rounds = config.evaluate.bootstrap_samples
+    pooled = Pooled(predictions_of(table, config.classes), places, results)
+    folds = tuple(
+        FoldResult(
+            name=fold.name,
+            title=fold.title,
+            model=result.digest,
+            trained_on=dataset.count("train"),
+            metrics=part_metrics(pooled.predictions.subset(places == place), rounds),
+            validation=_validation(RunFolder(fold.config.run.path)),
+        )
+        for place, (fold, dataset, result) in enumerate(
+            zip(plan.folds, datasets, results, strict=True)
+        )
+    )
+    name = f"{len(folds)} {'sources' if config.cross_validate.by == 'source' else 'folds'}"
+    return CrossValidation(
+        by=config.cross_validate.by,
+        folds=folds,
+        only_trained_on=plan.only_trained_on,
+        pooled=pooled_result(pooled, name, rounds),
+    )
+
+
+def _tested(fold: Fold) -> pa.Table:
+    """What the fold's model has predicted. Of a lesion that the source shares with another source,
+    which was left out as a whole, the photographs of the source alone.
+    """
+    run = RunFolder(fold.config.run.path)
+    table = read_prediction_table(run.evaluation(TESTED).predictions)
+    return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
+
+
+def _check_each_once(table: pa.Table, datasets: Sequence[Dataset], plan: _Plan) -> None:
+    """Raise CheckError where an image was tested twice or, by folds, not at all."""
+    counts = Counter(table["image_id"].to_pylist())
+    twice = [image for image, count in counts.items() if count > 1]
+    tensors = {dataset.tensors for dataset in datasets}
+    by_folds = all(fold.source is None for fold in plan.folds)
+    if twice or len(tensors) > 1 or (by_folds and len(counts) not in tensors):
+        sizes = ", ".join(f"{dataset.tensors:,}" for dataset in datasets)
+        raise CheckError(
+            f"{plan.folder.path}: {len(counts):,} images were tested, {len(twice):,} of them "
+            f"twice; the datasets have {sizes} images. Did the archive or its metadata change in "
+            f"the meantime? Begin anew in another folder: --output NAME"
+        )
+
+
+def _validation(run: RunFolder) -> dict[str, float]:
+    """COMPARED on the validation images, by the epoch whose weights the model has."""
+    history = run.read_history()
+    epoch = history[final_epoch(history, run.read_config().train) - 1]
+    return {name: epoch[f"val_{name}"] for name in COMPARED if f"val_{name}" in epoch}

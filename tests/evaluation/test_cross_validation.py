@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from skinclf.evaluation.cross_validation import CrossValidation, pooled_result
+from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.result import EvaluationResult
+from tests.evaluation.drawn import drawn_cross_validation, drawn_folds, evaluation_result
+
+
+def flagged(predictions: Predictions, result: EvaluationResult) -> int:
+    mel = predictions.taxonomy.label_of("mel")
+    threshold = np.float32(result.screening[0].threshold)
+    return int((predictions.probabilities[:, mel] >= threshold).sum())
+
+
+def test_pooled_metrics_are_those_of_all_images_together() -> None:
+    pooled = drawn_folds()
+    result = pooled_result(pooled, "3 folds", rounds=5)
+    whole = evaluation_result(pooled.predictions)
+    for name in ("images", "lesions", "model", "intervals", "classes", "confusion", "subgroups"):
+        assert getattr(result, name) == getattr(whole, name), name
+    assert (result.set, result.chosen_on, result.split_by) == ("3 folds", "val", "lesion")
+    assert result.leaks.near_duplicates == 6
+    assert EvaluationResult.from_json(result.to_json()) == result
+
+
+def test_each_model_has_its_own_threshold_and_temperature() -> None:
+    pooled = drawn_folds()
+    (point,) = pooled_result(pooled, "3 folds", rounds=20).screening
+    parts = [pooled.predictions.subset(pooled.fold == place) for place in range(3)]
+    assert point.flagged == sum(map(flagged, parts, pooled.results))
+    hits = sum(
+        (each.screening[0].sensitivity or 0) * each.classes["mel"].images for each in pooled.results
+    )
+    melanomas = sum(each.classes["mel"].images for each in pooled.results)
+    assert point.sensitivity == pytest.approx(hits / melanomas)
+    low, high = point.intervals["specificity"]
+    assert low is not None
+    assert high is not None
+    assert low < (point.specificity or 0) < high
+    scaled = pooled_result(pooled, "3 folds", rounds=5).calibration.scaled
+    expected = np.average(
+        [each.calibration.scaled.categorical_crossentropy for each in pooled.results],
+        weights=[each.images for each in pooled.results],
+    )
+    assert scaled.categorical_crossentropy == pytest.approx(expected)
+
+
+def test_the_fall_is_the_mean_over_folds_and_unknown_where_one_lacks_it() -> None:
+    found = drawn_cross_validation()
+    accuracies = [fold.metrics.accuracy or 0 for fold in found.folds]
+    folds = [
+        fold.model_copy(update={"validation": {"accuracy": accuracy + extra}})
+        for fold, accuracy, extra in zip(found.folds, accuracies, (0.1, 0.2, 0.6), strict=True)
+    ]
+    known = found.model_copy(update={"folds": tuple(folds)})
+    assert known.fall("accuracy") == pytest.approx(0.3)
+    assert known.fall("balanced_accuracy") is None
+    assert CrossValidation.from_json(known.to_json()) == known

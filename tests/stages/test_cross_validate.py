@@ -1,0 +1,216 @@
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from skinclf.config.loader import load_config
+from skinclf.config.schema import Config
+from skinclf.errors import CheckError, DatasetError, UsageError
+from skinclf.evaluation.predictions import Predictions
+from skinclf.stages import cross_validate as stage
+from skinclf.stages.compare import compare
+from skinclf.stages.cross_validate import cross_validate, preview
+from skinclf.stages.train import train
+from skinclf.storage.cross_validation_folder import source_folder
+from skinclf.storage.dataset_folder import Dataset, TensorFile
+from skinclf.storage.files import write_table, write_text
+from skinclf.storage.run_folder import RunFolder
+from skinclf.testing.archive import METADATA, make_archive
+from tests.evaluation.drawn import drawn_predictions, evaluation_result
+from tests.support.pipeline import pipeline_config
+from tests.support.runs import table_of, write_run
+
+QUIET = Console(quiet=True)
+
+CLINICS = ("Graz", "Wien/1", "Wien/1", "Bern")
+
+
+def config_of(folder: Path, *settings: str) -> Config:
+    return pipeline_config(
+        folder,
+        f"cross_validate.output={folder / 'cv'}",
+        *("model.name=tiny", "train.epochs=1", "cross_validate.folds=3"),
+        *settings,
+    )
+
+
+def make_clinics(folder: Path) -> None:
+    """An archive of 100 images from three clinics; by a quarter of the lesions from Graz and Bern,
+    but of Bern only four are known, and the others have no source.
+    """
+    make_archive(folder / "archive", 100)
+    file = folder / "archive" / METADATA
+    with file.open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    for row in rows:
+        number = int(row["lesion_id"][-7:])
+        clinic = CLINICS[number % 4]
+        row["dataset"] = "" if clinic == "Bern" and number > 16 else clinic
+    with file.open("w", newline="") as text:
+        writer = csv.DictWriter(text, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_clinics(tmp_path)
+    config = config_of(tmp_path, "cross_validate.by=source", "cross_validate.min_lesions=10")
+    trained: list[str] = []
+
+    def train_once(one: Config, console: Console) -> Any:
+        trained.append(one.run.path)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train(one, console)
+
+    monkeypatch.setattr(stage, "train", train_once)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(config, QUIET)
+    folders = [tmp_path / "cv" / "runs" / source_folder(name) for name in ("Wien/1", "Graz")]
+    before = (folders[0] / "model.keras").stat().st_mtime
+    assert "Wien/1: nothing, it is finished" in preview(config).starts
+    assert "Graz: prepare, train, evaluate" in preview(config).starts
+
+    found, page = cross_validate(config, QUIET)
+    assert trained == [str(folders[place]) for place in (0, 1, 0, 1)]
+    assert (folders[0] / "model.keras").stat().st_mtime == before
+    assert [fold.title for fold in found.folds] == ["Wien/1", "Graz"]
+    assert found.only_trained_on.keys() == {"Bern", ""}
+    rows = pq.read_table(tmp_path / "cv" / "predictions").to_pylist()
+    assert {row["dataset"] for row in rows} == {"Graz", "Wien/1"}
+    assert len(rows) == found.pooled.images == sum(fold.metrics.images for fold in found.folds)
+    assert len({row["model"] for row in rows if row["dataset"] == "Graz"}) == 1
+    for row, folder in (("Graz", folders[1]), ("Wien/1", folders[0])):
+        seen = pq.read_table(
+            str(folder).replace("/runs/", "/datasets/") + "/tensors/split=train",
+            columns=["dataset"],
+            partitioning=None,
+        )
+        assert row not in seen["dataset"].to_pylist()
+    told = json.loads((tmp_path / "cv" / "cross-validation.json").read_text())
+    assert told["pooled"]["leaks"]["images"] == 0
+    assert list(told["pooled"]["sources"]) == ["Wien/1", "Graz"]
+    assert "On sources that were not trained on" in Path(page).read_text()
+    assert (
+        "On sources that were not trained on, top-1 accuracy is "
+        in (tmp_path / "cv" / "README.md").read_text()
+    )
+
+    with pytest.raises(UsageError, match="holds a cross-validation of source-Graz, source-Wien-1"):
+        preview(config_of(tmp_path))
+    other = config_of(
+        tmp_path, "cross_validate.by=source", "cross_validate.min_lesions=10", "split.seed=3"
+    )
+    with pytest.raises(DatasetError, match=r"\[split\] differ"):
+        preview(other)
+
+
+def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int = 120) -> None:
+    """Replace the stages by ones that write what they would, without Spark and TensorFlow."""
+
+    def prepared(config: Config, console: Console) -> Dataset:
+        files = [TensorFile(path="a", split="train", rows=len(whole) - 40)]
+        return Dataset.model_construct(tensors=tensors, files=files, split=config.split)
+
+    def write_fold(config: Config, console: Console) -> None:
+        where = whole.lesions % config.split.folds == config.split.fold - 1
+        part = whole.subset(where)
+        path = Path(config.run.path)
+        write_run(path, part, f"train.seed={config.train.seed}", "train.epochs=1")
+        table = table_of(replace(part, lesions=whole.lesions[where]))  # not numbered anew
+        write_table(table, str(path / "evaluation/test/predictions/part-00000.parquet"))
+        write_text(
+            RunFolder(str(path)).history,
+            json.dumps({"epoch": 1, "val_accuracy": 0.7, "val_balanced_accuracy": 0.5}) + "\n",
+        )
+
+    monkeypatch.setattr(stage, "prepared", prepared)
+    monkeypatch.setattr(stage, "train", write_fold)
+
+
+def folds_config(folder: Path, output: str, *settings: str) -> Config:
+    (folder / "images").mkdir(exist_ok=True)
+    (folder / "images" / "a.jpg").write_bytes(b"")
+    (folder / "rows.csv").write_text("lesion_id,image_id,dx\nL,a,nv\n")
+    return load_config(
+        None,
+        [
+            f"archive.paths={folder / 'images'}",
+            f"archive.metadata={folder / 'rows.csv'}",
+            f"cross_validate.output={folder / output}",
+            *("cross_validate.folds=3", "evaluate.bootstrap_samples=20"),
+            "evaluate.screening_sensitivities=[]",
+            *settings,
+        ],
+    )
+
+
+def test_folds_are_pooled_and_two_recipes_are_compared_on_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drawn_predictions(120, 1)
+    other = Predictions(
+        first.labels,
+        drawn_predictions(120, 2).probabilities,
+        *(first.image_ids, first.lesions, first.taxonomy),
+    )
+    pages = []
+    for name, predictions, seed in (("first", first, 1), ("second", other, 2)):
+        stages_of(monkeypatch, predictions)
+        found, page = cross_validate(folds_config(tmp_path, name, f"train.seed={seed}"), QUIET)
+        assert found.pooled.images == 120
+        assert [fold.title for fold in found.folds] == ["fold 1", "fold 2", "fold 3"]
+        assert found.pooled.model == evaluation_result(predictions).model
+        assert found.pooled.lesions == len({*predictions.lesions})
+        assert found.folds[0].validation == {"accuracy": 0.7, "balanced_accuracy": 0.5}
+        pages.append(Path(page).read_text())
+    assert "On sources that were not trained on" not in pages[0]
+    paths = [str(tmp_path / name) for name in ("first", "second")]
+    comparison = compare(paths, "test", 20, str(tmp_path / "compare.html"))
+    assert [run.name for run in comparison.paired] == ["second"]
+    page = (tmp_path / "compare.html").read_text()
+    assert "<code>train.seed</code>" in page
+    assert "split.fold" not in page
+
+
+def test_images_that_are_not_tested_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages_of(monkeypatch, drawn_predictions(120, 1), tensors=121)
+    with pytest.raises(CheckError, match="Did the archive or its metadata change"):
+        cross_validate(folds_config(tmp_path, "cv"), QUIET)
+    assert not (tmp_path / "cv" / "cross-validation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("split.folds=3", "set by cross-validate itself"),
+        ("split.by=image", "evaluate.allow_leaks=true"),
+        ("cross_validate.by=source", "two sources or more are expected"),
+        ("train.optimizer=sgd", "there is no 'sgd'"),
+        ("evaluate.gates.nope=1", "there is no metric 'nope'"),
+        ("archive.metadata=nowhere.csv", "nowhere.csv: can't be read"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_starts(
+    tmp_path: Path, setting: str, told: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        preview(folds_config(tmp_path, "cv", setting))
+    assert told in str(caught.value)
+    assert not (tmp_path / "cv").exists()
+
+
+def test_each_source_has_a_folder_of_its_own() -> None:
+    assert source_folder("vidir_modern") == "source-vidir_modern"
+    names = {source_folder(name) for name in ("a/b", "a b", "a-b", "..", "", "é" * 300)}
+    assert len(names) == 6
+    assert not [name for name in names if "/" in name or "." in name or len(name) > 80]
