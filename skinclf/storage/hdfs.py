@@ -32,11 +32,12 @@ def locate_hdfs(uri: str) -> tuple[fs.FileSystem, str]:
     """
     scheme, _, rest = uri.partition("://")
     authority, slash, path = rest.partition("/")
-    return _file_system(scheme, authority), unquote(slash + path) or "/"
+    return _file_system(scheme, authority, os.getpid()), unquote(slash + path) or "/"
 
 
 @cache
-def _file_system(scheme: str, authority: str) -> fs.FileSystem:
+def _file_system(scheme: str, authority: str, process: int) -> fs.FileSystem:
+    """A client has threads, which another `process` does not inherit."""
     from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
 
     if os.path.isdir(FROM_SPARK):
