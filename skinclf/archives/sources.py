@@ -1,6 +1,5 @@
 """Where images come from: the metadata column `dataset`, such as a hospital's name."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,8 +13,6 @@ NO_SOURCE = ""
 """In place of the name, where an image has none."""
 
 SETTING = "split.left_out"
-
-log = logging.getLogger(__name__)
 
 
 class Source(NamedTuple):
@@ -47,7 +44,7 @@ def read_sources(
 
 def check_left_out(left_out: str, images: Mapping[str, int], where: str) -> None:
     """Raise ConfigError where `left_out` is no source of `images` (source → how many there are in
-    `where`), or nothing else is there to train on. Warns where images without a source are.
+    `where`), or nothing else is there to train on.
     """
     named = {source: count for source, count in images.items() if source != NO_SOURCE}
     if not named:
@@ -63,14 +60,6 @@ def check_left_out(left_out: str, images: Mapping[str, int], where: str) -> None
     if len(images) == 1:
         raise ConfigError(
             f"{SETTING}: {left_out} is the only source in {where}: nothing is left to train on"
-        )
-    if images.get(NO_SOURCE):
-        log.warning(
-            "%s: %s images have no source and are trained on; whether they are of %s, too, is not "
-            "known",
-            SETTING,
-            f"{images[NO_SOURCE]:,}",
-            left_out,
         )
 
 

@@ -49,17 +49,19 @@ class CrossValidation(Frozen):
     only_trained_on: dict[str, int]  # source → its lesions, too few to be tested; "": no source
     pooled: EvaluationResult
 
-    def fall(self, metric: str) -> Value:
-        """How much lower one of COMPARED is on the tested images than on the validation images:
-        the mean over all folds. None where one of them lacks it.
+    @property
+    def fall(self) -> Value:
+        """By how much balanced accuracy is lower on all test images than, in the mean, on the
+        validation images of the models. None where there are none.
+
+        Both are over all classes. A single source may lack some, and top-1 accuracy follows its
+        mixture of classes.
         """
-        falls = []
-        for fold in self.folds:
-            tested, before = getattr(fold.metrics, metric), fold.validation.get(metric)
-            if tested is None or before is None:
-                return None
-            falls.append(before - tested)
-        return float(np.mean(falls))
+        name = "balanced_accuracy"
+        if not all(name in fold.validation for fold in self.folds):
+            return None
+        validation = np.mean([fold.validation[name] for fold in self.folds])
+        return float(validation - self.pooled.model[name])
 
     def to_json(self) -> str:
         """The text of cross-validation.json."""

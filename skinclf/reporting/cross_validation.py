@@ -76,17 +76,13 @@ def write_pages(found: CrossValidation, folder: CrossValidationFolder) -> None:
 
 
 def _fall(found: CrossValidation) -> str:
-    """By how much metrics are lower on sources that were not trained on, in words; "" where that is
-    not known.
+    """By how much balanced accuracy is lower on sources that were not trained on, in words; ""
+    where that is not known.
     """
-    falls = {METRICS[name].title: found.fall(name) for name in COMPARED}
-    if found.by != "source":
+    fall = found.fall
+    if found.by != "source" or fall is None:
         return ""
-    return " and ".join(
-        f"{title} is {100 * abs(fall):.1f} percentage points {'lower' if fall > 0 else 'higher'}"
-        for title, fall in falls.items()
-        if fall is not None
-    )
+    return f"{100 * abs(fall):.1f} percentage points {'lower' if fall > 0 else 'higher'}"
 
 
 def folds_figure(found: CrossValidation) -> Figure:

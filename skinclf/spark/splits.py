@@ -1,5 +1,6 @@
 """Assign each image to a split: train, val or test."""
 
+import logging
 from collections import defaultdict
 from itertools import accumulate
 
@@ -7,12 +8,14 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from skinclf.archives.sources import check_left_out
+from skinclf.archives.sources import NO_SOURCE, SETTING, check_left_out
 from skinclf.config.schema import SplitConfig
 from skinclf.spark.caching import Keep
 from skinclf.spark.versions import frame_of, most_frequent
 
 SPLITS = TRAIN, VAL, TEST = ("train", "val", "test")
+
+log = logging.getLogger(__name__)
 
 BUCKET_BITS = 10
 """Of a hash: a class is sorted in 1,024 parts of about equal size, and by no task as a whole."""
@@ -89,10 +92,18 @@ def _split_at(middle: Column, config: SplitConfig) -> Column:
 
 
 def _check_left_out(images: DataFrame, left_out: str) -> None:
-    """Raise ConfigError where no image is of that source, or all are."""
+    """Raise ConfigError where no image is of that source, or all are. Warn of images of none."""
     rows = images.groupBy("dataset").count().collect()
-    counts = {row["dataset"] or "": row["count"] for row in rows}
+    counts = {row["dataset"] or NO_SOURCE: row["count"] for row in rows}
     check_left_out(left_out, counts, "the images that can be used")
+    if NO_SOURCE in counts:
+        log.warning(
+            "%s: %s images have no source and are trained on; whether they are of %s, too, is not "
+            "known",
+            SETTING,
+            f"{counts[NO_SOURCE]:,}",
+            left_out,
+        )
 
 
 def _totals(groups: DataFrame) -> DataFrame:

@@ -92,8 +92,7 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
         datasets.append(prepared(fold.config, console))
-        train(fold.config, console)
-        results.append(fold.result or evaluate(fold.config, console)[0])
+        results.append(fold.result or _measured(fold, console))
     found = _pooled(plan, datasets, results, config)
     write_pages(found, plan.folder)
     write_cross_validation(plan.folder.metrics, found)
@@ -106,6 +105,11 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
         extra={"counts": {"images": images, "folds": len(found.folds)}},
     )
     return found, plan.folder.page
+
+
+def _measured(fold: Fold, console: Console) -> EvaluationResult:
+    train(fold.config, console)
+    return fold.result or evaluate(fold.config, console)[0]
 
 
 def preview(config: Config) -> Preview:
@@ -151,8 +155,11 @@ def _checked(config: Config) -> _Plan:
                 f"another folder: --output NAME"
             )
     for fold in plan.folds:
-        if finished_dataset(fold.config) is None:
+        dataset = finished_dataset(fold.config)
+        if dataset is None:
             preparing.check_output(fold.config)
+        else:  # a run that is begun must be of this recipe
+            RunFolder(fold.config.run.path).check(fold.config, dataset)
     return plan
 
 

@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import pytest
@@ -45,9 +44,3 @@ def test_what_can_t_be_left_out_is_said_with_what_there_is(
     with pytest.raises(ConfigError) as caught:
         check_left_out(left_out, images, "rows.csv")
     assert told in str(caught.value)
-
-
-def test_images_of_unknown_source_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        check_left_out("a", {"a": 1, "b": 2, "": 3}, "rows.csv")
-    assert "3 images have no source" in caplog.text

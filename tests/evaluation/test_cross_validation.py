@@ -46,14 +46,13 @@ def test_each_model_has_its_own_threshold_and_temperature() -> None:
     assert scaled.categorical_crossentropy == pytest.approx(expected)
 
 
-def test_the_fall_is_the_mean_over_folds_and_unknown_where_one_lacks_it() -> None:
+def test_the_fall_is_that_of_all_test_images_from_the_mean_of_the_models() -> None:
     found = drawn_cross_validation()
-    accuracies = [fold.metrics.accuracy or 0 for fold in found.folds]
+    assert found.fall is None  # no validation images
     folds = [
-        fold.model_copy(update={"validation": {"accuracy": accuracy + extra}})
-        for fold, accuracy, extra in zip(found.folds, accuracies, (0.1, 0.2, 0.6), strict=True)
+        fold.model_copy(update={"validation": {"balanced_accuracy": value}})
+        for fold, value in zip(found.folds, (0.8, 0.9, 1.0), strict=True)
     ]
     known = found.model_copy(update={"folds": tuple(folds)})
-    assert known.fall("accuracy") == pytest.approx(0.3)
-    assert known.fall("balanced_accuracy") is None
+    assert known.fall == pytest.approx(0.9 - found.pooled.model["balanced_accuracy"])
     assert CrossValidation.from_json(known.to_json()) == known
