@@ -55,7 +55,7 @@ def list_images(
 
 
 def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
-    """Rows that were found in `paths` as LISTING: neighbours together, each source once."""
+    """Rows that were found in `paths` as LISTING: neighbors together, each source once."""
     by_place = {(row["source"], row["member"]): row for row in rows}
     if not by_place:
         raise ArchiveError(f"no files in {', '.join(paths) or 'archive.paths, which is empty'}")

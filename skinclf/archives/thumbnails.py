@@ -38,7 +38,7 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnails(entries: Iterable[Entry], limits: ArchiveConfig) -> Iterator[tuple[str, Thumbnail]]:
-    """Rows of LISTING → `source` and thumbnail of each, neighbours in an archive together.
+    """Rows of LISTING → `source` and thumbnail of each, neighbors in an archive together.
 
     Files are decoded within the limits and in another process: one that can't be read, or that
     ends its decoder, has no picture, and nothing is raised.

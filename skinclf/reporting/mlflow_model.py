@@ -77,7 +77,7 @@ def _signature(taxonomy: Taxonomy) -> "ModelSignature":
 
 
 def _plain_image(image: ImageSpec) -> bytes:
-    """A JPEG of the model's size, of one colour of skin."""
+    """A JPEG of the model's size, of one color of skin."""
     file = io.BytesIO()
     Image.new("RGB", (image.width, image.height), (222, 178, 158)).save(file, "JPEG")
     return file.getvalue()

@@ -70,7 +70,7 @@ def _run_as_query(
 
 
 def divided(items: Sequence[Item], tasks: int) -> list[Sequence[Item]]:
-    """The items in at most `tasks` groups of like size, neighbours together."""
+    """The items in at most `tasks` groups of like size, neighbors together."""
     tasks = min(tasks, len(items))
     cuts = [len(items) * task // tasks for task in range(tasks + 1)] if tasks else []
     return [items[start:stop] for start, stop in pairwise(cuts)]

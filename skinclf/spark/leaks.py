@@ -61,7 +61,7 @@ class Leaks(NamedTuple):
     """What tested and seen images have in common."""
 
     shared: pa.Table  # SHARED: tested images that have a lesion, an id or a file of a seen one
-    pairs: pa.Table  # PAIRS that look alike, and how many grey levels they differ in the mean
+    pairs: pa.Table  # PAIRS that look alike, and how many gray levels they differ in the mean
 
 
 def seen_splits(*, outside: bool) -> tuple[str, ...]:

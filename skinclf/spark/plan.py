@@ -34,7 +34,7 @@ class Plan:
     """Every input with what becomes of it if it can be read.
 
     `rows` is LISTING with ROW, PLANNED columns, PART and SPLIT, in a partition a part, and sorted:
-    neighbours of the listing stay neighbours, save that files with one image_id stand together.
+    neighbors of the listing stay neighbors, save that files with one image_id stand together.
     Rows with a `reason` are rejects for sure.
     """
 

@@ -210,7 +210,7 @@ def _rejected(spark: SparkSession, ledger: ScoreLedger, reasons: set[str]) -> Da
 
 
 def _written(new: DataFrame, count: int, ledger: ScoreLedger) -> list[ListingFile]:
-    """Write `new` into the listing, neighbours together, in files of like size."""
+    """Write `new` into the listing, neighbors together, in files of like size."""
     cores = parallelism(new.sparkSession)
     tasks = max(-(-count // ROWS_A_FILE), min(cores, -(-count // FEW_ROWS)))
     order = ("again", "file", "offset", "source")

@@ -92,7 +92,7 @@ def outcomes_by_spark(
 
 
 def cut(pieces: Sequence[Piece], cores: int) -> list[list[Piece]]:
-    """Divide rows among tasks of like size, neighbours together."""
+    """Divide rows among tasks of like size, neighbors together."""
     count = sum(piece.rows for piece in pieces)
     tasks = max(min(cores, count), -(-count // IMAGES_PER_TASK))
     ends = [count * (task + 1) // tasks for task in range(tasks)]

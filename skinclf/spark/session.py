@@ -53,7 +53,7 @@ LOCAL_DEFAULTS = {
     # For a session that this process starts itself; spark-submit's user decides for a cluster.
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",  # ours counts images, not tasks
-    # The work is done in Python: the JVM's optimising compiler would cost more than it saves
+    # The work is done in Python: the JVM's optimizing compiler would cost more than it saves
     # (prepare of 900 images from a cold start: 17 s without it, 23 s with it).
     # The same goes for a collector that works beside the job, to make pauses short.
     # Classes take 150 MB outside the heap: Java would collect garbage each time they have grown.

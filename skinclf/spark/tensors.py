@@ -59,7 +59,7 @@ def write_tensors(plan: Plan, decoding: Decoding, folder: str) -> list[Written]:
 class PartWriter:
     """Decodes the rows of a plan, part by part in the plan's order, and writes what they become.
 
-    Of neighbours with one image_id the first that can be decoded is taken.
+    Of neighbors with one image_id the first that can be decoded is taken.
     """
 
     def __init__(self, decoder: Decoder, folder: str, image: ImageSpec) -> None:

@@ -30,8 +30,8 @@ ENCAPSULATED = (
 )
 """Those whose frames are files that Pillow reads: JPEG baseline and extended, JPEG 2000."""
 
-COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-PALETTE, GREYS = "PALETTE COLOR", ("MONOCHROME1", "MONOCHROME2")
+COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PALETTE, GRAYS = "PALETTE COLOR", ("MONOCHROME1", "MONOCHROME2")
 """Photometric interpretations: PS3.3, section C.7.6.3.1.2."""
 
 ELEMENTS = (
@@ -50,7 +50,7 @@ def is_dicom(file: bytes) -> bool:
 
 
 def open_dicom(file: bytes, max_pixels: int) -> Image.Image:
-    """The picture in a DICOM file, decoded: 8 bits, RGB or grey, with its colour profile.
+    """The picture in a DICOM file, decoded: 8 bits, RGB or gray, with its color profile.
 
     Raises ImportError without the extra, and RejectedImage: `too_large`, before anything is
     decoded; `unsupported` for what is no single picture of 8 bits; `truncated`, `unreadable`.
@@ -126,12 +126,12 @@ def _check(found: Any, max_pixels: int) -> None:
             "unsupported", "DICOM whose picture shows text, of the patient maybe (0028,0301)"
         )
     check_pixels(found.Columns, found.Rows, max_pixels)
-    colours = found.PhotometricInterpretation
-    samples = 3 if colours in COLOURS else 1
-    if colours not in (*COLOURS, *GREYS, PALETTE) or found.SamplesPerPixel != samples:
-        raise RejectedImage("unsupported", "DICOM whose pixels are no RGB, YBR, palette or grey")
+    colors = found.PhotometricInterpretation
+    samples = 3 if colors in COLORS else 1
+    if colors not in (*COLORS, *GRAYS, PALETTE) or found.SamplesPerPixel != samples:
+        raise RejectedImage("unsupported", "DICOM whose pixels are no RGB, YBR, palette or gray")
     eight = (found.BitsAllocated, found.BitsStored, found.PixelRepresentation) == (8, 8, 0)
-    if colours != PALETTE and not eight:
+    if colors != PALETTE and not eight:
         raise RejectedImage(
             "unsupported",
             f"DICOM with pixels of {int(found.BitsStored)} bits: nothing says how they become "

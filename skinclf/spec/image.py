@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from skinclf.spec.colour import to_srgb
+from skinclf.spec.color import to_srgb
 from skinclf.spec.extra_formats import EXTRA_FORMATS, extra_format_of, open_extra
 from skinclf.spec.image_spec import BENBRAHIM_2020, FORMATS, ImageSpec, check_pixels
 from skinclf.spec.rejects import RejectedImage
@@ -19,7 +19,7 @@ PILLOWS = tuple(name for name in FORMATS if name not in {form.name for form in E
 """The formats that Pillow reads without a plugin."""
 
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-"""Unsigned 16-bit grey: its high byte is what is meant."""
+"""Unsigned 16-bit gray: its high byte is what is meant."""
 
 
 def pixels_array(pixels: bytes, image: ImageSpec) -> NDArray[np.uint8]:
@@ -38,9 +38,9 @@ def decode_rgb(
     """Decode an image file and resize it to one network input.
 
     Returns (height, width, 3) uint8, sRGB, 0–255; the aspect ratio is not kept. EXIF rotation is
-    applied; grey, CMYK, palette and 16-bit images become 8-bit RGB, and colours those of sRGB where
+    applied; gray, CMYK, palette and 16-bit images become 8-bit RGB, and colors those of sRGB where
     the file has another profile. JPEGs are decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that still
-    is twice the result each way, which is 1.5 times as fast and within 4 grey levels of decoding in
+    is twice the result each way, which is 1.5 times as fast and within 4 gray levels of decoding in
     full.
 
     Raises RejectedImage: `empty`, `too_large` (over `max_pixels`), `truncated`, `unsupported` (a
@@ -115,7 +115,7 @@ def _to_thumbnail(opened: Image.Image, side: int) -> NDArray[np.uint8]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    # PNG and PPM have no grey deeper than 16 bits; Pillow gives some of it as 32-bit numbers.
+    # PNG and PPM have no gray deeper than 16 bits; Pillow gives some of it as 32-bit numbers.
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
         samples = np.asarray(image, dtype=np.int64)
         return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -38,7 +38,7 @@ class ImageSpec(BaseModel):
     channels: Literal[3] = 3
     filter: ResizeFilter = "bicubic"
     """Pillow's default for `resize`, hence what HAM10000 notebooks use. Another one moves pixels by
-    one to two grey levels, so a model keeps to the one that it was trained with."""
+    one to two gray levels, so a model keeps to the one that it was trained with."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

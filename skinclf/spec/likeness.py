@@ -26,7 +26,7 @@ def likeness(pixels: NDArray[np.uint8]) -> Likeness:
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """A signed 64-bit number of an image: each bit says whether the picture, shrunk to 9 x 8 grey
+    """A signed 64-bit number of an image: each bit says whether the picture, shrunk to 9 x 8 gray
     values, grows brighter from one place to the next (difference hash).
 
     Another size, quality or file format of the same picture changes few bits.
@@ -36,6 +36,6 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
 
 def _difference_hash(picture: Image.Image) -> int:
     shrunk = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
-    grey = np.asarray(shrunk, np.int16)
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
+    gray = np.asarray(shrunk, np.int16)
+    bits = np.packbits(gray[:, 1:] > gray[:, :-1])
     return int(bits.view(">i8")[0])

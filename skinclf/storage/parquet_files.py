@@ -112,7 +112,7 @@ def iter_batches(path: str, columns: Sequence[str], rows: int) -> Iterator[pa.Re
 
 
 def read_rows(path: str, start: int, rows: int) -> pa.Table:
-    """So many neighbouring rows, read from the row groups that hold them."""
+    """So many neighboring rows, read from the row groups that hold them."""
     with opened(path) as file:
         groups, first, skipped = [], 0, 0
         for group in range(file.num_row_groups):
@@ -153,7 +153,7 @@ def rows_with(path: str, values: pa.Array, name: str = "source") -> Rows:
     """Where a file has one of `values` in the column `name`.
 
     Row groups whose statistics exclude them are not read: rows are nearly in the order of the
-    listing, so that those of neighbours in it are in few.
+    listing, so that those of neighbors in it are in few.
     """
     found: Rows = {}
     if not len(values):

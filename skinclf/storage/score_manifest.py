@@ -41,7 +41,7 @@ class TableFile(_Part):
 
 
 class Piece(NamedTuple):
-    """`rows` neighbouring rows of a file of the listing, from `start` on."""
+    """`rows` neighboring rows of a file of the listing, from `start` on."""
 
     name: str
     start: int

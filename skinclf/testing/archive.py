@@ -1,6 +1,6 @@
 """A small archive in HAM10000's form, drawn from nothing: two zips, a CSV, some broken files.
 
-The pictures are not skin, but they differ by class as lesions do (colour, outline, texture), so
+The pictures are not skin, but they differ by class as lesions do (color, outline, texture), so
 that a network can learn them, and they repeat by lesion as HAM10000's do.
 """
 
@@ -38,20 +38,20 @@ COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization
 
 @dataclass(frozen=True)
 class Look:
-    """How frequent a class is, and how it looks: RGB colour of the lesion, outline, texture."""
+    """How frequent a class is, and how it looks: RGB color of the lesion, outline, texture."""
 
     share: float  # of all images
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     size: float  # radius as a share of the picture's height
     ragged: float  # how far the outline strays from a circle, 0 … 0.4
-    texture: str  # "plain", "dots", "network", "lagoons", "scaly", "centre"
+    texture: str  # "plain", "dots", "network", "lagoons", "scaly", "center"
 
 
 LOOKS = {
     "akiec": Look(0.06, (196, 120, 104), 0.30, 0.20, "scaly"),
     "bcc": Look(0.08, (206, 132, 140), 0.22, 0.12, "dots"),
     "bkl": Look(0.12, (150, 112, 76), 0.34, 0.10, "scaly"),
-    "df": Look(0.05, (172, 122, 102), 0.20, 0.05, "centre"),
+    "df": Look(0.05, (172, 122, 102), 0.20, 0.05, "center"),
     "mel": Look(0.12, (70, 48, 46), 0.38, 0.32, "dots"),
     "nv": Look(0.52, (122, 78, 54), 0.24, 0.06, "network"),
     "vasc": Look(0.05, (168, 40, 62), 0.18, 0.10, "lagoons"),
@@ -124,11 +124,11 @@ def draw_lesion(
 ) -> NDArray[np.uint8]:
     """(225, 300, 3) uint8: skin, the lesion on it, a few hairs, uneven light.
 
-    Computed plane by plane: arrays whose last axis is three colours take twice the time.
+    Computed plane by plane: arrays whose last axis is three colors take twice the time.
     """
     y, x = _grid()
-    centre = photograph.normal((HEIGHT / 2, WIDTH / 2), 12)
-    dy, dx = y - centre[0], x - centre[1]
+    center = photograph.normal((HEIGHT / 2, WIDTH / 2), 12)
+    dy, dx = y - center[0], x - center[1]
     distance, angle = np.hypot(dy, dx), np.arctan2(dy, dx)
     phases, heights = lesion.uniform(0, 6.3, 5), lesion.normal(0, look.ragged / 2, 5)
     angle += photograph.uniform(0, 6.3)
@@ -137,10 +137,10 @@ def draw_lesion(
     inside = 1 - distance / (HEIGHT * look.size * lesion.uniform(0.8, 1.2) * outline)
     mask = (inside.clip(-0.1, 0.1) + 0.1) * 5  # a soft rim
     skin = np.array([222, 178, 158]) + lesion.normal(0, 8, 3)
-    colour = np.array(look.colour) + lesion.normal(0, 8, 3)
+    color = np.array(look.color) + lesion.normal(0, 8, 3)
     pattern = _texture(look.texture, inside, lesion)
     around = 1 - mask
-    planes = [s * around + (c + pattern) * mask for s, c in zip(skin, colour, strict=True)]
+    planes = [s * around + (c + pattern) * mask for s, c in zip(skin, color, strict=True)]
     light = _light() * photograph.uniform(0.9, 1.1)
     noise = photograph.normal(0, 3, (HEIGHT, WIDTH))
     for plane in planes:
@@ -171,7 +171,7 @@ def _light() -> NDArray[np.float32]:
 def _texture(
     name: str, inside: NDArray[np.float32], lesion: np.random.Generator
 ) -> NDArray[np.float32]:
-    """What a texture adds to the colour, (225, 300) grey levels."""
+    """What a texture adds to the color, (225, 300) gray levels."""
     y, x = _grid()
     period = lesion.uniform(11, 17)
     waves = np.sin(2 * np.pi * x / period) * np.sin(2 * np.pi * y / period)
@@ -181,7 +181,7 @@ def _texture(
         "dots": lambda: -45 * (waves > 0.6) + 25 * (waves < -0.8),
         "lagoons": lambda: -60 * (waves > 0.1),
         "scaly": lambda: 45 * (waves > 0.4),
-        "centre": lambda: 70 * (inside > 0.5),
+        "center": lambda: 70 * (inside > 0.5),
     }
     return textures[name]().astype(np.float32)
 

@@ -115,16 +115,16 @@ def recolored(images: tf.Tensor, drawn: Draws, config: AugmentConfig) -> tf.Tens
 
 def _tint(drawn: Draws, config: AugmentConfig) -> tf.Tensor:
     """(n, 3, 3) matrices from red, green and blue that keep the lightness of a color: what it
-    differs from grey is stretched by `saturation`, and turned by `hue` around the grey axis.
+    differs from gray is stretched by `saturation`, and turned by `hue` around the gray axis.
     """
     more = _each(_factor(drawn["saturation"], config.saturation), 2)
     angle = _each(_around(drawn["hue"], config.hue), 2) * (2 * math.pi)
-    grey = tf.constant([[share] * 3 for share in LIGHTNESS])
+    gray = tf.constant([[share] * 3 for share in LIGHTNESS])
     # Rodrigues: a turn around the axis (1, 1, 1).
     axis = tf.constant([[0.0, 1, -1], [-1, 0, 1], [1, -1, 0]]) / math.sqrt(3)
     turned = tf.cos(angle) * tf.eye(3) + tf.sin(angle) * axis + (1 - tf.cos(angle)) / 3
-    rest = (tf.eye(3) - grey) @ turned @ (tf.eye(3) - grey)
-    return grey + more * rest
+    rest = (tf.eye(3) - gray) @ turned @ (tf.eye(3) - gray)
+    return gray + more * rest
 
 
 def _around(draw: tf.Tensor, most: float) -> tf.Tensor:

@@ -48,7 +48,7 @@ LOSSES: dict[str, Loss] = {
 def make_objective(
     config: TrainConfig, images: NDArray[np.int64]
 ) -> Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]:
-    """What training minimises: labels (n,) and logits (n, classes) → losses (n,).
+    """What training minimizes: labels (n,) and logits (n, classes) → losses (n,).
 
     The loss of history.jsonl with, where configured, its targets smoothed, each class weighted,
     and the logits adjusted: the loss is taken of softmax(logits + τ log prior), so that the

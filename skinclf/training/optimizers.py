@@ -33,7 +33,7 @@ def adam(rate: Any, config: TrainConfig) -> "keras.optimizers.Optimizer":
 
 
 def adamw(rate: Any, config: TrainConfig) -> "keras.optimizers.Optimizer":
-    """Adam with decoupled weight decay, of which biases and normalisation have none."""
+    """Adam with decoupled weight decay, of which biases and normalization have none."""
     import keras
 
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)

@@ -100,7 +100,7 @@ def test_globs_and_what_is_left_out(tmp_path: Path) -> None:
     assert listed["image_id"].to_pylist() == ["part_1"]
 
 
-def test_a_broken_member_is_unreadable_and_its_neighbours_are_not(tmp_path: Path) -> None:
+def test_a_broken_member_is_unreadable_and_its_neighbors_are_not(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "a.zip", {"a.jpg": b"A" * 100, "b.jpg": b"B" * 100})
     damaged = archive.read_bytes().replace(b"A" * 100, b"A" * 99 + b"Z")
     archive.write_bytes(damaged)

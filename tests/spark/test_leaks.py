@@ -18,7 +18,7 @@ RANDOM = np.random.default_rng(3)
 
 
 def picture() -> Image.Image:
-    """A blurred field of random colours, 300 x 225."""
+    """A blurred field of random colors, 300 x 225."""
     small = Image.fromarray(RANDOM.integers(0, 256, (5, 7, 3), np.uint8))
     return small.resize((300, 225), Image.Resampling.BICUBIC)
 

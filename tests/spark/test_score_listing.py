@@ -109,7 +109,7 @@ def test_an_empty_archive_lists_nothing(spark: SparkSession, ledger: ScoreLedger
     assert ledger.manifest.listing == ()
 
 
-def test_tasks_get_neighbours_of_equal_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_get_neighbors_of_equal_number(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [Piece("a", 10, 5), Piece("b", 0, 4)]
     assert cut(pieces, 2) == [[Piece("a", 10, 4)], [Piece("a", 14, 1), Piece("b", 0, 4)]]
     assert cut([Piece("a", 0, 2)], 16) == [[Piece("a", 0, 1)], [Piece("a", 1, 1)]]

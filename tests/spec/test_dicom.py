@@ -53,7 +53,7 @@ def reject_of(file: bytes, **options: Any) -> RejectedImage:
     ],
     ids=["explicit", "implicit", "big endian", "ybr", "planar", "jpeg", "jpeg2000", "jpeg2000 rgb"],
 )
-def test_pictures_are_read_in_their_colours(file: bytes) -> None:
+def test_pictures_are_read_in_their_colors(file: bytes) -> None:
     assert is_dicom(file)
     pixels = decode_rgb(file, max_pixels=10**6).astype(int)
     assert pixels.shape == (75, 100, 3)
@@ -69,9 +69,9 @@ def test_uncompressed_pixels_are_those_of_a_png() -> None:
 
 
 def test_grey_and_its_inverse() -> None:
-    grey = np.full((90, 120), 60, np.uint8)
-    assert (decode_rgb(dicom(grey), max_pixels=10**6) == 60).all()
-    inverse = dicom(grey, PhotometricInterpretation="MONOCHROME1")
+    gray = np.full((90, 120), 60, np.uint8)
+    assert (decode_rgb(dicom(gray), max_pixels=10**6) == 60).all()
+    inverse = dicom(gray, PhotometricInterpretation="MONOCHROME1")
     assert (decode_rgb(inverse, max_pixels=10**6) == 195).all()
 
 
@@ -92,7 +92,7 @@ def test_palettes(bits: int) -> None:
     assert (decode_rgb(file, max_pixels=10**6) == (200, 120, 90)).all()
 
 
-def test_a_colour_profile_is_applied() -> None:
+def test_a_color_profile_is_applied() -> None:
     file = dicom(LEFT, ICCProfile=profile(DISPLAY_P3, srgb_curve()))
     pixels = decode_rgb(file, max_pixels=10**6).astype(int)
     assert np.abs(pixels[:, :45] - (213, 115, 83)).max() <= 1

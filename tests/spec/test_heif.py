@@ -33,7 +33,7 @@ def test_heic_is_read() -> None:
     assert np.abs(pixels - (200, 120, 90)).max() <= 4
 
 
-def test_an_iphone_s_colours_are_those_of_display_p3() -> None:
+def test_an_iphone_s_colors_are_those_of_display_p3() -> None:
     file = heic(SKIN, icc_profile=profile(DISPLAY_P3, srgb_curve()))
     assert np.abs(decode_rgb(file, max_pixels=10**6).astype(int) - (213, 115, 83)).max() <= 4
 

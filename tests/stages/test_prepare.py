@@ -79,7 +79,7 @@ def odd_archive(
         "ISIC_0208.jpg": b"A" * 1000,  # damaged below
     }
     odd = {
-        "ISIC_0300.jpg": encoded(np.full((60, 80), 90, np.uint8), "JPEG"),  # grey
+        "ISIC_0300.jpg": encoded(np.full((60, 80), 90, np.uint8), "JPEG"),  # gray
         "ISIC_0301.png": encoded(np.full((60, 80), 0x5A00, np.uint16), "PNG"),  # 16 bits
         "ISIC_0302.jpg": cmyk(),
     }

@@ -67,8 +67,8 @@ def compressed(pixels: np.ndarray, kind: str, **elements: Any) -> bytes:
     syntax = {"JPEG": JPEGBaseline8Bit, "JPEG2000": JPEG2000Lossless}[kind]
     options = {"quality": 95} if kind == "JPEG" else {"no_jp2": True}
     frame = encoded(pixels, kind, **options)
-    colours = "YBR_FULL_422" if kind == "JPEG" else "YBR_RCT"
-    given = {"PixelData": encapsulate([frame]), "PhotometricInterpretation": colours, **elements}
+    colors = "YBR_FULL_422" if kind == "JPEG" else "YBR_RCT"
+    given = {"PixelData": encapsulate([frame]), "PhotometricInterpretation": colors, **elements}
     return dicom(pixels, syntax, **given)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 
-def jpeg(colour: tuple[int, int, int] = (200, 120, 90), size: tuple[int, int] = (60, 45)) -> bytes:
+def jpeg(color: tuple[int, int, int] = (200, 120, 90), size: tuple[int, int] = (60, 45)) -> bytes:
     """A plain JPEG; size is width x height."""
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "JPEG")
+    Image.new("RGB", size, color).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

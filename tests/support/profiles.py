@@ -1,4 +1,4 @@
-"""Colour profiles (ICC.1, version 2) of three primaries and a gamma."""
+"""Color profiles (ICC.1, version 2) of three primaries and a gamma."""
 
 import struct
 
@@ -17,7 +17,7 @@ def srgb_curve() -> list[int]:
     return [round(65535 * v) for v in linear]
 
 
-def profile(colours: Matrix, curve: list[int]) -> bytes:
+def profile(colors: Matrix, curve: list[int]) -> bytes:
     """A profile of a display; `curve`: levels of 16 bits, or one gamma in 1/256."""
     text = b"made for a test\0"
     white = _xyz((0.9642, 1.0, 0.8249))
@@ -26,7 +26,7 @@ def profile(colours: Matrix, curve: list[int]) -> bytes:
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
         b"cprt": b"text" + bytes(4) + text,
         b"wtpt": white,
-        **{name: _xyz(c) for name, c in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colours, strict=True)},
+        **{name: _xyz(c) for name, c in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colors, strict=True)},
         **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), points),
     }
     place, table, data = 132 + 12 * len(tags), b"", b""

@@ -85,7 +85,7 @@ def test_any_angle_is_a_turn_around_the_middle() -> None:
 
 def test_resampled_images_are_as_sharp_as_others() -> None:
     """The network would learn soft images and be shown sharp ones: zoom and turns leave the
-    differences between neighbours, on average over many images, as they are."""
+    differences between neighbors, on average over many images, as they are."""
     random = np.random.default_rng(2)
     # As in photographs, a detail is the fainter the smaller it is.
     noise = random.normal(size=(64, 75, 100, 3))
@@ -129,6 +129,6 @@ def test_saturation_and_hue_keep_lightness_and_gray() -> None:
 def test_brightness_and_contrast_stay_within_a_byte() -> None:
     brighter = change(AugmentConfig(brightness=0.2), brightness=1.0)
     assert brighter == pytest.approx(np.clip(PIXELS[0] + 51.0, 0, 255), abs=1e-3)
-    grey = change(AugmentConfig(contrast=0.5), contrast=0.0)
+    gray = change(AugmentConfig(contrast=0.5), contrast=0.0)
     mean = PIXELS[0].mean(axis=(0, 1))
-    assert grey == pytest.approx(mean + (PIXELS[0] - mean) / 2, abs=1e-2)
+    assert gray == pytest.approx(mean + (PIXELS[0] - mean) / 2, abs=1e-2)

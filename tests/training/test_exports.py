@@ -10,7 +10,7 @@ from tests.training.test_engines import finished_run
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_a_network_with_normalised_groups_predicts_the_same_in_every_format(
+def test_a_network_with_normalized_groups_predicts_the_same_in_every_format(
     tmp_path: Path, to: str
 ) -> None:
     """The paper's network: tests/stages/test_export.py."""

@@ -167,7 +167,7 @@ def rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
     return float(optimizer.learning_rate)
 
 
-def test_adamw_leaves_biases_and_normalisation_alone() -> None:
+def test_adamw_leaves_biases_and_normalization_alone() -> None:
     optimizer = make_optimizer(TrainConfig(optimizer="adamw", weight_decay=0.1), steps=5)
     layers = [keras.layers.Dense(8, name="dense"), keras.layers.GroupNormalization(8)]
     for layer in layers:

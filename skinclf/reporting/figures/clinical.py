@@ -19,14 +19,14 @@ from skinclf.evaluation.result import (
     ReliabilityBin,
     SubgroupMetrics,
 )
-from skinclf.reporting.figures.style import BLUE, GREY, ORANGE, calm, literal
+from skinclf.reporting.figures.style import BLUE, GRAY, ORANGE, calm, literal
 
 LINES = ("-", "--", "-.", ":")
-"""The next one for every ten classes: tab10 has ten colours."""
+"""The next one for every ten classes: tab10 has ten colors."""
 
 
 def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: str) -> Figure:
-    """A (classes, classes) confusion matrix: counts, coloured by the share of the true class."""
+    """A (classes, classes) confusion matrix: counts, colored by the share of the true class."""
     side = max(5.0, 0.6 * len(codes) + 0.8)  # inches
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="predicted", ylabel="true")
@@ -146,7 +146,7 @@ def _with_diagonal(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """A square of 0 to 1 with the line on which both are alike."""
     figure = Figure(figsize=(5.0, 4.6), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=x, ylabel=y, aspect="equal")
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8, linestyle=":")
     return figure, axes
 
 
@@ -164,7 +164,7 @@ def _classes(
 
 
 def _line(label: int, predictions: Predictions) -> dict[str, Any]:
-    """The same colour and style for a class in every figure."""
+    """The same color and style for a class in every figure."""
     return {
         "label": literal(predictions.taxonomy.codes[label]),
         "color": colormaps["tab10"](label % 10),

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinclf.evaluation.result import Interval, Value
-from skinclf.reporting.figures.style import GREY, calm, literal
+from skinclf.reporting.figures.style import GRAY, calm, literal
 
 
 class Estimate(NamedTuple):
@@ -29,7 +29,7 @@ def estimates_figure(
 ) -> Figure:
     """For each of `rows` the estimate of each model with its interval, one below the other.
 
-    `models`: name → one estimate a row. A model's colour is the `first_color` + its place.
+    `models`: name → one estimate a row. A model's color is the `first_color` + its place.
     """
     lines = len(rows) * (len(models) + 1)
     figure = Figure(figsize=(6.4, 1.3 + 0.17 * lines + 0.2 * len(models)), layout="constrained")
@@ -63,5 +63,5 @@ def differences_figure(
 ) -> Figure:
     """`estimates_figure` of differences to the first model, with a line where there is none."""
     figure = estimates_figure(title, "percentage points", rows, models, first_color=1)
-    figure.axes[0].axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+    figure.axes[0].axvline(0, color=GRAY, linewidth=0.8, linestyle=":")
     return figure

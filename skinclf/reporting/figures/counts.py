@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from skinclf.reporting.figures.style import BLUE, GREY, calm, literal
+from skinclf.reporting.figures.style import BLUE, GRAY, calm, literal
 
 
 def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
@@ -15,7 +15,7 @@ def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
     figure = Figure(figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="images", ylabel=axis)
     bars = axes.barh(list(map(literal, counts)), list(counts.values()), color=BLUE)
-    axes.bar_label(bars, [f"{n:,}" for n in counts.values()], padding=3, color=GREY)
+    axes.bar_label(bars, [f"{n:,}" for n in counts.values()], padding=3, color=GRAY)
     axes.margins(x=0.12)
     axes.invert_yaxis()
     calm(axes)

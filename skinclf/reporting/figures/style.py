@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 
 from skinclf.system.text import printable
 
-BLUE, ORANGE, GREY = "#3b6ea5", "#d9822b", "#6b7280"
+BLUE, ORANGE, GRAY = "#3b6ea5", "#d9822b", "#6b7280"
 
 
 def literal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Colours of a camera → sRGB, by the profile that a file carries."""
+"""Colors of a camera → sRGB, by the profile that a file carries."""
 
 import io
 from functools import lru_cache
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 MOST_PROFILE_BYTES = 4 * 2**20
-"""Of a colour profile; those of printers, the largest, have half a megabyte to two."""
+"""Of a color profile; those of printers, the largest, have half a megabyte to two."""
 
 SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
-"""Pillow's mode → the colour space of a profile for it."""
+"""Pillow's mode → the color space of a profile for it."""
 
 SAME_LEVELS = 2
-"""Of 255: a profile that changes no colour by more is called sRGB. Its many versions differ among
+"""Of 255: a profile that changes no color by more is called sRGB. Its many versions differ among
 each other by 1, Display P3 from it by 60."""
 
 PLAIN_MODES = {"1": "L", "LA": "L", "L": "L", "CMYK": "CMYK"}
@@ -22,10 +22,10 @@ PLAIN_MODES = {"1": "L", "LA": "L", "L": "L", "CMYK": "CMYK"}
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """An image as 8-bit RGB, its colours those of sRGB.
+    """An image as 8-bit RGB, its colors those of sRGB.
 
     `image` has one of Pillow's 8-bit modes; `info["icc_profile"]` says what its numbers mean. Where
-    that is sRGB, or missing, damaged or of another colour space, they stay as they are.
+    that is sRGB, or missing, damaged or of another color space, they stay as they are.
     """
     profile = image.info.get("icc_profile")
     if isinstance(profile, bytes) and 0 < len(profile) <= MOST_PROFILE_BYTES:
@@ -54,11 +54,11 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    colours: NDArray[np.uint8] = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    colors: NDArray[np.uint8] = np.arange(256, dtype=np.uint8).reshape(16, 16)
     if mode == "RGB":
         levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-        colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3)
-    before = Image.fromarray(colours)
+        colors = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3)
+    before = Image.fromarray(colors)
     after = ImageCms.applyTransform(before, transform)
     if after is None:
         return True

@@ -1,4 +1,4 @@
-"""Colours mean those of sRGB, whatever camera they are from."""
+"""Colors mean those of sRGB, whatever camera they are from."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ def decoded(pixels: np.ndarray, icc: bytes | None, kind: str = "PNG") -> NDArray
     ],
 )
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_wide_colours_become_srgb(icc: bytes, srgb: tuple[int, int, int], kind: str) -> None:
+def test_wide_colors_become_srgb(icc: bytes, srgb: tuple[int, int, int], kind: str) -> None:
     assert np.abs(decoded(SKIN, icc, kind) - srgb).max() <= 1
 
 
@@ -112,7 +112,7 @@ def test_damaged_profiles_raise_nothing() -> None:
         assert decoded(SKIN, bytes(damaged), "TIFF").shape == (75, 100, 3)
 
 
-def test_grey_with_a_profile_of_colours_stays_grey() -> None:
+def test_grey_with_a_profile_of_colors_stays_grey() -> None:
     buffer = io.BytesIO()
     Image.new("L", (120, 90), 77).save(buffer, "JPEG", icc_profile=P3)
     assert (decode_rgb(buffer.getvalue(), max_pixels=10**6) == 77).all()
