@@ -18,7 +18,7 @@ PAGE = PAGES["docs/reference/exit-statuses.md"]
 STATUSES = {
     2: {
         *("UsageError", "ConfigError", "ArchiveError", "MetadataError", "DatasetError", "RunError"),
-        *("DamagedCheckpoint", "LeakError", "PreflightError", "JavaError"),
+        *("DamagedCheckpoint", "LeakError", "PreflightError", "JavaError", "UnknownStorage"),
     },
     3: {"QualityError"},
     75: {

@@ -41,8 +41,11 @@ def _without_secret(path: str) -> str:
 Place = Annotated[str, AfterValidator(_without_secret)]
 """A path or URI; "" where a setting may be left out."""
 
+NamedPlace = Annotated[str, Field(min_length=1), AfterValidator(_without_secret)]
+"""A path or URI that has to be there."""
+
 Paths = Annotated[
-    tuple[Annotated[Place, Field(min_length=1)], ...],
+    tuple[NamedPlace, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
 ]
 
@@ -126,7 +129,7 @@ class MetadataConfig(Section):
 class DatasetConfig(Section):
     """Where the dataset is written and read, and how it is cut."""
 
-    path: Annotated[Place, Field(min_length=1)] = "dataset"
+    path: NamedPlace = "dataset"
     shards: PositiveInt = 16
     overwrite: bool = False
 
@@ -185,7 +188,7 @@ class SplitConfig(Section):
 class RunConfig(Section):
     """Where a training run is written and read."""
 
-    path: Annotated[Place, Field(min_length=1)] = "runs/first"
+    path: NamedPlace = "runs/first"
 
 
 class ModelConfig(Section):
@@ -378,7 +381,7 @@ class ScoreConfig(Section):
     """What is scored, and where the scores go."""
 
     archive: Paths = ()
-    output: Annotated[Place, Field(min_length=1)] = "scores"
+    output: NamedPlace = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
