@@ -371,7 +371,7 @@ class EvaluateConfig(Section):
 class CrossValidateConfig(Section):
     """What cross-validate tests in turn, and where it writes."""
 
-    output: Text = "runs/cross-validation"
+    output: NamedPlace = "runs/cross-validation"
     by: Literal["fold", "source"] = "fold"
     folds: Annotated[int, Field(ge=2, le=1_000)] = 5
     min_lesions: PositiveInt = 100
