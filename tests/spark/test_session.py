@@ -1,4 +1,7 @@
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, suppress
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -38,3 +41,29 @@ def test_a_session_that_a_job_started_ends_with_it(sessions: ExitStack) -> None:
     with spark_session("own", SparkConfig(master="local[1]", driver_memory="1g")) as own:
         assert own.range(3).count() == 3
     assert SparkSession.getActiveSession() is None
+
+
+def test_local_mode_listens_on_this_machine_alone(spark: SparkSession) -> None:
+    java = spark.sparkContext._gateway.proc.pid  # type: ignore[union-attr]
+    addresses = listening(os.getpid()) | listening(java)
+    assert addresses
+    assert all(address.is_loopback for address in addresses)
+
+
+def listening(process: int) -> set[IPv4Address]:
+    """Where a process accepts connections; of IPv6 addresses the last four bytes."""
+    sockets = set()
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            sockets.add(os.readlink(entry))
+    rows = [
+        row.split()
+        for table in ("tcp", "tcp6")
+        for row in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]
+    ]
+    found = {
+        row[1].partition(":")[0]
+        for row in rows
+        if f"socket:[{row[9]}]" in sockets and row[3] == "0A"
+    }
+    return {IPv4Address(bytes.fromhex(address[-8:])[::-1]) for address in found}

@@ -1,6 +1,7 @@
 """Folders on S3: a real S3 server in this process, read and written through pyarrow."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,3 +153,18 @@ def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
     fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=s3)
     assert np.array_equal(weights(tmp_path / "run"), weights(trained / "run"))
     assert "not a medical device" in (tmp_path / "run" / "model_card.md").read_text()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_and_folders_have_the_rights_that_the_user_grants(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_text(str(tmp_path / "run" / "labels.json"), "{}")
+        with storage.new_file(str(tmp_path / "run" / "part.parquet")) as file:
+            file.write(b"x")
+    finally:
+        os.umask(before)
+    folder = tmp_path / "run"
+    rights = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    files = 0o666 & ~mask
+    assert rights == {"run": 0o777 & ~mask, "labels.json": files, "part.parquet": files}
