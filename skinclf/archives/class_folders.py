@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
 from skinclf.archives.formats import Row, format_of_file
-from skinclf.archives.names import image_id_of, text_of
+from skinclf.archives.names import image_id_of, normalized, text_of
 from skinclf.storage.files import uri
 
 SCHEME = re.compile(r"^[A-Za-z][\w+.-]*:(//)?")  # Hadoop has file:/photos
@@ -39,7 +39,7 @@ def image_id_by_path(row: Row, roots: Iterable[str]) -> str:
     last = 1 if inside else PARTS
     parts = parts[-last:] if root is None else parts[root - 1 :]
     *folders, name = filter(None, [*parts, *inside])
-    return "/".join([*(folder.strip() for folder in folders), image_id_of(name)])
+    return "/".join([*map(normalized, folders), image_id_of(name)])
 
 
 def _place(file: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from skinclf.archives import metadata_formats
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.metadata_formats import MAPPED, OPTIONAL, Format, Row, lower, number
-from skinclf.archives.names import PERCENT, id_in_table
+from skinclf.archives.names import PERCENT, id_in_table, normalized
 from skinclf.config.schema import FOLDERS, MetadataConfig
 from skinclf.errors import ConfigError, MetadataError
 from skinclf.spec.rejects import RejectedImage
@@ -49,9 +49,10 @@ def class_labels(own: MetadataConfig, taxonomy: Taxonomy) -> dict[str, str]:
 
     Raises ConfigError where a label is of no class.
     """
-    labels = {word.lower(): taxonomy.code_of(name) for word, name in own.labels.items()}
-    for word, name in own.labels.items():
-        if labels[word.lower()] not in taxonomy.codes:
+    words = {normalized(word).lower(): normalized(name) for word, name in own.labels.items()}
+    labels = {word: taxonomy.code_of(name) for word, name in words.items()}
+    for word, name in words.items():
+        if labels[word] not in taxonomy.codes:
             raise ConfigError(
                 f"metadata.labels: {word!r} is to be {name!r}, which is none of the classes "
                 f"{', '.join(taxonomy.codes)} (classes.codes)"
@@ -78,7 +79,7 @@ def read_rows(
     """
     labels = class_labels(own, taxonomy)
     form, delimiter = _format_of(path, taxonomy, own)
-    columns = {ours: theirs.strip().lower() for ours, theirs in own.columns.items()}
+    columns = {ours: normalized(theirs).lower() for ours, theirs in own.columns.items()}
     id_column = columns.get("image_id", form.id_column)
     for place, (line, fields) in enumerate(_records(path, delimiter)):
         if place == 0 and not isinstance(fields, str):
@@ -87,7 +88,7 @@ def read_rows(
         if isinstance(fields, str):
             yield Malformed(None, f"line {line}: {fields}")
             continue
-        values = dict(zip(header, ((text.strip() or None) for text in fields), strict=False))
+        values = dict(zip(header, ((normalized(text) or None) for text in fields), strict=False))
         if len(fields) != len(header):
             image_id = values.get(id_column)
             found = f"{len(fields)} fields, {len(header)} expected"
@@ -127,7 +128,7 @@ def _code(
 
 def _format_of(path: str, taxonomy: Taxonomy, own: MetadataConfig) -> tuple[Format, str]:
     """The format of a file and its delimiter. Raises MetadataError."""
-    mapped = {name.strip().lower() for name in own.columns.values()}
+    mapped = {normalized(name).lower() for name in own.columns.values()}
     headers = {}
     for delimiter in DELIMITERS:
         line, fields = next(_records(path, delimiter), (1, "there is none; the file is empty"))
@@ -160,7 +161,7 @@ def _why_unknown(columns: list[str], taxonomy: Taxonomy, own: MetadataConfig) ->
         return "is not UTF-8; expected is that, or UTF-16 with its mark"
     there = ", ".join(columns)
     for ours, theirs in own.columns.items():
-        if theirs.strip().lower() not in columns:
+        if normalized(theirs).lower() not in columns:
             return f"has no column {theirs!r} (metadata.columns.{ours}); its columns are {there}"
     known = "; ".join(
         f"{form.name} ({', '.join(form.required(taxonomy))})" for form in metadata_formats.FORMATS
@@ -207,7 +208,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
 
 
 def _names(fields: list[str]) -> list[str]:
-    return [name.strip().lower() for name in fields]
+    return [normalized(name).lower() for name in fields]
 
 
 def _age(text: str | None) -> float | None:

@@ -3,6 +3,7 @@
 import codecs
 import fnmatch
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -26,13 +27,20 @@ def text_of(name: bytes) -> str:
     return name.decode("utf-8", PERCENT).replace("\0", "%00")
 
 
+def normalized(text: str) -> str:
+    """Text without outer blanks, each letter with its accent one character (NFC): macOS writes two
+    into names of files.
+    """
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def image_id_of(name: str) -> str:
     """The last part of a name without its ending and outer blanks: `deep/ISIC_1.jpg` → `ISIC_1`.
 
     Digits are no ending: DICOM files are often called like their UID, 1.2.840.113619.2.1.
     """
     path = PurePosixPath(name)
-    return (path.name if path.suffix[1:].isdigit() else path.stem).strip()
+    return normalized(path.name if path.suffix[1:].isdigit() else path.stem)
 
 
 IMAGE_ENDINGS = (
@@ -47,7 +55,7 @@ def id_in_table(text: str) -> str:
 
     Files have their ids by `image_id_of`.
     """
-    name = re.split(r"[/\\]", text)[-1].strip()
+    name = normalized(re.split(r"[/\\]", text)[-1])
     stem, dot, ending = name.rpartition(".")
     bare = stem.strip() if f"{dot}{ending}".lower() in IMAGE_ENDINGS else name
     return bare or text

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 
+from skinclf.archives.names import normalized
 from skinclf.config.loader import shipped_config
 from skinclf.errors import MetadataError
 from skinclf.storage.files import read_text
@@ -30,7 +31,7 @@ def read_groups(name: str) -> list[list[str]]:
     groups = []
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
-            group = [cell.strip() for cell in next(csv.reader([line])) if cell.strip()]
+            group = list(filter(None, map(normalized, next(csv.reader([line])))))
             if len(set(group)) < 2:
                 raise MetadataError(f"{path}: line {number}: two or more ids are expected")
             groups.append(group)

@@ -21,6 +21,7 @@ from skinclf.cli.terminal import VARIABLE
 from skinclf.config.loader import SECRET
 from skinclf.config.schema import Config
 from skinclf.system.stderr import stderr_lines
+from skinclf.system.uris import without_secrets
 
 FIRST = ("time", "level", "stage", "run", "message", "event", "counts")
 
@@ -131,7 +132,7 @@ class Formatter(JsonFormatter):
 
     def serialize_log_record(self, log_data: dict[str, Any]) -> str:
         """One line of JSON; what is secret is ***."""
-        text = CREDENTIALS.sub("***@", super().serialize_log_record(log_data))
+        text = without_secrets(CREDENTIALS.sub("***@", super().serialize_log_record(log_data)))
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(json.dumps(secret)[1:-1], "***")
         return text

@@ -16,7 +16,10 @@ from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.system.uris import without_secrets
 
-SECRET = re.compile(r"(?i)secret|password|token|(access|account|private)[.]?key|[.]sas[.]")
+SECRET = re.compile(
+    r"(?i)secret|passw|pwd|token|credential$|connection[._]string|[.]sas[.]"
+    r"|(access|account|private|storage|api)[._]?key"
+)
 """Spark's own default of spark.redaction.regex, and what Azure's and Google's settings have."""
 
 SPARK_CONF = "spark.conf."

@@ -15,6 +15,7 @@ from pyspark.sql.types import StructType
 
 from skinclf.archives.decoding import Decoding, Entry
 from skinclf.config.schema import ArchiveConfig
+from skinclf.errors import UsageError
 from skinclf.spark.decoding import row_decoder
 from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.versions import parallelism
@@ -65,13 +66,21 @@ def with_scores(
     with them in `bytes` (as Hugging Face writes it), or, if it is called `pixels`, tensors of
     the model's size. Added are probability_akiec … probability_vasc (one a class), `predicted`,
     `model` and `reject`: why an image has no scores, null where it has. No row is lost. `limits`
-    are those of `[archive]` in the config; None: its defaults.
+    are those of `[archive]` in the config; None: its defaults. Raises UsageError where there is no
+    such column, or where there are columns of these names.
 
     `model` is `skinclf.training.predictor.Predictor.of_run(run)`. Bytes that come through Spark
     cost twice what `skinclf score` takes, whose tasks open the files themselves.
     """
     given = prediction_schema(model.taxonomy)
     added = pa.schema([*given, ("reject", pa.string())])
+    taken = [name for name in added.names if name in images.columns]
+    if column not in images.columns or taken:
+        raise UsageError(
+            f"with_scores: the DataFrame has {', '.join(images.columns)}; "
+            + (f"{', '.join(taken)} would be added: rename or drop them" if taken else "")
+            + ("" if column in images.columns else f"there is no column {column}")
+        )
     field = images.schema[column].dataType
     inside = isinstance(field, StructType)
     start_decoder = row_decoder(

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -39,6 +39,10 @@ from skinclf.system.uris import without_secrets
 STOP_SECONDS = 20.0
 
 log = logging.getLogger(__name__)
+
+STARTING = threading.Lock()
+OURS: list[SparkSession] = []
+"""The session that was started here, once for each job that uses it: in threads of a notebook."""
 
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
@@ -114,16 +118,27 @@ def spark_session(
     job runs on Spark Connect, too. Raises ConfigError if Spark refuses the settings, or if a
     running session lacks a required one or is one of Spark Connect that the job can't use.
     """
-    running = SparkSession.getActiveSession()
-    remote = is_connect(running) if running else is_remote() or config.master.startswith(REMOTE)
-    if remote and not connect:
-        raise ConfigError(
-            f"{name} does not run on Spark Connect, as serverless and shared clusters have it: it "
-            f"needs a SparkContext. score and with_scores do. Use a cluster of your own "
-            f'(spark-submit, single-user access), or spark.master = "local[*]"'
-        )
-    session = _guest(running, required) if running else _own(name, config, required)
-    with session as spark:
+    with STARTING:  # another thread may be about to start one
+        running = running_session()
+        remote = is_connect(running) if running else is_remote() or config.master.startswith(REMOTE)
+        if remote and not connect:
+            raise ConfigError(
+                f"{name} does not run on Spark Connect, as serverless and shared clusters have it: "
+                f"it needs a SparkContext. score and with_scores do. Use a cluster of your own "
+                f'(spark-submit, single-user access), or spark.master = "local[*]"'
+            )
+        spark = running or _start(name, config, required or {})
+        ours = running is None or spark in OURS
+        if ours:
+            OURS.append(spark)
+    with ExitStack() as stack:
+        if ours:
+            stack.callback(_leave, spark)
+        if running:
+            stack.enter_context(_guest(spark, required))
+        else:
+            log.info("Spark %s on %s", spark.version, master_of(spark) or "Spark Connect")
+            stack.enter_context(_cancelled_by_signals(spark))
         if not is_supported(spark.version):
             raise ConfigError(f"this is Spark {spark.version}; skinclf runs on 3.5 and all of 4")
         settings = ALWAYS | {key: config.conf[key] for key in ALWAYS if key in config.conf}
@@ -136,8 +151,8 @@ def spark_session(
 
 
 @contextmanager
-def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[SparkSession]:
-    """A session that somebody else started: it keeps running, with its settings restored.
+def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[None]:
+    """Leave a session with the settings that it has now.
 
     Raises ConfigError unless it has the settings that are `required`.
     """
@@ -153,7 +168,7 @@ def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[Spa
         )
     before = {key: spark.conf.get(key, None) for key in ALWAYS}
     try:
-        yield spark
+        yield
     finally:
         for key, value in before.items():
             with suppress(PySparkException) if is_connect(spark) else nullcontext():
@@ -163,24 +178,39 @@ def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[Spa
                     spark.conf.set(key, value)
 
 
+def running_session() -> SparkSession | None:
+    """The session of this process, whichever thread it was started in."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    # Which one is active, each thread has for itself.
+    started = getattr(SparkSession, "_instantiatedSession", None)
+    return started if started is not None and started.sparkContext._jsc is not None else None
+
+
 @contextmanager
-def _own(name: str, config: SparkConfig, required: dict[str, str] | None) -> Iterator[SparkSession]:
-    """A session that is started for one job and stopped at its end."""
-    spark = _start(name, config, required or {})
-    log.info("Spark %s on %s", spark.version, master_of(spark) or "Spark Connect")
+def _cancelled_by_signals(spark: SparkSession) -> Iterator[None]:
     cancel = partial(_cancel_quietly, spark)
     cancellations.append(cancel)
     try:
-        yield spark
+        yield
     finally:
         cancellations.remove(cancel)
+
+
+def _leave(spark: SparkSession) -> None:
+    """End the use of a session of OURS, which is stopped when nobody uses it any more."""
+    with STARTING:
+        OURS.remove(spark)
+        if OURS:
+            return
         if interrupted_by() is None:
             spark.stop()
-        else:
-            # In another thread: the call that was interrupted has this one's connection to the JVM.
-            stopping = threading.Thread(target=partial(_stop_quietly, spark), daemon=True)
-            stopping.start()
-            stopping.join(STOP_SECONDS)
+            return
+    # In another thread: the call that was interrupted has this one's connection to the JVM.
+    stopping = threading.Thread(target=partial(_stop_quietly, spark), daemon=True)
+    stopping.start()
+    stopping.join(STOP_SECONDS)
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 MOST_PROFILE_BYTES = 4 * 2**20
 """Of a color profile; those of printers, the largest, have half a megabyte to two."""
+
+PngImagePlugin.MAX_TEXT_CHUNK = MOST_PROFILE_BYTES  # Pillow rejects a PNG whose profile has 1 MiB
 
 SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 """Pillow's mode → the color space of a profile for it."""

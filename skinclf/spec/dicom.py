@@ -121,7 +121,8 @@ def _check(found: Any, max_pixels: int) -> None:
     if frames != 1:
         # To take the first would lose the others in silence.
         raise RejectedImage("unsupported", f"DICOM with {frames} frames; one is expected")
-    if found.get("BurnedInAnnotation") == "YES":
+    # Anything but NO, several values among them: an image too few does no harm.
+    if str(found.get("BurnedInAnnotation") or "NO").strip().upper() != "NO":
         raise RejectedImage(
             "unsupported", "DICOM whose picture shows text, of the patient maybe (0028,0301)"
         )
@@ -166,12 +167,15 @@ def _pixels(found: Any, plugin: str) -> NDArray[np.uint8]:
 @contextmanager
 def _nothing_told() -> Iterator[None]:
     """Neither warnings nor log lines of pydicom, which quote values."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
-    logger.disabled = True
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "pydicom"]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.disabled = before
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled

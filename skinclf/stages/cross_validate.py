@@ -91,7 +91,13 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     datasets, results = [], []
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
-        datasets.append(prepared(fold.config, console))
+        dataset = prepared(fold.config, console)
+        if not dataset.count(TESTED):
+            raise ConfigError(
+                f"{fold.title}: has no image to test: the archive has too few lesions for "
+                f"{len(plan.folds)} folds. Choose fewer (--folds), and another folder (--output)"
+            )
+        datasets.append(dataset)
         results.append(fold.result or _measured(fold, console))
     found = _pooled(plan, datasets, results, config)
     write_pages(found, plan.folder)
@@ -166,6 +172,13 @@ def _checked(config: Config) -> _Plan:
 def _plan(config: Config, folder: CrossValidationFolder) -> _Plan:
     settings = config.cross_validate
     if settings.by == "fold":
+        sources = read_sources(config.archive.metadata, config.classes, config.metadata)
+        lesions = sum(source.lesions for source in sources.values())
+        if sources and lesions < 2 * settings.folds:
+            raise ConfigError(
+                f"cross_validate.folds: {lesions:,} lesions are too few for {settings.folds:,} "
+                f"folds; two a fold are the least, and some hundred are needed to say anything"
+            )
         folds = [
             _fold(config, folder, f"fold-{n}", f"fold {n}", folds=settings.folds, fold=n)
             for n in range(1, settings.folds + 1)

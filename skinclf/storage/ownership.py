@@ -159,6 +159,8 @@ def _read(folder: str) -> Owner | None:
         return Owner(**read_json(join(folder, RECORD)))
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise UsageError(f"{folder}: is a file, or lies below one; name a folder") from None
     except (ValueError, TypeError):  # a crash of the machine left it without its content
         return None
 

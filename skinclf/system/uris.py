@@ -11,10 +11,16 @@ WITH_OPTIONS = re.compile(r"(s3[an]?|gs|gcs|abfss?)://")
 WITHOUT_SLASHES = re.compile(r"dbfs:/(?!/)")
 """Databricks' own form, which has one slash only; any other such name is a local file's."""
 
-USER_INFO = re.compile(r"(s3[an]?://)[^/?#]*@|(://)[^/?#@]*:[^/?#@]*@")
-"""abfss://container@account is no secret; nor is the user of hdfs://user@host."""
+USER_INFO = re.compile(
+    r"(s3[an]?://)(?:[^/?#\s]*:\S*@|[^/?#\s]*@|[^/?#\s]*:[^/?#\s]*)|(://)[^/?#@\s]*:[^/?#@\s]*@"
+)
+"""abfss://container@account is no secret; nor is the user of hdfs://user@host. No bucket has a
+colon in its name, and half of the secrets of S3 have a slash.
+"""
 
-SECRET_OPTION = re.compile(r"(?i)secret|password|token|access_?key|account_?key|^sig$|^sas")
+SECRET_OPTION = re.compile(
+    r"(?i)secret|passw|pwd|token|(access|account|api)_?key|credential|signature|^sig$|^sas"
+)
 
 
 def is_uri(path: str) -> bool:
@@ -44,7 +50,8 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
 
 def check_no_secret(path: str) -> None:
     """Raise UsageError, which does not repeat it, where a path or URI holds a password or key."""
-    if USER_INFO.search(path) or any(map(SECRET_OPTION.search, options_of(path))):
+    options = dict(parse_qsl(path.partition("?")[2])) if is_uri(path) else {}
+    if USER_INFO.search(path) or any(map(SECRET_OPTION.search, options)):
         raise UsageError(f"{without_secrets(path)}: {REFUSED}")
 
 

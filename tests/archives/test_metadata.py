@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from skinclf.archives.metadata import Malformed, check_metadata_file, read_rows
+from skinclf.archives.names import image_id_of
 from skinclf.config.schema import MetadataConfig
 from skinclf.errors import ConfigError, MetadataError
 from skinclf.spec.taxonomy import HAM10000
@@ -52,6 +53,17 @@ def test_an_age_that_is_no_number_of_years_is_unknown(tmp_path: Path, age: str) 
 def test_codes_are_compared_without_case_and_blanks(tmp_path: Path, dx: str) -> None:
     (row,) = read(tmp_path, KAGGLE + f"L1, I1 ,{dx},histo,45,Male,back\n")
     assert (row["dx"], row["image_id"], row["sex"]) == ("nv", "I1", "male")
+
+
+def test_letters_with_accents_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    """As one character, or as two, which is how macOS names files."""
+    one, two = "me\u0301lanome", "m\u00e9lanome"
+    own = MetadataConfig(labels={f" {one} ": "mel"})
+    path = written(tmp_path, KAGGLE + f"L1,{one}.jpg,{two},histo,45,male,back\n")
+    rows: list[Any] = list(read_rows(path, HAM10000, own))
+    (row,) = rows
+    assert (row["dx"], row["image_id"]) == ("mel", image_id_of(f"deep/{one}.jpg"))
+    assert row["image_id"] == two
 
 
 def test_a_diagnosis_without_a_code_stays_for_the_reject(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from skinclf.config.schema import ArchiveConfig
+from skinclf.errors import UsageError
 from skinclf.spark.inference import with_scores
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.taxonomy import HAM10000, probability_column
@@ -110,3 +111,13 @@ def test_the_documented_way_without_spark_predicts(
     names: dict[str, object] = {}
     exec(example(FROM_PYTHON, "np.newaxis").replace("runs/first", str(trained / "run")), names)
     assert names["probabilities"] == pytest.approx(expected[:1], abs=1e-5)
+
+
+def test_columns_that_would_be_there_twice_are_told(
+    spark: SparkSession, predictor: Predictor
+) -> None:
+    frame = spark.createDataFrame([(b"", "x")], "content binary, predicted string")
+    with pytest.raises(UsageError, match="predicted would be added: rename or drop"):
+        with_scores(frame, predictor)
+    with pytest.raises(UsageError, match="there is no column picture"):
+        with_scores(frame.drop("predicted"), predictor, "picture")

@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -8,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
-from skinclf.spark.session import ALWAYS, spark_session
+from skinclf.spark.session import ALWAYS, OURS, spark_session
 
 
 def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> None:
@@ -67,3 +68,24 @@ def listening(process: int) -> set[IPv4Address]:
         if f"socket:[{row[9]}]" in sockets and row[3] == "0A"
     }
     return {IPv4Address(bytes.fromhex(address[-8:])[::-1]) for address in found}
+
+
+def test_a_thread_of_a_notebook_uses_its_session_and_leaves_it(spark: SparkSession) -> None:
+    """Which session is active, Spark says to the thread alone that started it."""
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(in_a_session).result() is spark
+    assert spark.range(3).count() == 3
+
+
+@pytest.mark.usefixtures("own_session")
+def test_jobs_in_two_threads_share_a_session_that_ends_with_the_last(sessions: ExitStack) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: in_a_session().version, range(2)))
+    assert SparkSession.getActiveSession() is None
+    assert OURS == []
+
+
+def in_a_session() -> SparkSession:
+    with spark_session("thread", SparkConfig(master="local[1]", driver_memory="1g")) as spark:
+        assert spark.range(3).count() == 3
+        return spark

@@ -50,6 +50,12 @@ def test_pixels_of_srgb_stay_as_they_are(icc: bytes) -> None:
         assert (decoded(noise, icc, kind) == decoded(noise, None, kind)).all()
 
 
+def test_a_png_with_a_large_profile_is_read() -> None:
+    """Two MiB, as printers' may have; Pillow itself would refuse the file."""
+    large = P3 + np.random.default_rng(1).bytes(2 * 2**20)
+    assert decoded(SKIN, large).shape == (75, 100, 3)
+
+
 def test_a_picture_with_a_profile_is_turned_like_any_other() -> None:
     left = np.zeros((150, 200, 3), np.uint8)
     left[:, :100] = (200, 120, 90)

@@ -129,6 +129,8 @@ def test_files_of_others(name: str, outcome: str | None) -> None:
     [
         (dicom(LEFT, NumberOfFrames=3), "unsupported", "3 frames; one is expected"),
         (dicom(LEFT, BurnedInAnnotation="YES"), "unsupported", "shows text"),
+        (dicom(LEFT, BurnedInAnnotation="MAYBE"), "unsupported", "shows text"),
+        (dicom(LEFT, BurnedInAnnotation=["YES", "NO"]), "unsupported", "shows text"),
         (dicom(LEFT, RLELossless, PixelData=encapsulate([b"xx"])), "unsupported", "RLE Lossless"),
         (dicom(LEFT, UID("1.2.3"), PixelData=b""), "unsupported", "an unknown one"),
         (dicom(LEFT, PhotometricInterpretation=CANARY), "unsupported", "are no RGB, YBR"),
@@ -139,7 +141,7 @@ def test_files_of_others(name: str, outcome: str | None) -> None:
         (compressed(LEFT, "JPEG")[:-900], "truncated", "has no pixels of it"),
         (bytes(128) + b"DICM", "unsupported", "an unknown one"),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_what_is_no_single_picture_of_8_bits_is_a_reject(
     file: bytes, reason: str, told: str

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
-from skinclf.errors import CheckError, DatasetError, RunError, UsageError
+from skinclf.errors import CheckError, ConfigError, DatasetError, RunError, UsageError
 from skinclf.evaluation.predictions import Predictions
 from skinclf.stages import cross_validate as stage
 from skinclf.stages.compare import compare
@@ -116,7 +116,8 @@ def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int 
     """Replace the stages by ones that write what they would, without Spark and TensorFlow."""
 
     def prepared(config: Config, console: Console) -> Dataset:
-        files = [TensorFile(path="a", split="train", rows=len(whole) - 40)]
+        sizes = {"train": len(whole) - 40, "test": 40}
+        files = [TensorFile(path=split, split=split, rows=rows) for split, rows in sizes.items()]
         return Dataset.model_construct(tensors=tensors, files=files, split=config.split)
 
     def write_fold(config: Config, console: Console) -> None:
@@ -138,7 +139,8 @@ def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int 
 def folds_config(folder: Path, output: str, *settings: str) -> Config:
     (folder / "images").mkdir(exist_ok=True)
     (folder / "images" / "a.jpg").write_bytes(b"")
-    (folder / "rows.csv").write_text("lesion_id,image_id,dx\nL,a,nv\n")
+    rows = "".join(f"L{n},a{n},nv\n" for n in range(40))
+    (folder / "rows.csv").write_text(f"lesion_id,image_id,dx\n{rows}")
     return load_config(
         None,
         [
@@ -214,3 +216,9 @@ def test_each_source_has_a_folder_of_its_own() -> None:
     names = {source_folder(name) for name in ("a/b", "a b", "a-b", "..", "", "é" * 300)}
     assert len(names) == 6
     assert not [name for name in names if "/" in name or "." in name or len(name) > 80]
+
+
+def test_more_folds_than_lesions_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    make_clinics(tmp_path)
+    with pytest.raises(ConfigError, match=r"lesions are too few for 500 folds"):
+        preview(config_of(tmp_path, "cross_validate.folds=500"))

@@ -12,7 +12,7 @@ import pytest
 
 from skinclf.errors import OwnershipLost, UsageError
 from skinclf.storage import ownership
-from skinclf.storage.ownership import Owner, owned, process_name
+from skinclf.storage.ownership import Owner, check_free, owned, process_name
 
 
 class Clock:
@@ -136,3 +136,9 @@ def test_a_process_has_a_name_of_its_own() -> None:
         child.kill()
     assert len(name.split()) == 4
     assert process_name(child.pid) != name
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("")
+    with pytest.raises(UsageError, match="is a file, or lies below one; name a folder"):
+        check_free(str(tmp_path / "scores.csv"))

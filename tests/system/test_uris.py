@@ -9,7 +9,8 @@ from skinclf.system.uris import check_no_secret, is_uri, options_of, split_optio
     [
         *("s3://KEY:SECRET@bucket/x", "s3a://KEY@bucket", "hdfs://user:SECRET@host/x"),
         *("abfss://:SECRET@account/x", "abfss://c@a/x?client_secret=SECRET"),
-        "abfss://c@a/x?sv=1&sig=SECRET",
+        *("abfss://c@a/x?sv=1&sig=SECRET", "https://a/x.zip?sv=1&sig=SECRET"),
+        *("s3a://KEY:with/SECRET@bucket/x", "s3://b/x?X-Amz-Signature=SECRET"),
     ],
 )
 def test_keys_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
