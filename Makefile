@@ -88,6 +88,7 @@ lock: $(UV) ## resolve pyproject.toml anew into requirements*.lock
 	    --constraint .tools/spark.txt --resolution lowest-direct -o requirements-spark-$$spark.lock; \
 	done
 
+.PRECIOUS: .venv-spark-%/.installed
 .venv-spark-%/.installed: requirements-spark-%.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv-spark-$*
 	$(UV) pip sync --quiet --python .venv-spark-$*/bin/python --require-hashes $<
