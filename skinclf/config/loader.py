@@ -54,7 +54,7 @@ def settings_options(settings: Mapping[str, object]) -> list[Option]:
     """
     options = []
     for name, value in settings.items():
-        section, dot, key = name.partition(".")
+        section, dot, key = str(name).partition(".")
         if not (section and dot and key):
             raise ConfigError(
                 f'settings: {name!r} is no setting; expected is {{"section.key": value}}, such as '

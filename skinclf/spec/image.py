@@ -61,6 +61,10 @@ def decode_thumbnail(
     return _decoded(file, lambda opened: _to_thumbnail(opened, side), max_pixels, formats)
 
 
+CUT_OFF = ("truncated", "unexpected end of file")
+"""What Pillow and pillow-heif say of a file that ends too soon."""
+
+
 def _decoded(
     file: bytes,
     convert: Callable[[Image.Image], NDArray[np.uint8]],
@@ -82,7 +86,8 @@ def _decoded(
         raise RejectedImage("unreadable", f"none of the formats {', '.join(formats)}") from None
     except Exception as error:  # any: what a file makes its decoder raise is the file's own
         detail = f"{type(error).__name__}: {error}"
-        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        short = any(words in str(error).lower() for words in CUT_OFF)
+        reason = "truncated" if short else "unreadable"
         raise RejectedImage(reason, detail) from None
 
 
