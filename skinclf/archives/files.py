@@ -2,60 +2,24 @@
 
 import codecs
 import errno
-import io
 import os
 import stat
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from skinclf.spec.rejects import RejectedImage
 from skinclf.storage.files import local_path, locate
+from skinclf.storage.range_files import SizedFile
 from skinclf.system.retrying import is_gone, retried
 
 T = TypeVar("T")
 
 
-class RangeFile(io.RawIOBase):
-    """A binary file object over `read_at`, which children have."""
-
-    _position = 0  # of the next read
-
-    def read_at(self, count: int, offset: int) -> bytes:
-        """At most `count` bytes from `offset`; fewer where the file ends."""
-        raise NotImplementedError
-
-    def readinto(self, buffer: Any) -> int:
-        """As io.RawIOBase.readinto."""
-        data = self.read_at(len(buffer), self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As io.RawIOBase.seek, but not from the end, which not every child knows."""
-        if whence == io.SEEK_END:
-            raise io.UnsupportedOperation("the end of the file is not known")
-        self._position = offset if whence == io.SEEK_SET else self._position + offset
-        return self._position
-
-    def tell(self) -> int:
-        """As io.RawIOBase.tell."""
-        return self._position
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-
-class StorageFile(RangeFile):
+class StorageFile(SizedFile):
     """A file by path or URI, opened at the first read.
 
     A range is cut to what the file has before memory is taken for it. Raises RejectedImage
@@ -91,19 +55,6 @@ class StorageFile(RangeFile):
         if count <= 0 or offset < 0:
             return b""
         return bytes(self._tried(lambda: self._open().read_at(count, offset)))
-
-    def read(self, size: int | None = -1) -> bytes:
-        """As io.RawIOBase.read, but no memory is taken for what the file does not have."""
-        wanted = self.size if size is None or size < 0 else size
-        data = self.read_at(wanted, self._position)
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As io.RawIOBase.seek."""
-        if whence == io.SEEK_END:
-            return super().seek(max(0, self.size + offset))
-        return super().seek(offset, whence)
 
     def close(self) -> None:
         """Close the file."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from skinclf.archives.files import RangeFile, StorageFile
+from skinclf.archives.files import StorageFile
 from skinclf.archives.names import text_of
+from skinclf.storage.range_files import RangeFile
 
 UNPACKERS: dict[str, Callable[[StorageFile], Any]] = {
     "tar.gz": lambda file: gzip.GzipFile(fileobj=file),

@@ -1,9 +1,7 @@
 """Files by path or URI, through pyarrow.fs: local disks, s3, gs, hdfs alike."""
 
 import errno
-import io
 import json
-import logging
 import os
 import re
 import time
@@ -22,7 +20,8 @@ from pyarrow import fs
 
 from skinclf.errors import StorageError, UnknownStorage
 from skinclf.storage import hdfs
-from skinclf.system.retrying import PAUSES, is_final, is_gone
+from skinclf.storage.range_files import SizedFile
+from skinclf.system.retrying import PAUSES, is_final, tried
 from skinclf.system.uris import bucket_and_key, check_no_secret, is_uri, options_of, split_options
 
 S3 = re.compile("^s3[an]?://")
@@ -43,8 +42,6 @@ REQUESTS_AT_A_TIME = 16
 """To storage that answers over a network."""
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 """Why a file can't be written now, nor when it is tried again."""
@@ -186,36 +183,26 @@ def open_file(path: str) -> pa.NativeFile:
     return pa.PythonFile(_RemoteFile(path), mode="r")
 
 
-class _RemoteFile(io.RawIOBase):
+class _RemoteFile(SizedFile):
     """A file on storage whose reads are tried again.
 
     pyarrow does so itself, but for one thing: a 503 whose text is longer than what was asked for.
     """
 
     def __init__(self, path: str) -> None:
-        self._path, self._position = path, 0
+        self._path = path
         self._file: pa.NativeFile | None = None
-        self._size = _tried(lambda: self._opened().size(), path)
+        self._size = _tried(lambda: int(self._opened().size()), path)
 
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._position)
-        count = left if size is None or size < 0 else min(size, left)
-        data = _tried(lambda: self._read_at(count, self._position), self._path)
-        self._position += len(data)
-        return data
+    @property
+    def size(self) -> int:
+        """Bytes that the file had when it was opened."""
+        return self._size
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + (0, self._position, self._size)[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+    def read_at(self, count: int, offset: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer where the file ends."""
+        count = min(count, self._size - offset)
+        return _tried(lambda: self._range(count, offset), self._path) if count > 0 else b""
 
     def _opened(self) -> pa.NativeFile:
         if self._file is None:
@@ -223,9 +210,9 @@ class _RemoteFile(io.RawIOBase):
             self._file = file_system.open_input_file(inner)
         return self._file
 
-    def _read_at(self, count: int, offset: int) -> bytes:
+    def _range(self, count: int, offset: int) -> bytes:
         try:
-            return bytes(self._opened().read_at(count, offset)) if count else b""
+            return bytes(self._opened().read_at(count, offset))
         except OSError:
             self._file = None  # after an error its state is not to be trusted
             raise
@@ -236,15 +223,8 @@ def _tried(do: Callable[[], T], path: str, *, again: bool = True) -> T:
 
     Raises its last OSError.
     """
-    for pause in PAUSES if again and local_path(path) is None else ():
-        try:
-            return do()
-        except OSError as error:
-            if is_gone(error) or is_final(error):
-                raise
-            log.warning("%s: the storage fails (%s); trying again in %s s", path, error, pause)
-            time.sleep(pause)
-    return do()
+    pauses = PAUSES if again and local_path(path) is None else ()
+    return tried(do, path, "the storage fails", pauses=pauses)
 
 
 def read_text(path: str) -> str:

@@ -42,20 +42,36 @@ def retried(
     Raises OSError if a file is gone or can't be read for a reason of its own, and
     StorageUnavailable after the last try. `wait` waits so many seconds.
     """
-    for pause in (*pauses, None):
+    try:
+        return tried(read, name, "can't be read", wait, pauses)
+    except OSError as error:
+        if is_gone(error) or is_final(error):
+            raise
+        raise StorageUnavailable(
+            f"{name}: can't be read now, tried {len(pauses) + 1} times: {error}. Rerun "
+            f"the same command to resume, once the storage is back"
+        ) from error
+
+
+def tried(
+    do: Callable[[], T],
+    name: str,
+    fault: str,
+    wait: Callable[[float], object] = time.sleep,
+    pauses: Sequence[float] = PAUSES,
+) -> T:
+    """What `do` returns, tried again after each of `pauses` if an OSError may pass; its last one
+    is raised as it is. `fault` says in the log what is the matter with `name`.
+    """
+    for pause in pauses:
         try:
-            return read()
+            return do()
         except OSError as error:
             if is_gone(error) or is_final(error):
                 raise
-            if pause is None:
-                raise StorageUnavailable(
-                    f"{name}: can't be read now, tried {len(pauses) + 1} times: {error}. Rerun "
-                    f"the same command to resume, once the storage is back"
-                ) from error
-            log.warning("%s: can't be read (%s); trying again in %s s", name, error, pause)
+            log.warning("%s: %s (%s); trying again in %s s", name, fault, error, pause)
             wait(pause)
-    raise AssertionError  # the last pause is None
+    return do()
 
 
 def is_final(error: OSError) -> bool:
