@@ -1,4 +1,4 @@
-"""The job `cross-validate` for spark-submit: `spark-submit jobs/cross-validate.py --help` tells the
+"""The job `cross-validate` for spark-submit: `spark-submit jobs/cross-validate.py --help` shows the
 rest.
 """
 

@@ -1,4 +1,4 @@
-"""The job `doctor` for spark-submit: `spark-submit jobs/doctor.py --help` tells the rest."""
+"""The job `doctor` for spark-submit: `spark-submit jobs/doctor.py --help` shows the rest."""
 
 from skinclf.cli import main
 

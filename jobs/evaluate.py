@@ -1,4 +1,4 @@
-"""The job `evaluate` for spark-submit: `spark-submit jobs/evaluate.py --help` tells the rest."""
+"""The job `evaluate` for spark-submit: `spark-submit jobs/evaluate.py --help` shows the rest."""
 
 from skinclf.cli import main
 

@@ -1,4 +1,4 @@
-"""The job `explore` for spark-submit: `spark-submit jobs/explore.py --help` tells the rest."""
+"""The job `explore` for spark-submit: `spark-submit jobs/explore.py --help` shows the rest."""
 
 from skinclf.cli import main
 

@@ -1,4 +1,4 @@
-"""The job `prepare` for spark-submit: `spark-submit jobs/prepare.py --help` tells the rest."""
+"""The job `prepare` for spark-submit: `spark-submit jobs/prepare.py --help` shows the rest."""
 
 from skinclf.cli import main
 

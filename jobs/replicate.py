@@ -1,4 +1,4 @@
-"""The job `replicate` for spark-submit: `spark-submit jobs/replicate.py --help` tells the rest."""
+"""The job `replicate` for spark-submit: `spark-submit jobs/replicate.py --help` shows the rest."""
 
 from skinclf.cli import main
 

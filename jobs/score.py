@@ -1,4 +1,4 @@
-"""The job `score` for spark-submit: `spark-submit jobs/score.py --help` tells the rest."""
+"""The job `score` for spark-submit: `spark-submit jobs/score.py --help` shows the rest."""
 
 from skinclf.cli import main
 

@@ -1,4 +1,4 @@
-"""The job `train` for spark-submit: `spark-submit jobs/train.py --help` tells the rest."""
+"""The job `train` for spark-submit: `spark-submit jobs/train.py --help` shows the rest."""
 
 from skinclf.cli import main
 

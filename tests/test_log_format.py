@@ -1,4 +1,4 @@
-"""`--log-format json`: each line on stderr is an object, whoever wrote it, without secrets."""
+"""`--log-format json`: each line on stderr is an object, whatever wrote it, without secrets."""
 
 import json
 import logging

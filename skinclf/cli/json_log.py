@@ -26,7 +26,7 @@ from skinclf.system.uris import without_secrets
 FIRST = ("time", "level", "stage", "run", "message", "event", "counts")
 
 LEAST_SECRET = 8
-"""Characters; what is shorter can't be told from other text."""
+"""Characters; what is shorter can't be distinguished from other text."""
 
 CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
 

@@ -1,5 +1,8 @@
 """metrics.json on storage ↔ EvaluationResult, and the predictions beside it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,13 +22,8 @@ def write_result(path: str, result: EvaluationResult) -> None:
 
 def read_result(path: str) -> EvaluationResult:
     """Read metrics.json. Raises RunError where it is something else, FileNotFoundError."""
-    try:
+    with _errors_of(path, "an evaluation", "Evaluate anew: skinclf evaluate"):
         return EvaluationResult.from_json(read_text(path))
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise RunError(
-            f"{path}: can't be read as an evaluation: {in_one_line(error)}. Evaluate anew: "
-            f"skinclf evaluate"
-        ) from None
 
 
 def write_cross_validation(path: str, result: CrossValidation) -> None:
@@ -35,27 +33,32 @@ def write_cross_validation(path: str, result: CrossValidation) -> None:
 
 def read_cross_validation(path: str) -> CrossValidation:
     """Read cross-validation.json. Raises RunError where it is something else."""
-    try:
+    with _errors_of(path, "a cross-validation", "Rerun: skinclf cross-validate"):
         return CrossValidation.from_json(read_text(path))
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise RunError(
-            f"{path}: can't be read as a cross-validation: {in_one_line(error)}. Rerun: "
-            f"skinclf cross-validate"
-        ) from None
 
 
 def read_predictions(path: str, taxonomy: Taxonomy) -> Predictions:
     """What `evaluate` has predicted, in the order of image ids. Raises RunError."""
-    try:
+    errors = (OSError, ValueError, KeyError, pa.ArrowException)
+    with _errors_of(path, "predictions", "Evaluate anew: skinclf evaluate", errors):
         return predictions_of(read_prediction_table(path), taxonomy)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise RunError(
-            f"{path}: can't be read as predictions: {in_one_line(error)}. Evaluate anew: "
-            f"skinclf evaluate"
-        ) from None
 
 
 def read_prediction_table(path: str) -> pa.Table:
     """The same as a table: predictions_schema."""
     file_system, inner = locate(path)
     return pq.read_table(inner, filesystem=file_system, partitioning=None).sort_by("image_id")
+
+
+@contextmanager
+def _errors_of(
+    path: str,
+    kind: str,
+    remedy: str,
+    errors: tuple[type[Exception], ...] = (ValueError,),  # pydantic's ValidationError is one
+) -> Iterator[None]:
+    """Raise RunError where reading what is to be of a kind raises one of `errors`."""
+    try:
+        yield
+    except errors as error:
+        raise RunError(f"{path}: can't be read as {kind}: {in_one_line(error)}. {remedy}") from None

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -144,9 +144,7 @@ def spark_session(
         settings = ALWAYS | {key: config.conf[key] for key in ALWAYS if key in config.conf}
         if is_connect(spark) and not has("toArrow"):
             raise ConfigError(f"Spark Connect is used from Spark 4.0 on; this is {spark.version}")
-        for key, value in settings.items():
-            with suppress(PySparkException) if is_connect(spark) else nullcontext():
-                spark.conf.set(key, value)  # serverless has some settings of its own
+        _set(spark, settings)
         yield spark
 
 
@@ -170,12 +168,18 @@ def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[Non
     try:
         yield
     finally:
-        for key, value in before.items():
-            with suppress(PySparkException) if is_connect(spark) else nullcontext():
-                if value is None:
-                    spark.conf.unset(key)
-                else:
-                    spark.conf.set(key, value)
+        _set(spark, before)
+
+
+def _set(spark: SparkSession, settings: Mapping[str, str | None]) -> None:
+    """Give a session these settings; None: take one away."""
+    for key, value in settings.items():
+        # Of serverless some settings are its own.
+        with suppress(PySparkException) if is_connect(spark) else nullcontext():
+            if value is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, value)
 
 
 def running_session() -> SparkSession | None:

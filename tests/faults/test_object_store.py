@@ -19,9 +19,9 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import list_names, read_bytes, read_json, read_text
 from skinclf.storage.score_view import read_rejects, read_scores
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
-from tests.support.cluster import below, parent_of
+from tests.support.cluster import python_workers
 from tests.support.images import jpeg
-from tests.support.s3 import S3A_JARS, SECRET, S3Server
+from tests.support.s3 import S3A_JARS, SECRET, S3Server, s3_of_the_environment
 from tests.support.training import until
 
 pytestmark = pytest.mark.faults
@@ -58,8 +58,7 @@ class Commands:
         self.finish()
 
     def python_workers(self) -> list[int]:
-        daemons = below(self._process.pid, "pyspark.daemon")
-        return [pid for pid in daemons if parent_of(pid) in daemons]
+        return python_workers(self._process.pid)
 
     def told(self) -> str:
         return self._log.read_text()
@@ -74,13 +73,7 @@ class Commands:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     if not S3A_JARS.exists():
         pytest.skip("needs Spark's connector: make .tools/s3a")
-    with S3Server() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        bucket = fs.S3FileSystem(
-            endpoint_override=server.host, scheme="http", allow_bucket_creation=True
-        )
-        bucket.create_dir("photographs")
+    with s3_of_the_environment(monkeypatch) as server:
         yield server
 
 

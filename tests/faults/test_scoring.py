@@ -12,7 +12,7 @@ import pytest
 
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_manifest import read_manifest
-from tests.support.cluster import below, parent_of
+from tests.support.cluster import below, python_workers
 from tests.support.images import jpeg, write_zip
 from tests.support.pipeline import pipeline_assignments
 
@@ -26,11 +26,6 @@ DRIVER_KILLS, WORKER_KILLS = 5, 15
 
 PATIENCE = 3000
 """Seconds; far more than a loaded machine takes."""
-
-
-def python_workers(driver: int) -> list[int]:
-    daemons = below(driver, "pyspark.daemon")
-    return [pid for pid in daemons if parent_of(pid) in daemons]
 
 
 def count_done(scores: Path) -> int:

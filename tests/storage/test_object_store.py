@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pyarrow import fs
 
 from skinclf.archives import iter_images
 from skinclf.config.loader import load_config, to_toml
@@ -28,7 +27,7 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.score_view import read_rejects, read_scores
-from tests.support.s3 import S3Server
+from tests.support.s3 import S3Server, s3_of_the_environment
 from tests.support.score_job import EXPECTED, Job
 
 BUCKET = "s3://photographs"
@@ -36,13 +35,7 @@ BUCKET = "s3://photographs"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    with S3Server() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        s3 = fs.S3FileSystem(
-            endpoint_override=server.host, scheme="http", allow_bucket_creation=True
-        )
-        s3.create_dir("photographs")
+    with s3_of_the_environment(monkeypatch) as server:
         yield server
 
 

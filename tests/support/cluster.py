@@ -90,9 +90,8 @@ class Cluster:
         return [pid for worker in self.workers for pid in below(worker.pid, word)]
 
     def python_workers(self) -> list[int]:
-        """The processes that run tasks: children of the executors' pyspark.daemon."""
-        daemons = [pid for jvm in self.executors() for pid in below(jvm, "pyspark.daemon")]
-        return [pid for pid in daemons if parent_of(pid) in daemons]
+        """The processes that run tasks in the executors."""
+        return [pid for jvm in self.executors() for pid in python_workers(jvm)]
 
     def _start(
         self, name: str, host: str, prefix: list[str], *arguments: str
@@ -106,6 +105,12 @@ class Cluster:
         command = [*prefix, str(SPARK_CLASS), place, *arguments[1:]]
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def python_workers(root: int) -> list[int]:
+    """The processes below one that run tasks: children of a pyspark.daemon."""
+    daemons = below(root, "pyspark.daemon")
+    return [pid for pid in daemons if parent_of(pid) in daemons]
 
 
 def below(root: int, word: str) -> list[int]:

@@ -5,12 +5,14 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from pyarrow import fs
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.support.repository import REPOSITORY
@@ -93,6 +95,14 @@ class S3Server:
         return self._moto(environ, start_response)
 
 
-def jars() -> str:
-    """Spark's connector as a class path."""
-    return f"{Path(S3A_JARS)}/*"
+@contextmanager
+def s3_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The server that the environment names to all clients, with the bucket `photographs`."""
+    with S3Server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        client = fs.S3FileSystem(
+            endpoint_override=server.host, scheme="http", allow_bucket_creation=True
+        )
+        client.create_dir("photographs")
+        yield server

@@ -23,6 +23,7 @@ from skinclf.storage import files
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_manifest import read_manifest
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
+from tests.support.documentation import PAGES, blocks_of
 from tests.support.hadoop import JARS, Hadoop
 from tests.support.images import jpeg
 from tests.support.pipeline import weights
@@ -86,13 +87,14 @@ def hadoop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hadoop]:
 
 def documented(mode: str) -> list[str]:
     """The options of spark-submit that the documentation gives for a mode."""
-    page = (REPOSITORY / "docs" / "how-to" / "clusters.md").read_text()
-    section = page.partition("## YARN")[2].partition("\n## ")[0]
-    commands = re.findall(
-        r"spark-submit (--master yarn .*?) jobs/", section.replace("\\\n", ""), re.S
-    )
+    commands = [
+        command.replace("\\\n", "")
+        for command in blocks_of(PAGES["docs/how-to/clusters.md"], "sh")
+        if command.startswith("spark-submit --master yarn ")
+    ]
     (command,) = [command for command in commands if f"--deploy-mode {mode} " in command]
-    return shlex.split(command)
+    _, *options = shlex.split(command.partition(" jobs/")[0])
+    return options
 
 
 def assignments(changes: dict[str, Any]) -> list[str]:

@@ -5,7 +5,6 @@ NodeManagers, each a process of its own.
 import os
 import re
 import subprocess
-import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +14,10 @@ from xml.sax.saxutils import escape
 from tests.support.cluster import HOST, below, command_of
 from tests.support.ports import free_ports
 from tests.support.repository import REPOSITORY
+from tests.support.training import until
 
 JARS = REPOSITORY / ".tools" / "hadoop"
 HERE = Path(__file__).parent
-PATIENCE = 180
-"""Seconds, for a daemon to answer."""
 
 
 class Hadoop:
@@ -120,13 +118,15 @@ class Hadoop:
         """
         place = "org.apache.hadoop.yarn.client.cli.LogsCLI"
         command = self._java(self.conf, place, "-applicationId", application)
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-            if re.search("Container: container_.*_000001 on ", told):  # the driver's
-                return told
-            time.sleep(1)
-        raise AssertionError(f"no logs of {application} within {PATIENCE} s")
+        logs = ""
+
+        def has_the_driver_s() -> bool:
+            nonlocal logs
+            logs = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            return re.search("Container: container_.*_000001 on ", logs) is not None
+
+        until(has_the_driver_s, lambda: f"no logs of {application}")
+        return logs
 
     def _start(self, name: str, place: str, conf: Path | None = None) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -164,17 +164,16 @@ class Hadoop:
         return conf
 
     def _wait_for_nodes(self, count: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        def are_there() -> bool:
             for name, process in self._daemons.items():
                 log = (self.folder / f"{name}.log").read_text(errors="replace")
                 assert process.poll() is None, f"{name} ended:\n{log[-3000:]}"
             with suppress(OSError):
                 answer = urllib.request.urlopen(f"{self._web}/metrics", timeout=5).read().decode()
-                if f'"activeNodes":{count}' in answer:
-                    return
-            time.sleep(0.5)
-        raise AssertionError(f"not {count} NodeManagers within {PATIENCE} s: see {self.folder}")
+                return f'"activeNodes":{count}' in answer
+            return False
+
+        until(are_there, lambda: f"not {count} NodeManagers: see {self.folder}")
 
     def _write(self, name: str, settings: dict[str, object], conf: Path | None = None) -> None:
         rows = "".join(
