@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from skinclf.spec.decision import DecisionRule
 from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.system.uris import check_no_secret
@@ -71,7 +72,7 @@ class ArchiveConfig(Section):
 
     paths: Paths = ()
     metadata: Place = ""
-    same_lesion: Place = ""
+    same_lesion: Place = "ham10000"
     licence: str = ""
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -428,6 +429,7 @@ class Config(Section):
     fault_tolerance: FaultToleranceConfig = FaultToleranceConfig()
     mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    decision: DecisionRule = DecisionRule()
     cross_validate: CrossValidateConfig = CrossValidateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()
