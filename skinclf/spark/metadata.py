@@ -64,9 +64,8 @@ def stage_metadata(
     same, named = SameLesions(groups), pa.array(_names(groups), pa.string())
     for number, part in enumerate(_parts(read_rows(archive.metadata, taxonomy, own))):
         ids = part.select(["image_id", "lesion_id"])
-        for row in ids.filter(
-            pc.or_(*(pc.is_in(ids[n], named) for n in ids.column_names))
-        ).to_pylist():
+        listed = pc.or_(*(pc.is_in(column, named) for column in ids.columns))
+        for row in ids.filter(listed).to_pylist():
             same.add(**row)
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
