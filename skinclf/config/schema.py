@@ -359,6 +359,7 @@ class EvaluateConfig(Section):
     allow_leaks: bool = False
     bootstrap_samples: PositiveInt = 1000
     screening_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
+    neighbors: Annotated[int, Field(ge=0, le=1_000)] = 0
     batch_size: PositiveInt = 64
     gates: Gates = {}
 

@@ -19,7 +19,7 @@ from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.predictions import Predictions, predictions_of, with_decisions
 from skinclf.evaluation.result import Assessment, EvaluationResult, LeakCounts
 from skinclf.reporting.evaluation import (
-    ConfidentError,
+    Neighbors,
     most_confident_errors,
     picture,
     write_report,
@@ -30,6 +30,7 @@ from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
 from skinclf.spark.leaks import Leaks, csv_of, find_leaks, seen_splits
+from skinclf.spark.neighbors import nearest_seen
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.splits import SPLITS, TRAIN, VAL
@@ -49,6 +50,7 @@ from skinclf.storage.files import absolute, delete, join, locate, write_table, w
 from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
+from skinclf.training.embedding import Embedding
 from skinclf.training.engines import predictor_for
 from skinclf.training.predictor import Predictor
 
@@ -96,8 +98,14 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
             predictions, validation, decision = _predicted(
                 spark, tested, dataset, predictor, config, folder
             )
+        nearest = []
+        if settings.neighbors:
+            with spark_progress(spark, "look for neighbors", console):
+                nearest = _neighbors(spark, tested, seen, predictor, settings, folder)
         errors = most_confident_errors(predictions)
-        pictures = _pictures(spark, tested.files, errors, dataset.image)
+        shown = [*(each.image_id for each in errors), *(pair.image_id for pair in nearest)]
+        pictures = _pictures(spark, tested.files, shown, dataset.image)
+        seen_pictures = _pictures(spark, seen, [pair.seen for pair in nearest], dataset.image)
         for place in folder.scratch:
             delete(place)
         assessment = assess(
@@ -113,7 +121,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
             result = result.model_copy(update={"decision": decided})
         run.write_decision(decision)
         write_result(folder.metrics, result)
-        report = write_report(result, predictions, errors, pictures, run, folder)
+        drawn = [(pair, pictures[pair.image_id], seen_pictures[pair.seen]) for pair in nearest]
+        report = write_report(result, predictions, errors, pictures, run, folder, drawn)
     write_card(run)
     send_to_mlflow(config, run)
     images = len(predictions)
@@ -330,9 +339,24 @@ def _warn_of_thresholds(result: EvaluationResult) -> None:
         )
 
 
+def _neighbors(
+    spark: SparkSession,
+    tested: TestedImages,
+    seen: Sequence[str],
+    predictor: Predictor,
+    settings: EvaluateConfig,
+    folder: EvaluationFolder,
+) -> list[Neighbors]:
+    """List the nearest seen image of each tested one beside the report → the first of the list."""
+    model = Embedding(predictor.run, predictor.digest)
+    found = nearest_seen(spark, tested.files, seen, model, predictor.image, settings.batch_size)
+    write_text(join(folder.neighbors, "neighbors.csv"), csv_of(found))
+    return [Neighbors(*row.values()) for row in found.slice(0, settings.neighbors).to_pylist()]
+
+
 def _pictures(
-    spark: SparkSession, files: Sequence[str], errors: Sequence[ConfidentError], image: ImageSpec
+    spark: SparkSession, files: Sequence[str], ids: Sequence[str], image: ImageSpec
 ) -> dict[str, bytes]:
     """image_id → PNG."""
-    rows = images_called(spark, [error.image_id for error in errors], files)
+    rows = images_called(spark, ids, files) if ids else []
     return {row["image_id"]: picture(row["pixels"], image) for row in rows}

@@ -18,7 +18,8 @@ runs/<name>/
   model.keras           written last; its SHA-256 is the model's name in scores
   model_card.md         what the model is, how good, and what it is not for
   evaluation/SET/       of a split or another set: metrics.json, report.html, predictions,
-                        rejects (of another set), near-duplicates and figures
+                        rejects (of another set), near-duplicates, neighbors and
+                        figures
 """
 
 import hashlib
@@ -85,6 +86,11 @@ class EvaluationFolder:
     def near_duplicates(self) -> str:
         """CSV files of images that look like training images."""
         return join(self.path, "near-duplicates")
+
+    @property
+    def neighbors(self) -> str:
+        """A CSV file of the training images that the model takes for most like the tested ones."""
+        return join(self.path, "neighbors")
 
     @property
     def rejects(self) -> str:

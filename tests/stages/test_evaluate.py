@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 from rich.console import Console
 
 from skinclf.config.schema import EvaluateConfig
@@ -33,7 +34,7 @@ def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The evaluation of the trained run's copy on the test split."""
     run = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(trained / "run", run)
-    evaluate(pipeline_config(trained, f"run.path={run}"), QUIET)
+    evaluate(pipeline_config(trained, f"run.path={run}", "evaluate.neighbors=3"), QUIET)
     return run / "evaluation" / "test"
 
 
@@ -66,6 +67,17 @@ def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evalua
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_the_nearest_training_images_are_listed_and_drawn(trained: Path, evaluated: Path) -> None:
+    table = csv.read_csv(evaluated / "neighbors" / "neighbors.csv")
+    dataset = Dataset.read(str(trained / "dataset"))
+    assert table.num_rows == dataset.count("test")
+    first = table.to_pylist()[0]
+    assert first["similarity"] == max(table["similarity"].to_pylist()) <= 1
+    page = (evaluated / "report.html").read_text()
+    assert page.count('<br><span class="soft">') >= 3
+    assert f"{first['image_id']}, {first['training_image_id']}" in page
+
+
 def test_metrics_stand_beside_the_baseline(evaluated: Path) -> None:
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["model"].keys() == metrics["baseline"].keys()
@@ -79,8 +91,9 @@ def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) 
     confusion = np.array(json.loads((evaluated / "metrics.json").read_text())["confusion"])
     wrong = int(confusion.sum() - np.trace(confusion))
     assert wrong > 0
-    figures, curves = 7, 2
-    assert page.count("data:image/png;base64,") == figures + curves + min(wrong, GALLERY)
+    figures, curves, neighbors = 7, 2, 2 * 3
+    pictures = figures + curves + neighbors + min(wrong, GALLERY)
+    assert page.count("data:image/png;base64,") == pictures
     assert "always nv (majority class)" in page
     challenge = page.partition("as the ISIC 2018 challenge counts")[2].partition("</table>")[0]
     rates = json.loads((evaluated / "metrics.json").read_text())["isic_2018"]["classes"]["nv"]
