@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from bench.measure import SKINCLF, measured
 from skinclf.config.loader import shipped_config
 from skinclf.evaluation.metrics import summary
+from skinclf.evaluation.predictions import Predictions
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.predictor import Predictor
 from skinclf.training.shards import pixel_array
@@ -97,7 +99,12 @@ def predicted(predict: Any, pixels: np.ndarray) -> np.ndarray:
 
 
 def figures(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    found = summary(labels.astype(np.int32), probabilities)
+    places = np.arange(len(labels))
+    found = summary(
+        Predictions(
+            labels.astype(np.int32), probabilities, list(map(str, places)), places, HAM10000
+        )
+    )
     return {name: round(found[name], 4) for name in FIGURES}
 
 

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from skinclf.spec.decision import DecisionRule
 from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.system.uris import check_no_secret
@@ -71,7 +72,7 @@ class ArchiveConfig(Section):
 
     paths: Paths = ()
     metadata: Place = ""
-    same_lesion: Place = ""
+    same_lesion: Place = "ham10000"
     licence: str = ""
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -358,6 +359,7 @@ class EvaluateConfig(Section):
     allow_leaks: bool = False
     bootstrap_samples: PositiveInt = 1000
     screening_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
+    neighbors: Annotated[int, Field(ge=0, le=1_000)] = 0
     batch_size: PositiveInt = 64
     gates: Gates = {}
 
@@ -428,6 +430,7 @@ class Config(Section):
     fault_tolerance: FaultToleranceConfig = FaultToleranceConfig()
     mlflow: MlflowConfig = MlflowConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    decision: DecisionRule = DecisionRule()
     cross_validate: CrossValidateConfig = CrossValidateConfig()
     score: ScoreConfig = ScoreConfig()
     spark: SparkConfig = SparkConfig()

@@ -11,9 +11,9 @@ from skinclf.evaluation.bootstrap import Draws
 from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
 
 
-def accuracy(labels: Labels, probabilities: Probabilities) -> float:
+def accuracy(labels: Labels, predicted: NDArray[np.int64]) -> float:
     """The share of images whose predicted label is right: top-1 accuracy."""
-    return float(accuracy_score(labels, probabilities.argmax(axis=1)))
+    return float(accuracy_score(labels, predicted))
 
 
 def accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
@@ -21,10 +21,9 @@ def accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
     return draws.mean(predictions.predicted == predictions.labels)
 
 
-def balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
+def balanced_accuracy(labels: Labels, predicted: NDArray[np.int64]) -> float:
     """The mean sensitivity of the classes that occur (ISIC 2018 task 3's goal metric)."""
     present = np.unique(labels)
-    predicted = probabilities.argmax(axis=1)
     return float(recall_score(labels, predicted, labels=present, average="macro"))
 
 

@@ -35,6 +35,7 @@ from skinclf.evaluation.result import (
 from skinclf.evaluation.sources import by_source
 from skinclf.evaluation.subgroups import subgroups
 from skinclf.evaluation.values import by_name, intervals_by_name
+from skinclf.spec.decision import decide
 
 OF_A_CLASS = (*RATES, *AREAS)
 
@@ -67,14 +68,12 @@ def assess_with(
     rounds: int,
 ) -> Assessment:
     """All metrics, with what was chosen on other images already computed."""
-    labels, probabilities = predictions.labels, predictions.probabilities
-    taxonomy = predictions.taxonomy
     return Assessment(
-        taxonomy=taxonomy,
+        taxonomy=predictions.taxonomy,
         images=len(predictions),
         lesions=all_lesions(predictions),
-        model=summary(labels, probabilities),
-        baseline=summary(labels, always_majority(probabilities, taxonomy)),
+        model=summary(predictions),
+        baseline=summary(always_majority(predictions)),
         intervals=intervals_by_name(resampled_names(), summary_intervals(predictions, rounds)),
         classes=_classes(predictions, rounds),
         confusion=confusion(predictions).tolist(),
@@ -104,7 +103,7 @@ def _isic_2018(predictions: Predictions) -> ChallengeMetrics:
     found = [rates_at_half(labels, probabilities), areas(labels, probabilities)]
     rows = np.concatenate(found, axis=1)
     return ChallengeMetrics(
-        balanced_accuracy=balanced_accuracy(labels, probabilities),
+        balanced_accuracy=balanced_accuracy(labels, decide(probabilities)),
         classes={
             code: OneVsRest(**by_name(OF_A_CLASS, row))
             for code, row in zip(predictions.taxonomy.codes, rows, strict=True)

@@ -45,11 +45,7 @@ def paired_differences(
     """
     if not same_images(first, other):
         raise ValueError("paired differences need predictions of the same images")
-    truth = first.labels
-    values = {
-        name: metric.value(truth, other.probabilities) - metric.value(truth, first.probabilities)
-        for name, metric in METRICS.items()
-    }
+    values = {name: metric.value(other) - metric.value(first) for name, metric in METRICS.items()}
     names = resampled_names()
     limits = _intervals(first, other, np.array([values[name] for name in names]), rounds)
     intervals = intervals_by_name(names, limits)

@@ -13,10 +13,12 @@ from skinclf.evaluation.assessment import assess_with
 from skinclf.evaluation.bootstrap import Draws, lesion_intervals, single_round, with_width
 from skinclf.evaluation.calibration import calibration_metrics, tempered
 from skinclf.evaluation.classes import ARE_SHARES, RATES, lesions_of_rates, rates_of_totals
+from skinclf.evaluation.decisions import decision_metrics
 from skinclf.evaluation.operating_points import screened
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import (
     Calibration,
+    DecisionMetrics,
     EvaluationResult,
     Frozen,
     LeakCounts,
@@ -85,7 +87,8 @@ def pooled_result(pooled: Pooled, name: str, rounds: int) -> EvaluationResult:
     """The metrics of all test images together; `name` is what the set is called.
 
     Each model's own temperature and thresholds, chosen on its validation images, are used for the
-    images that it predicts. The temperature and the thresholds in the result are their means.
+    images that it predicts, and so are its weights of classes. Temperature, thresholds and weights
+    in the result are their means.
     """
     results = pooled.results
     assessment = assess_with(
@@ -105,8 +108,21 @@ def pooled_result(pooled: Pooled, name: str, rounds: int) -> EvaluationResult:
         chosen_on=results[0].chosen_on,
         rejects={},
         leaks=leaks,
+        decision=_decision(pooled),
         **dict(assessment),
     )
+
+
+def _decision(pooled: Pooled) -> DecisionMetrics | None:
+    """None where a model predicts the most probable class."""
+    found = [each.decision for each in pooled.results if each.decision]
+    if len(found) < len(pooled.results):
+        return None
+    weights = {
+        code: float(np.exp(np.mean([np.log(each.weights[code]) for each in found])))
+        for code in found[0].weights
+    }
+    return decision_metrics(found[0].asked, weights, pooled.predictions)
 
 
 def _calibration(pooled: Pooled) -> Calibration:

@@ -4,7 +4,7 @@ metrics.json, the report, the command line, the model card and MLflow take their
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,8 +27,7 @@ from skinclf.evaluation.bootstrap import (
     lesion_intervals,
     with_width,
 )
-from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
-from skinclf.spec.taxonomy import Taxonomy
+from skinclf.evaluation.predictions import Predictions
 
 Form = Literal["percent", "number", "loss"]
 FORMATS: dict[Form, str] = {"percent": "{:.1%}", "number": "{:.3f}", "loss": "{:.4f}"}
@@ -41,8 +40,7 @@ class Metric:
     title: str
     """In lower case, as it stands within a sentence."""
 
-    value: Callable[[Labels, Probabilities], float]
-    """(n,) labels and (n, classes) probabilities → the metric."""
+    value: Callable[[Predictions], float]
 
     form: Form = "number"
 
@@ -76,36 +74,49 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(
-        "top-1 accuracy", accuracy, form="percent", resampled=accuracies, is_share=True
+        "top-1 accuracy",
+        lambda found: accuracy(found.labels, found.predicted),
+        form="percent",
+        resampled=accuracies,
+        is_share=True,
     ),
     "balanced_accuracy": Metric(
         "balanced accuracy",
-        balanced_accuracy,
+        lambda found: balanced_accuracy(found.labels, found.predicted),
         form="percent",
         resampled=balanced_accuracies,
         lesions=fewest_lesions,
     ),
     "binary_accuracy": Metric(
-        "binary accuracy", binary_accuracy, form="percent", resampled=binary_accuracies
+        "binary accuracy",
+        lambda found: binary_accuracy(found.labels, found.probabilities),
+        form="percent",
+        resampled=binary_accuracies,
     ),
-    "binary_crossentropy": Metric("binary cross-entropy", binary_crossentropy, form="loss"),
+    "binary_crossentropy": Metric(
+        "binary cross-entropy",
+        lambda found: binary_crossentropy(found.labels, found.probabilities),
+        form="loss",
+    ),
     "categorical_crossentropy": Metric(
-        "categorical cross-entropy", categorical_crossentropy, form="loss"
+        "categorical cross-entropy",
+        lambda found: categorical_crossentropy(found.labels, found.probabilities),
+        form="loss",
     ),
 }
 """Key in metrics.json → metric; tables keep this order."""
 
 
-def summary(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Every metric of (n,) labels and (n, classes) probabilities, by key."""
-    return {name: metric.value(labels, probabilities) for name, metric in METRICS.items()}
+def summary(predictions: Predictions) -> dict[str, float]:
+    """Every metric, by key."""
+    return {name: metric.value(predictions) for name, metric in METRICS.items()}
 
 
-def always_majority(probabilities: Probabilities, taxonomy: Taxonomy) -> Probabilities:
-    """(n, classes) probabilities of the baseline, which predicts the majority class each time."""
-    always = np.zeros_like(probabilities)
-    always[:, taxonomy.label_of(taxonomy.majority)] = 1
-    return always
+def always_majority(predictions: Predictions) -> Predictions:
+    """What the baseline predicts of the same images: the majority class each time."""
+    always = np.zeros_like(predictions.probabilities)
+    always[:, predictions.taxonomy.label_of(predictions.taxonomy.majority)] = 1
+    return replace(predictions, probabilities=always, decided=None)
 
 
 def resampled_names() -> list[str]:
@@ -127,7 +138,7 @@ def summary_intervals(predictions: Predictions, rounds: int) -> NDArray[np.float
         predictions.lesions, lambda draws: resample(predictions, draws), rounds
     )
     metrics = [METRICS[name] for name in resampled_names()]
-    values = [metric.value(predictions.labels, predictions.probabilities) for metric in metrics]
+    values = [metric.value(predictions) for metric in metrics]
     return with_width(
         intervals,
         np.array(values),

@@ -42,8 +42,13 @@ def threshold_for(validation: Predictions, sensitivity: float) -> Threshold:
     count = len(found)
     if count == 0:
         return Threshold(0.0, 1.0)
-    rank = min(math.ceil(sensitivity * (count + 1) - 1e-9), count)
+    rank = positives_to_find(count, sensitivity)
     return Threshold(float(np.sort(found)[-rank]), rank / (count + 1))
+
+
+def positives_to_find(count: int, sensitivity: float) -> int:
+    """How many of `count` positives to find, so that a share of others is expected to be found."""
+    return min(math.ceil(sensitivity * (count + 1) - 1e-9), count)
 
 
 def screened(predictions: Predictions) -> tuple[NDArray[np.bool_], Probabilities]:

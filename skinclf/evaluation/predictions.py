@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from skinclf.spec.decision import decide
 from skinclf.spec.taxonomy import Taxonomy, probability_column
 
 Labels = NDArray[np.int32]
@@ -37,19 +38,21 @@ class Predictions:
     lesions: NDArray[np.int64]  # (n,) 0 … number of lesions - 1
     taxonomy: Taxonomy
     groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)  # column → (n,)
+    decided: NDArray[np.int64] | None = None  # (n,) labels; None: those of the highest probability
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(n,) predicted labels: the class with the highest probability."""
-        return self.probabilities.argmax(axis=1)
+        """(n,) predicted labels: what was decided, or the class with the highest probability."""
+        return decide(self.probabilities) if self.decided is None else self.decided
 
     @property
     def confidence(self) -> Probabilities:
-        """(n,) the highest probability."""
-        return self.probabilities.max(axis=1)
+        """(n,) the probability of the predicted class."""
+        chosen: Probabilities = self.probabilities[np.arange(len(self)), self.predicted]
+        return chosen
 
     def subset(self, where: NDArray[np.bool_]) -> "Predictions":
         """The images `where` (n,) holds."""
@@ -60,6 +63,7 @@ class Predictions:
             np.unique(self.lesions[where], return_inverse=True)[1],
             self.taxonomy,
             {column: values[where] for column, values in self.groups.items()},
+            None if self.decided is None else self.decided[where],
         )
 
 
@@ -85,7 +89,17 @@ def predictions_of(table: pa.Table, taxonomy: Taxonomy) -> Predictions:
             for column in (*GROUPS, SOURCE)
             if column in (*GROUPS, *table.column_names)
         },
+        np.array([taxonomy.label_of(code) for code in table["predicted"].to_pylist()], np.int64),
     )
+
+
+def with_decisions(table: pa.Table, weights: Sequence[float], taxonomy: Taxonomy) -> pa.Table:
+    """A table of `predictions_schema(taxonomy)` with `predicted` decided on by `weights`."""
+    columns = [table[probability_column(code)].to_numpy() for code in taxonomy.codes]
+    labels = decide(np.stack(columns, axis=1), weights)
+    predicted = pa.array([taxonomy.codes[label] for label in labels], pa.string())
+    place = table.schema.get_field_index("predicted")
+    return table.set_column(place, "predicted", predicted)
 
 
 def _groups(table: pa.Table, column: str) -> NDArray[np.str_]:

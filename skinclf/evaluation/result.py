@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from skinclf.spec.decision import DecisionRule
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 
 Value = float | None
@@ -44,7 +45,7 @@ class _Counted(Frozen):
 
 
 class ClassMetrics(OneVsRest, _Counted):
-    """One class, predicted where it is the most probable; intervals by metric."""
+    """One class, predicted or not; intervals by metric."""
 
     intervals: dict[str, Interval]
 
@@ -177,6 +178,15 @@ class Assessment(Frozen):
         }
 
 
+class DecisionMetrics(Frozen):
+    """How classes were decided on, and how good the most probable classes would have been."""
+
+    asked: DecisionRule
+    weights: dict[str, float]  # by code
+    accuracy: float
+    balanced_accuracy: float
+
+
 class _Subject(Frozen):
     set: str  # the name of the split or of the outside set
     digest: str  # SHA-256 of model.keras
@@ -185,6 +195,8 @@ class _Subject(Frozen):
     chosen_on: str  # the set on which thresholds and temperature are chosen
     rejects: dict[str, int]  # by reason
     leaks: LeakCounts
+    decision: DecisionMetrics | None = Field(default=None, exclude_if=lambda found: found is None)
+    """None where the predicted class is the most probable one."""
 
 
 class EvaluationResult(Assessment, _Subject):

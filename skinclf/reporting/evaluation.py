@@ -43,6 +43,15 @@ class ConfidentError:
     confidence: float
 
 
+@dataclass(frozen=True)
+class Neighbors:
+    """A tested image, and the seen one that the model takes for most like it."""
+
+    image_id: str
+    seen: str
+    similarity: float
+
+
 def most_confident_errors(predictions: Predictions) -> list[ConfidentError]:
     """The wrong predictions of the highest confidence, at most GALLERY."""
     codes, predicted = predictions.taxonomy.codes, predictions.predicted
@@ -66,10 +75,11 @@ def write_report(
     pictures: Mapping[str, bytes],
     run: RunFolder,
     folder: EvaluationFolder,
+    neighbors: Sequence[tuple[Neighbors, bytes, bytes]] = (),
 ) -> str:
     """Draw and write everything; returns the page's path.
 
-    `pictures`: image_id → PNG, for each of `errors`.
+    `pictures`: image_id → PNG, for each of `errors`. `neighbors`: pairs with both pictures.
     """
     figures = {name: png(figure) for name, figure in _figures(result, predictions).items()}
     for name, picture in figures.items():
@@ -92,6 +102,7 @@ def write_report(
             "run": run.path,
             "figures": figures,
             "curves": [png(figure) for figure in curves],
+            "neighbors": neighbors,
             "gallery": [(error, pictures[error.image_id]) for error in errors],
         },
     )

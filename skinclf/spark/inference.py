@@ -19,6 +19,7 @@ from skinclf.errors import UsageError
 from skinclf.spark.decoding import row_decoder
 from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.versions import parallelism
+from skinclf.spec.decision import decide
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.tables import (
     TENSOR_METADATA,
@@ -48,6 +49,10 @@ class ModelLoader(Protocol):
     @property
     def image(self) -> ImageSpec:
         """The images that it reads."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the classes, as `spec.decision.decide` takes them."""
 
     def load(self, threads: int) -> Predict:
         """The function, which computes on `threads` cores."""
@@ -150,7 +155,7 @@ def predictions_of(
     columns: dict[str, pa.Array] = {
         probability_column(code): pa.array(found[:, label]) for label, code in enumerate(codes)
     }
-    predicted = [codes[label] for label in found.argmax(axis=1)]
+    predicted = [codes[label] for label in decide(found, model.weights)]
     columns["predicted"] = pa.array(predicted, pa.string())
     columns["model"] = pa.array([model.digest] * len(found), pa.string())
     place = count()

@@ -151,13 +151,12 @@ def near_pairs(tested: pa.Table, seen: pa.Table) -> pa.Table:
 
 
 def csv_of(pairs: pa.Table) -> str:
-    """PAIRS as CSV, the most alike first."""
+    """Pairs of images, and how near they are (PAIRS or NEIGHBORS), as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PAIRS.names)
-    for pair in pairs.to_pylist():
-        ids = (harmless_cell(pair[name]) for name in PAIRS.names[:2])
-        writer.writerow([*ids, f"{pair['difference']:.3f}"])
+    writer.writerow(pairs.schema.names)
+    for *ids, nearness in zip(*pairs.to_pydict().values(), strict=True):
+        writer.writerow([*map(harmless_cell, ids), f"{nearness:.3f}"])
     return text.getvalue()
 
 

@@ -6,6 +6,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -59,11 +60,13 @@ def stage_metadata(
     """
     delete(folder)
     count = 0
-    same = SameLesions(read_groups(archive.same_lesion))
+    groups = read_groups(archive.same_lesion)
+    same, named = SameLesions(groups), pa.array(_names(groups), pa.string())
     for number, part in enumerate(_parts(read_rows(archive.metadata, taxonomy, own))):
-        if archive.same_lesion:
-            for row in part.select(["image_id", "lesion_id"]).to_pylist():
-                same.add(**row)
+        ids = part.select(["image_id", "lesion_id"])
+        listed = pc.or_(*(pc.is_in(column, named) for column in ids.columns))
+        for row in ids.filter(listed).to_pylist():
+            same.add(**row)
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
     table = _joined(read_parquet(spark, folder) if count else _no_rows(spark), same, archive)
@@ -99,9 +102,12 @@ def folder_metadata(
     groups = read_groups(archive.same_lesion)
     same = SameLesions(groups)
     if groups:
-        named = list({name for group in groups for name in group})
-        for row in images.where(F.col("image_id").isin(named)).collect():
-            same.add(row["image_id"], None)
+        named = _names(groups)
+        file = F.regexp_extract("image_id", "[^/]*$", 0)  # a list may name files without folders
+        for row in images.where(file.isin(named) | F.col("image_id").isin(named)).collect():
+            path = row["image_id"]
+            same.add(path, None)
+            same.add(path.rpartition("/")[2], path)
     none = listed.sparkSession.createDataFrame([], "image_id string, detail string")
     return Metadata(_joined(rows, same, archive), none, images.count())
 
@@ -122,6 +128,10 @@ def one_row_an_image(metadata: DataFrame) -> DataFrame:
         )
         .select("image_id", "row.*", "metadata_rows", "conflicting")
     )
+
+
+def _names(groups: list[list[str]]) -> list[str]:
+    return sorted({name for group in groups for name in group})
 
 
 def _parts(rows: Iterator[Row | Malformed]) -> Iterator[pa.Table]:

@@ -53,7 +53,7 @@ def prediction_schema(taxonomy: Taxonomy) -> pa.Schema:
     return pa.schema(
         [
             *probabilities,
-            ("predicted", pa.string()),  # the code with the highest probability
+            ("predicted", pa.string()),  # the code that is decided on: see spec.decision
             ("model", pa.string()),  # SHA-256 of model.keras, hexadecimal
         ]
     )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import PurePath
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
@@ -11,13 +12,14 @@ from rich.console import Console
 
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
-from skinclf.errors import CheckError, LeakError, RunError
+from skinclf.errors import CheckError, ConfigError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
+from skinclf.evaluation.decisions import check_rule, choose_weights, decision_metrics
 from skinclf.evaluation.gates import check_gate_settings
-from skinclf.evaluation.predictions import Predictions, predictions_of
+from skinclf.evaluation.predictions import Predictions, predictions_of, with_decisions
 from skinclf.evaluation.result import Assessment, EvaluationResult, LeakCounts
 from skinclf.reporting.evaluation import (
-    ConfidentError,
+    Neighbors,
     most_confident_errors,
     picture,
     write_report,
@@ -28,9 +30,10 @@ from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
 from skinclf.spark.leaks import Leaks, csv_of, find_leaks, seen_splits
+from skinclf.spark.neighbors import nearest_seen
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
-from skinclf.spark.splits import SPLITS, VAL
+from skinclf.spark.splits import SPLITS, TRAIN, VAL
 from skinclf.spark.tested import (
     TestedImages,
     images_called,
@@ -38,6 +41,7 @@ from skinclf.spark.tested import (
     split_files,
     split_images,
 )
+from skinclf.spec.decision import Decision, DecisionRule, decide, weights_of
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.stages.preview import Preview, session_text
@@ -46,6 +50,7 @@ from skinclf.storage.files import absolute, delete, join, locate, write_table, w
 from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import EvaluationFolder, RunFolder
+from skinclf.training.embedding import Embedding
 from skinclf.training.engines import predictor_for
 from skinclf.training.predictor import Predictor
 
@@ -56,10 +61,11 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     """Measure how good the run's model is on a split, or on `evaluate.archive` → (what
     metrics.json holds, the report's path).
 
-    Thresholds and temperature are chosen on the validation split. Whether `evaluate.gates` are
-    reached is asked by `check_gates` of the result. Raises UsageError children for
-    what is missing, LeakError where the model was trained on tested lesions, images or files, and
-    CheckError where an image got lost.
+    Thresholds, temperature and, where `decision.rule` asks for it, the weights by which classes
+    are decided on are chosen on the validation split; the run keeps these weights. Whether
+    `evaluate.gates` are reached is asked by `check_gates` of the result. Raises UsageError children
+    for what is missing, LeakError where the model was trained on tested lesions, images or files,
+    and CheckError where an image got lost.
     """
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
@@ -89,9 +95,17 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
             found = find_leaks(spark, tested.files, seen, dataset.image)
         leaks = _counted(found, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
-            predictions, validation = _predicted(spark, tested, dataset, predictor, config, folder)
+            predictions, validation, decision = _predicted(
+                spark, tested, dataset, predictor, config, folder
+            )
+        nearest = []
+        if settings.neighbors:
+            with spark_progress(spark, "look for neighbors", console):
+                nearest = _neighbors(spark, tested, seen, predictor, settings, folder)
         errors = most_confident_errors(predictions)
-        pictures = _pictures(spark, tested.files, errors, dataset.image)
+        shown = [*(each.image_id for each in errors), *(pair.image_id for pair in nearest)]
+        pictures = _pictures(spark, tested.files, shown, dataset.image)
+        seen_pictures = _pictures(spark, seen, [pair.seen for pair in nearest], dataset.image)
         for place in folder.scratch:
             delete(place)
         assessment = assess(
@@ -102,8 +116,13 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         )
         chosen_on = name if validation is predictions else "val"
         result = _result(assessment, tested, predictor, leaks, name=name, chosen_on=chosen_on)
+        if decision:
+            decided = decision_metrics(decision.asked, decision.weights, predictions)
+            result = result.model_copy(update={"decision": decided})
+        run.write_decision(decision)
         write_result(folder.metrics, result)
-        report = write_report(result, predictions, errors, pictures, run, folder)
+        drawn = [(pair, pictures[pair.image_id], seen_pictures[pair.seen]) for pair in nearest]
+        report = write_report(result, predictions, errors, pictures, run, folder, drawn)
     write_card(run)
     send_to_mlflow(config, run)
     images = len(predictions)
@@ -123,7 +142,8 @@ def preview(config: Config) -> Preview:
     run, dataset, folder, outside = _checked(config, model)
     more = [*outside.paths, *outside.metadata_files] if outside else []
     reads = [run.path, dataset.path, *more]
-    return Preview(reads, [folder.path, run.card], [session_text(config.spark)])
+    chosen = [] if config.decision.rule == "stored" else [run.decision]
+    return Preview(reads, [folder.path, run.card, *chosen], [session_text(config.spark)])
 
 
 def _checked(
@@ -136,6 +156,7 @@ def _checked(
     check_gate_settings(config.evaluate.gates, model.taxonomy)
     run = RunFolder(absolute(config.run.path))
     dataset = _trained_on(run, config.dataset.path)
+    _check_decision(config.decision, dataset)
     outside = _outside_archive(config, model.taxonomy)
     folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
@@ -176,9 +197,10 @@ def _predicted(
     predictor: Predictor,
     config: Config,
     folder: EvaluationFolder,
-) -> tuple[Predictions, Predictions]:
-    """Predict the tested images, write that and read it back → these predictions, and those that
-    thresholds are chosen on: of the validation split, unless that is tested itself, or empty.
+) -> tuple[Predictions, Predictions, Decision | None]:
+    """Predict the tested images, write that and read it back → these predictions, those that
+    thresholds are chosen on (of the validation split, unless that is tested itself, or empty), and
+    how classes were decided on.
     """
     settings = config.evaluate
     sets = {"tested": tested.files}
@@ -186,12 +208,51 @@ def _predicted(
     if dataset.count(VAL) and not tests_validation:
         sets["validation"] = split_files(dataset, VAL)
     found = predicted_files(spark, sets, predictor, settings.batch_size)
+    validation = predictions_of(found.get("validation", found["tested"]), dataset.taxonomy)
+    decision = _decision(config, predictor, validation, dataset)
     delete(folder.predictions)
-    write_table(found["tested"], join(folder.predictions, "part-00000.parquet"))
+    write_table(
+        with_decisions(found["tested"], weights_of(decision, dataset.taxonomy), dataset.taxonomy),
+        join(folder.predictions, "part-00000.parquet"),
+    )
     predictions = _read_predictions(folder.predictions, tested.count, dataset.taxonomy)
-    if "validation" not in found:
-        return predictions, predictions
-    return predictions, predictions_of(found["validation"], dataset.taxonomy)
+    return predictions, validation if "validation" in found else predictions, decision
+
+
+def _check_decision(asked: DecisionRule, dataset: Dataset) -> None:
+    """Raise ConfigError where classes can't be decided on as asked."""
+    fault = check_rule(asked, dataset.taxonomy)
+    if not fault and asked.is_chosen and not dataset.count(VAL):
+        fault = (
+            f'rule = "{asked.rule}" needs validation images, and the dataset has none: split.val'
+        )
+    if fault:
+        raise ConfigError(f"decision.{fault}")
+
+
+def _decision(
+    config: Config, predictor: Predictor, validation: Predictions, dataset: Dataset
+) -> Decision | None:
+    """How classes are decided on; None: the most probable one is taken."""
+    asked = config.decision
+    if asked.rule == "stored":
+        return RunFolder(predictor.run).read_decision(predictor.digest)
+    if asked.rule == "probability":
+        return None
+    weights = choose_weights(asked, validation, dataset.counts.get(TRAIN, {}))
+    decided = decide(validation.probabilities, tuple(weights.values()))
+    counts = np.bincount(decided, minlength=len(weights))
+    log.info(
+        "decision.rule = %s: probabilities are weighed by %s",
+        asked.rule,
+        ", ".join(f"{code} {weight:.3g}" for code, weight in weights.items()),
+    )
+    return Decision(
+        asked=asked,
+        weights=weights,
+        model=predictor.digest,
+        validation=dict(zip(weights, counts.tolist(), strict=True)),
+    )
 
 
 def set_name(settings: EvaluateConfig) -> str:
@@ -278,9 +339,24 @@ def _warn_of_thresholds(result: EvaluationResult) -> None:
         )
 
 
+def _neighbors(
+    spark: SparkSession,
+    tested: TestedImages,
+    seen: Sequence[str],
+    predictor: Predictor,
+    settings: EvaluateConfig,
+    folder: EvaluationFolder,
+) -> list[Neighbors]:
+    """List the nearest seen image of each tested one beside the report → the first of the list."""
+    model = Embedding(predictor.run, predictor.digest)
+    found = nearest_seen(spark, tested.files, seen, model, predictor.image, settings.batch_size)
+    write_text(join(folder.neighbors, "neighbors.csv"), csv_of(found))
+    return [Neighbors(*row.values()) for row in found.slice(0, settings.neighbors).to_pylist()]
+
+
 def _pictures(
-    spark: SparkSession, files: Sequence[str], errors: Sequence[ConfidentError], image: ImageSpec
+    spark: SparkSession, files: Sequence[str], ids: Sequence[str], image: ImageSpec
 ) -> dict[str, bytes]:
     """image_id → PNG."""
-    rows = images_called(spark, [error.image_id for error in errors], files)
+    rows = images_called(spark, ids, files) if ids else []
     return {row["image_id"]: picture(row["pixels"], image) for row in rows}

@@ -6,6 +6,7 @@ from skinclf.config.schema import Config
 from skinclf.errors import DatasetError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.results import read_result
+from skinclf.spec.decision import DecisionRule
 from skinclf.stages.prepare import prepare
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import exists, join
@@ -57,7 +58,16 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
         if (
             result.digest == model_digest(run.read_model())
             and result.flips == settings.tta_flips
+            and _decided_as_asked(config, result)
             and tuple(point.wanted_sensitivity for point in result.screening) == wanted
         ):
             return result
     return None
+
+
+def _decided_as_asked(config: Config, result: EvaluationResult) -> bool:
+    asked, found = config.decision, result.decision
+    if asked.rule == "stored":
+        kept = RunFolder(config.run.path).read_decision(result.digest)
+        return (found and found.weights) == (kept and kept.weights)
+    return (found.asked if found else DecisionRule(rule="probability")) == asked

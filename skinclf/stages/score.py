@@ -1,5 +1,6 @@
 """Archive + run → scores: each image once, however often the job is killed or started."""
 
+import hashlib
 import json
 import logging
 import time
@@ -125,11 +126,18 @@ def _model_of_run(config: Config) -> ModelLoader:
 
 
 def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:
-    """The folder of a model's scores, which differ with precision and test-time augmentation."""
+    """The folder of a model's scores, which differ with precision, test-time augmentation and how
+    classes are decided on.
+    """
     name = model.digest[:DIGEST_CHARACTERS]
     name += "" if settings.precision == "float32" else f"-{settings.precision}"
     name += "-flips" if settings.tta_flips else ""
+    name += f"-decided-{_short_digest(model.weights)}" if model.weights else ""
     return ScoreFolder(join(absolute(settings.output), name), model.taxonomy)
+
+
+def _short_digest(weights: tuple[float, ...]) -> str:
+    return hashlib.sha256(repr(weights).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def check_retried(reasons: Sequence[str]) -> None:

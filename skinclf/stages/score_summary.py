@@ -1,6 +1,7 @@
 """What a model's scores hold: counted, compared with validation, and logged."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -59,12 +60,23 @@ def summarized(ledger: ScoreLedger, digest: str, new: int, changed: int, rate: f
 def drift_of(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]:
     """See Summary: against the predictions for the run's validation images."""
     folder = RunFolder(run)
-    usual = validation_shares(folder.read_history(), folder.read_config().train, taxonomy)
+    decision = folder.read_decision(summary.model)
+    usual = (
+        shares_of(decision.validation)
+        if decision
+        else validation_shares(folder.read_history(), folder.read_config().train, taxonomy)
+    )
     return {
         code: round(summary.predicted.get(code, 0) / summary.scored - share, 4)
         for code, share in usual.items()
         if summary.scored
     }
+
+
+def shares_of(counts: Mapping[str, int]) -> dict[str, float]:
+    """Counts by class → shares; empty where there is nothing."""
+    total = sum(counts.values())
+    return {code: count / total for code, count in counts.items()} if total else {}
 
 
 def log_summary(summary: Summary, max_reject_fraction: float) -> None:

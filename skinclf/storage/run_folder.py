@@ -13,11 +13,13 @@ runs/<name>/
   mlflow.json           which run of MLflow this is, where it is tracked
   figures/              accuracy and loss by epoch
   labels.json           class order and preprocessing, for code that loads the model
+  decision.json         how one class is decided on, where evaluate was asked to choose
   graph.zip             the same network for other engines: see training.frozen_graph
   model.keras           written last; its SHA-256 is the model's name in scores
   model_card.md         what the model is, how good, and what it is not for
   evaluation/SET/       of a split or another set: metrics.json, report.html, predictions,
-                        rejects (of another set), near-duplicates and figures
+                        rejects (of another set), near-duplicates, neighbors and
+                        figures
 """
 
 import hashlib
@@ -29,10 +31,12 @@ from typing import Any, NamedTuple
 from skinclf.config.loader import parse_config, to_toml
 from skinclf.config.schema import Config
 from skinclf.errors import RunError
+from skinclf.spec.decision import Decision
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import MANIFEST, TENSORS, Dataset
 from skinclf.storage.files import (
+    delete,
     exists,
     join,
     list_names,
@@ -47,6 +51,7 @@ from skinclf.storage.history import Epoch
 from skinclf.system.text import in_one_line
 
 MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
+DECISION = "decision.json"
 
 
 class Labels(NamedTuple):
@@ -81,6 +86,11 @@ class EvaluationFolder:
     def near_duplicates(self) -> str:
         """CSV files of images that look like training images."""
         return join(self.path, "near-duplicates")
+
+    @property
+    def neighbors(self) -> str:
+        """A CSV file of the training images that the model takes for most like the tested ones."""
+        return join(self.path, "neighbors")
 
     @property
     def rejects(self) -> str:
@@ -130,6 +140,11 @@ class RunFolder:
     def graph(self) -> str:
         """The model's network as a frozen graph."""
         return join(self.path, GRAPH)
+
+    @property
+    def decision(self) -> str:
+        """How one class is decided on; may be missing."""
+        return join(self.path, DECISION)
 
     @property
     def card(self) -> str:
@@ -282,6 +297,31 @@ class RunFolder:
             if labels != (dataset.taxonomy, dataset.image):
                 raise RunError(f"{self}: {LABELS} and {MANIFEST} name other classes or images")
         return labels
+
+    def write_decision(self, decision: Decision | None) -> None:
+        """Write decision.json; None: the most probable class is predicted, and no file is there."""
+        if decision:
+            write_text(self.decision, decision.model_dump_json(indent=1) + "\n")
+        else:
+            delete(self.decision)
+
+    def read_decision(self, model: str) -> Decision | None:
+        """What decision.json says; None where there is none.
+
+        Raises RunError where it is damaged, or of another model than `model` (SHA-256).
+        """
+        try:
+            decision = Decision.model_validate_json(read_text(self.decision))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RunError(f"{self.decision}: is damaged: {in_one_line(error)}") from None
+        if decision.model != model:
+            raise RunError(
+                f"{self.decision}: is of another model than {MODEL}. Choose anew: skinclf evaluate "
+                f"--set decision.rule={decision.asked.rule}"
+            )
+        return decision
 
     def count_parameters(self) -> int | None:
         """How many weights the model has; None where an earlier version wrote it."""

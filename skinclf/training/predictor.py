@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.errors import RunError
+from skinclf.spec.decision import weights_of
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute
@@ -40,6 +41,7 @@ class Predictor:
     image: ImageSpec = BENBRAHIM_2020
     precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
     flips: bool = False  # the mean prediction for four mirror images, for four times the work
+    weights: tuple[float, ...] = ()  # of the classes, to decide on one; () for the most probable
 
     @classmethod
     def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
@@ -55,7 +57,10 @@ class Predictor:
             raise RunError(f"{run}: model.keras is damaged: {damaged}")
         labels = folder.read_labels()
         _check_fits(content, labels, run)
-        return cls(run, model_digest(content), *labels, precision, flips)
+        digest = model_digest(content)
+        decision = folder.read_decision(digest)
+        weights = weights_of(decision, labels.taxonomy)
+        return cls(run, digest, *labels, precision, flips, weights)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""

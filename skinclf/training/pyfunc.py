@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skinclf.config.schema import ArchiveConfig
+from skinclf.spec.decision import decide
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.rejects import RejectedImage
 from skinclf.spec.taxonomy import probability_column
@@ -26,12 +27,13 @@ class ImageClassifier:
 
     def __init__(self, predictor: Predictor) -> None:
         self._image, self._codes = predictor.image, predictor.taxonomy.codes
+        self._weights = predictor.weights
         threads = os.environ.get("OMP_NUM_THREADS", "")  # Spark sets it, to the cores of a task
         self._predict = predictor.load(int(threads) if threads.isdecimal() else 0)
 
     def predict(self, images: pd.DataFrame) -> pd.DataFrame:
         """The bytes of image files in the column `content` → `probability_…`, a column a class
-        (float32), and `predicted`, the code with the highest.
+        (float32), and `predicted`, the code that is decided on.
 
         One row an image, in their order; nulls where there is no image that can be decoded.
         """
@@ -52,13 +54,13 @@ class ImageClassifier:
             return None
 
     def _labels(self, found: NDArray[np.float32]) -> pd.Categorical:
-        """The classes of the highest probabilities.
+        """The classes that are decided on.
 
         As categories of pandas' own strings: of those, MLflow's Spark UDF keeps a null, where it
         makes the text "None" of None.
         """
         known = ~np.isnan(found).any(axis=1)
-        labels = np.where(known, np.nan_to_num(found).argmax(axis=1), -1)
+        labels = np.where(known, decide(np.nan_to_num(found), self._weights), -1)
         return pd.Categorical.from_codes(labels, pd.Index(self._codes, dtype="string"))
 
 

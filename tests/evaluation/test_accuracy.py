@@ -16,6 +16,11 @@ def probabilities_of(*rows: dict[str, float]) -> np.ndarray:
     return np.array([[row.get(code, 0) for code in HAM10000.codes] for row in rows], np.float32)
 
 
+def predictions() -> Predictions:
+    names = [f"I{n}" for n in range(4)]
+    return Predictions(LABELS, PROBABILITIES, names, np.arange(4), HAM10000)
+
+
 PROBABILITIES = probabilities_of(
     {"nv": 1.0},
     {"nv": 0.4, "mel": 0.35, "bkl": 0.25},  # right, but no output is above 0.5
@@ -25,7 +30,7 @@ PROBABILITIES = probabilities_of(
 
 
 def test_top_1_counts_the_largest_probability() -> None:
-    assert summary(LABELS, PROBABILITIES)["accuracy"] == 3 / 4
+    assert summary(predictions())["accuracy"] == 3 / 4
 
 
 def test_binary_accuracy_counts_the_rounded_outputs_of_each_image() -> None:
@@ -34,19 +39,18 @@ def test_binary_accuracy_counts_the_rounded_outputs_of_each_image() -> None:
 
 
 def test_balanced_accuracy_is_the_mean_sensitivity_of_the_classes_present() -> None:
-    assert metrics.balanced_accuracy(LABELS, PROBABILITIES) == pytest.approx((2 / 3 + 1) / 2)
+    assert summary(predictions())["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_always_nv_is_the_baseline() -> None:
-    baseline = summary(LABELS, always_majority(PROBABILITIES, HAM10000))
+    baseline = summary(always_majority(predictions()))
     assert baseline["accuracy"] == 3 / 4
     assert baseline["balanced_accuracy"] == 1 / 2
     assert baseline["binary_accuracy"] == pytest.approx((7 * 3 + 5) / 28)
 
 
 def test_confusion_has_the_truth_in_rows() -> None:
-    names = [f"I{n}" for n in range(4)]
-    matrix = metrics.confusion(Predictions(LABELS, PROBABILITIES, names, np.arange(4), HAM10000))
+    matrix = metrics.confusion(predictions())
     assert matrix[label_of("nv"), label_of("mel")] == 1
     assert matrix.sum() == 4
 

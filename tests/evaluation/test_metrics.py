@@ -6,21 +6,22 @@ from numpy.typing import NDArray
 
 from skinclf.evaluation.bootstrap import Draws
 from skinclf.evaluation.metrics import METRICS, Metric, summary
-from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
+from skinclf.evaluation.predictions import Predictions
 from skinclf.reporting.tables import metric_rows
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 
 
-def top_2(labels: Labels, probabilities: Probabilities) -> float:
-    return float(hits(labels, probabilities).mean())
+def top_2(predictions: Predictions) -> float:
+    return float(hits(predictions).mean())
 
 
-def hits(labels: Labels, probabilities: Probabilities) -> NDArray[np.bool_]:
-    return (np.argsort(-probabilities, axis=1)[:, :2] == labels[:, None]).any(axis=1)
+def hits(predictions: Predictions) -> NDArray[np.bool_]:
+    first = np.argsort(-predictions.probabilities, axis=1)[:, :2]
+    return (first == predictions.labels[:, None]).any(axis=1)
 
 
 def resampled_top_2(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
-    return draws.mean(hits(predictions.labels, predictions.probabilities))
+    return draws.mean(hits(predictions))
 
 
 TOP_2 = Metric("top-2 accuracy", top_2, form="percent", resampled=resampled_top_2, is_share=True)
@@ -33,7 +34,7 @@ def test_a_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setitem(METRICS, "top_2_accuracy", TOP_2)
         found = evaluation_result(predictions, rounds=20)
         told = json.loads(found.to_json())
-        value = top_2(predictions.labels, predictions.probabilities)
+        value = top_2(predictions)
         assert told["model"]["top_2_accuracy"] == value
         assert told["model"].keys() == told["baseline"].keys()
         low, high = told["intervals"]["top_2_accuracy"]
@@ -42,7 +43,7 @@ def test_a_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (row.title, row.model) == ("top-2 accuracy", f"{100 * value:.1f}%")
         assert row.interval == f"{100 * low:.1f}%–{100 * high:.1f}%"
         assert row.baseline.endswith("%")
-    assert "top_2_accuracy" not in summary(predictions.labels, predictions.probabilities)
+    assert "top_2_accuracy" not in summary(predictions)
     assert len(metric_rows(found)) == len(METRICS)
 
 

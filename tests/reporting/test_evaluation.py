@@ -64,7 +64,7 @@ def test_where_images_have_sources_the_report_has_a_row_for_each(
 def test_an_added_metric_stands_on_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metric = Metric("error rate", lambda labels, p: float((p.argmax(axis=1) != labels).mean()))
+    metric = Metric("error rate", lambda found: float((found.predicted != found.labels).mean()))
     monkeypatch.setitem(METRICS, "error_rate", metric)
     assert "<td>Error rate</td>" in report(HAM10000, tmp_path)
 

@@ -55,13 +55,14 @@ def test_lesions_that_are_one_get_one_id(
 
 
 def test_the_folder_of_an_image_is_its_diagnosis(spark: SparkSession, tmp_path: Path) -> None:
-    (tmp_path / "same.csv").write_text("a/nv/1,a/nv/2\n")
+    (tmp_path / "same.csv").write_text("a/nv/1,a/nv/2\nI7,I8\n")
     archive = ArchiveConfig(metadata="folders", same_lesion=str(tmp_path / "same.csv"))
     own = MetadataConfig(labels={"Naevi": "NV"})
     ids = ["naevi/1", "a/nv/1", "a/nv/2", "b/NV/1", "Melanoma/1", "a/wart/1", "1", "b/NV/1"]
+    ids += ["a/bcc/I7", "b/bcc/I8"]  # a list may name files without their folders
     listed = spark.createDataFrame([(name,) for name in ids], "image_id string")
     found = folder_metadata(listed, archive, own, HAM10000)
-    assert (found.records, found.malformed.count()) == (7, 0)
+    assert (found.records, found.malformed.count()) == (9, 0)
     assert found.rows.columns == stage_names()
     rows = {row.image_id: (row.dx, row.lesion_id) for row in found.rows.collect()}
     assert rows == {
@@ -72,6 +73,8 @@ def test_the_folder_of_an_image_is_its_diagnosis(spark: SparkSession, tmp_path: 
         "Melanoma/1": ("mel", None),
         "a/wart/1": ("wart", None),
         "1": (None, None),
+        "a/bcc/I7": ("bcc", "a/bcc/I7"),
+        "b/bcc/I8": ("bcc", "a/bcc/I7"),
     }
 
 

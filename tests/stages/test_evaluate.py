@@ -5,16 +5,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 from rich.console import Console
 
 from skinclf.config.schema import EvaluateConfig
 from skinclf.errors import ConfigError, LeakError, RunError
 from skinclf.reporting.evaluation import GALLERY
+from skinclf.spark.inference import predictions_of
+from skinclf.spec.decision import Decision, DecisionRule, decide
 from skinclf.spec.tables import predictions_schema
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.taxonomy import HAM10000, probability_column
 from skinclf.stages.evaluate import evaluate, preview, set_name
+from skinclf.stages.resuming import known_result
+from skinclf.stages.score import folder_of
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.run_folder import model_digest
+from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.testing.archive import METADATA, ZIPS
 from skinclf.training.predictor import Predictor
 from skinclf.training.shards import pixel_array
@@ -29,7 +34,7 @@ def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The evaluation of the trained run's copy on the test split."""
     run = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(trained / "run", run)
-    evaluate(pipeline_config(trained, f"run.path={run}"), QUIET)
+    evaluate(pipeline_config(trained, f"run.path={run}", "evaluate.neighbors=3"), QUIET)
     return run / "evaluation" / "test"
 
 
@@ -62,6 +67,17 @@ def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evalua
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_the_nearest_training_images_are_listed_and_drawn(trained: Path, evaluated: Path) -> None:
+    table = csv.read_csv(evaluated / "neighbors" / "neighbors.csv")
+    dataset = Dataset.read(str(trained / "dataset"))
+    assert table.num_rows == dataset.count("test")
+    first = table.to_pylist()[0]
+    assert first["similarity"] == max(table["similarity"].to_pylist()) <= 1
+    page = (evaluated / "report.html").read_text()
+    assert page.count('<br><span class="soft">') >= 3
+    assert f"{first['image_id']}, {first['training_image_id']}" in page
+
+
 def test_metrics_stand_beside_the_baseline(evaluated: Path) -> None:
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["model"].keys() == metrics["baseline"].keys()
@@ -75,8 +91,9 @@ def test_the_report_holds_its_pictures_and_reaches_for_nothing(evaluated: Path) 
     confusion = np.array(json.loads((evaluated / "metrics.json").read_text())["confusion"])
     wrong = int(confusion.sum() - np.trace(confusion))
     assert wrong > 0
-    figures, curves = 7, 2
-    assert page.count("data:image/png;base64,") == figures + curves + min(wrong, GALLERY)
+    figures, curves, neighbors = 7, 2, 2 * 3
+    pictures = figures + curves + neighbors + min(wrong, GALLERY)
+    assert page.count("data:image/png;base64,") == pictures
     assert "always nv (majority class)" in page
     challenge = page.partition("as the ISIC 2018 challenge counts")[2].partition("</table>")[0]
     rates = json.loads((evaluated / "metrics.json").read_text())["isic_2018"]["classes"]["nv"]
@@ -209,6 +226,55 @@ def test_images_that_were_trained_on_are_refused(trained: Path, run: Path) -> No
     result, report = evaluate(allowed, QUIET)
     assert result.leaks.images > 0.5 * result.images
     assert "These metrics are too good" in Path(report).read_text()
+
+
+def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(trained: Path, run: Path) -> None:
+    """`predicted` follows it, here and in scores, until another is chosen."""
+    settings = [f"run.path={run}", "decision.rule=costs", "decision.costs.mel=1000"]
+    config = pipeline_config(trained, *settings)
+    result, report = evaluate(config, QUIET)
+    assert result.decision
+    model = Predictor.of_run(str(run))
+    assert model.weights == tuple(result.decision.weights.values())
+    table = pq.read_table(run / "evaluation" / "test" / "predictions")
+    found = np.stack([table[probability_column(code)] for code in HAM10000.codes], axis=1)
+    expected = [HAM10000.codes[label] for label in decide(found, model.weights)]
+    assert table["predicted"].to_pylist() == expected
+    assert set(expected) == {"mel"}
+    assert result.classes["mel"].sensitivity == 1
+    assert result.decision.accuracy > result.model["accuracy"]
+    assert "for costs of 1e+03 of a missed mel" in Path(report).read_text()
+    pixels = [np.zeros((75, 100, 3), np.uint8).tobytes(), None]
+    scored = predictions_of(pixels, model.load(1), model)
+    assert scored["predicted"].to_pylist() == ["mel", None]
+    assert "-decided-" in folder_of(model, config.score).path
+    assert known_result(config, "test") == result
+    assert known_result(pipeline_config(trained, f"run.path={run}"), "test") == result
+    probable = pipeline_config(trained, f"run.path={run}", "decision.rule=probability")
+    assert known_result(probable, "test") is None
+    evaluate(probable, QUIET)
+    assert Predictor.of_run(str(run)).weights == ()
+
+
+def test_a_decision_of_another_model_is_refused(run: Path) -> None:
+    folder = RunFolder(str(run))
+    rule = DecisionRule(rule="accuracy")
+    weights = dict.fromkeys(HAM10000.codes, 1.0)
+    folder.write_decision(Decision(asked=rule, weights=weights, model="0" * 64, validation={}))
+    with pytest.raises(RunError, match="is of another model than"):
+        Predictor.of_run(str(run))
+    (run / "decision.json").write_text("{")
+    with pytest.raises(RunError, match="is damaged"):
+        Predictor.of_run(str(run))
+
+
+def test_costs_of_an_unknown_class_are_refused_before_spark_starts(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinclf.stages.evaluate.spark_session", None)
+    settings = ["decision.rule=costs", "decision.costs.melanoma=10"]
+    with pytest.raises(ConfigError, match=r"decision.costs: melanoma is no class"):
+        evaluate(pipeline_config(trained, *settings), QUIET)
 
 
 def test_probabilities_of_mirror_images_are_averaged(trained: Path) -> None:

@@ -16,6 +16,7 @@ class Brightness:
     digest: str = "b" * 64
     taxonomy: Taxonomy = HAM10000
     image: ImageSpec = BENBRAHIM_2020
+    weights: tuple[float, ...] = ()
 
     def load(self, threads: int) -> Predict:
         """(n, height, width, 3) uint8 → (n, classes) float32."""

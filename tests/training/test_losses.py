@@ -4,7 +4,9 @@ import tensorflow as tf
 
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.evaluation.metrics import summary
+from skinclf.evaluation.predictions import Predictions
 from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.training.losses import LOSSES, class_weights, make_objective
 from skinclf.training.networks import NETWORKS, build_network
 from skinclf.training.trainer import Logits
@@ -18,7 +20,9 @@ def test_training_makes_small_what_evaluation_reports(name: str) -> None:
     """Keras's own binary_crossentropy would take a sigmoid of the logits of a softmax."""
     truth = tf.one_hot(LABELS, 7)
     losses = tf.function(LOSSES[name], autograph=False)(truth, LOGITS)
-    reported = summary(LABELS, tf.nn.softmax(LOGITS).numpy())[name]
+    probabilities = tf.nn.softmax(LOGITS).numpy()
+    images = Predictions(LABELS, probabilities, ["a", "b"], np.arange(2), HAM10000)
+    reported = summary(images)[name]
     assert float(tf.reduce_mean(losses)) == pytest.approx(reported, rel=1e-5)
 
 

@@ -1,0 +1,68 @@
+"""How one class is decided on from an image's probabilities."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+
+from skinclf.spec.taxonomy import Taxonomy
+
+MOST = 1e6
+"""The highest cost: further apart, products of costs and probabilities lose their digits."""
+
+
+class DecisionRule(BaseModel):
+    """What decisions are to be good for; the weights that follow are chosen on validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rule: Literal[
+        "stored", "probability", "accuracy", "balanced_accuracy", "costs", "sensitivity"
+    ] = "stored"
+    costs: dict[str, Annotated[PositiveFloat, Field(le=MOST, ge=1 / MOST)]] = {}
+    sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether validation images are needed."""
+        return self.rule not in ("stored", "probability")
+
+    @model_validator(mode="after")
+    def _costs_belong_to_their_rule(self) -> Self:
+        if bool(self.costs) != (self.rule == "costs"):
+            raise ValueError(
+                'rule = "costs" and costs belong together: name what it costs to miss a class, '
+                "such as costs.mel = 10, or choose another rule"
+            )
+        return self
+
+
+class Decision(BaseModel):
+    """What decision.json of a run holds: how classes are decided on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: DecisionRule
+    weights: dict[str, float]
+    """Code → weight; the class of the highest weighted probability is decided on."""
+
+    model: str  # SHA-256 of the model.keras whose probabilities these are
+    validation: dict[str, int]
+    """Code → how many validation images are decided to be of the class."""
+
+
+def weights_of(decision: Decision | None, taxonomy: Taxonomy) -> tuple[float, ...]:
+    """The weights in the order of the codes; () without a decision."""
+    return tuple(decision.weights[code] for code in taxonomy.codes) if decision else ()
+
+
+def decide(probabilities: NDArray[np.float32], weights: Sequence[float] = ()) -> NDArray[np.int64]:
+    """(n, classes) probabilities → (n,) labels: of the highest probability times its weight.
+
+    No weights: of the highest probability.
+    """
+    weighted = probabilities * np.array(weights) if weights else probabilities
+    labels: NDArray[np.int64] = weighted.argmax(axis=1)
+    return labels
