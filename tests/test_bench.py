@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from bench import ablation
 from bench.measure import measured
 from bench.page import page
 from bench.paired import ImageCost, _row
@@ -57,3 +58,7 @@ def test_the_page_shows_what_was_measured() -> None:
     assert "## Score (10,000 images per round, 5 rounds, 2026-11-25)" in text
     assert "| skinclf | 1.25 (1.00–1.50) |" in text
     assert "2 cores of some. Versions: python 3.11.2." in text
+
+
+def test_the_steps_in_the_documentation_are_those_of_the_log() -> None:
+    assert ablation.table(ablation.read()) in ablation.PAGE.read_text()
