@@ -1,4 +1,4 @@
-"""What each step to conf/best.toml gained: bench/rank.jsonl → a chart and a table of docs/results.md.
+"""What each step to conf/best.toml gained: bench/rank.jsonl → chart and table of docs/results.md.
 
 python -m bench.ablation
 """
