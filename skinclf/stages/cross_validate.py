@@ -62,9 +62,29 @@ class Fold:
     source: str | None = None  # None: a fold of all sources
 
     @property
+    def run(self) -> RunFolder:
+        """Where its model is trained."""
+        return RunFolder(self.config.run.path)
+
+    @property
     def result(self) -> EvaluationResult | None:
         """The evaluation of its test images, where that is done."""
         return known_result(self.config, TESTED)
+
+    def check_run(self, dataset: Dataset) -> None:
+        """Raise RunError where a run that is begun is of another recipe or dataset."""
+        self.run.check(self.config, dataset, "--output")
+
+    def todo(self) -> str:
+        """What an earlier start has left to do, in words; "" if nothing."""
+        done = len(self.run.read_history())
+        resumed = f" from epoch {done + 1} of {self.config.train.epochs} on" if done else ""
+        steps = {
+            "prepare": finished_dataset(self.config) is None,
+            f"train{resumed}": not self.run.is_finished,
+            "evaluate": self.result is None,
+        }
+        return ", ".join(step for step, is_left in steps.items() if is_left)
 
 
 @dataclass(frozen=True)
@@ -92,6 +112,7 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
         dataset = prepared(fold.config, console)
+        fold.check_run(dataset)
         if not dataset.count(TESTED):
             raise ConfigError(
                 f"{fold.title}: has no image to test: the archive has too few lesions for "
@@ -121,16 +142,15 @@ def _measured(fold: Fold, console: Console) -> EvaluationResult:
 def preview(config: Config) -> Preview:
     """What `cross_validate` would do. Raises what it raises before Spark starts."""
     plan = _checked(config)
-    todo = [
-        f"{fold.title}: {'nothing, it is finished' if fold.result else 'prepare, train, evaluate'}"
-        for fold in plan.folds
-    ]
+    todo = {fold.title: fold.todo() for fold in plan.folds}
+    starts = [session_text(config.spark)] if any(todo.values()) else []
+    starts += [f"{title}: {what or 'nothing, it is finished'}" for title, what in todo.items()]
     small = [
         f"{source or 'no source'}: nothing, its {lesions:,} lesions are only trained on"
         for source, lesions in plan.only_trained_on.items()
     ]
     reads = [*config.archive.paths, *config.archive.metadata_files]
-    return Preview(reads, [plan.folder.path], [session_text(config.spark), *todo, *small])
+    return Preview(reads, [plan.folder.path], [*starts, *small])
 
 
 def _checked(config: Config) -> _Plan:
@@ -164,8 +184,8 @@ def _checked(config: Config) -> _Plan:
         dataset = finished_dataset(fold.config)
         if dataset is None:
             preparing.check_output(fold.config)
-        else:  # a run that is begun must be of this recipe
-            RunFolder(fold.config.run.path).check(fold.config, dataset)
+        else:
+            fold.check_run(dataset)
     return plan
 
 
@@ -245,7 +265,7 @@ def _pooled(
             model=result.digest,
             trained_on=dataset.count("train"),
             metrics=part_metrics(pooled.predictions.subset(places == place), rounds),
-            validation=_validation(RunFolder(fold.config.run.path)),
+            validation=_validation(fold.run),
         )
         for place, (fold, dataset, result) in enumerate(
             zip(plan.folds, datasets, results, strict=True)
@@ -264,8 +284,7 @@ def _tested(fold: Fold) -> pa.Table:
     """What the fold's model has predicted. Of a lesion that the source shares with another source,
     which was left out as a whole, the photographs of the source alone.
     """
-    run = RunFolder(fold.config.run.path)
-    table = read_prediction_table(run.evaluation(TESTED).predictions)
+    table = read_prediction_table(fold.run.evaluation(TESTED).predictions)
     return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
 
 

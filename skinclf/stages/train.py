@@ -44,7 +44,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     """
     config, dataset, run, steps = _checked(config)
     if run.begin(config, dataset):
-        log.info("%s is finished: it has %s. For another: --run NAME", run, MODEL)
+        log.info("%s is finished (it has %s) and stays as it is", run, MODEL)
         describe(run)  # a driver that was killed at the very end did not
         send_to_mlflow(config, run)
         return run.read_history()

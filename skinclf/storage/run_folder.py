@@ -177,9 +177,11 @@ class RunFolder:
             write_text(self.config, to_toml(config))
         return self.is_finished
 
-    def check(self, config: Config, dataset: Dataset) -> None:
+    def check(self, config: Config, dataset: Dataset, option: str = "--run") -> None:
         """Raise RunError, naming what differs, where the folder's run has other hyperparameters or
         another dataset than asked for: half of one training and half of another is neither.
+
+        `option` is the one by which the command that asks names another folder.
         """
         if not exists(self.config):
             return
@@ -194,7 +196,7 @@ class RunFolder:
         if differing:
             raise RunError(
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
-                f"Choose another folder: --run NAME"
+                f"Choose another folder: {option} NAME"
             )
 
     def read_config(self) -> Config:
