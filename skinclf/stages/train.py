@@ -10,7 +10,7 @@ from skinclf.config.schema import Config
 from skinclf.distributed.launcher import REQUIRED_CONF, SparkLauncher
 from skinclf.distributed.preflight import check_fit, preflight
 from skinclf.distributed.supervisor import Supervisor
-from skinclf.errors import TrainingError
+from skinclf.errors import DatasetError, TrainingError
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.pages import png
@@ -104,6 +104,11 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     """
     check_choices(config)
     dataset = Dataset.read(config.dataset.path)
+    if dataset.only_class:
+        raise DatasetError(
+            f"{dataset.path}: all training images are {dataset.only_class}, so there is nothing to "
+            f"tell apart. Prepare a dataset with images of two classes or more"
+        )
     # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
     asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
     if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):

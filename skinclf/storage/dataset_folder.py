@@ -130,6 +130,12 @@ class Dataset(BaseModel):
                 )
         return dataset.model_copy(update={"path": absolute(path)})
 
+    @property
+    def only_class(self) -> str | None:
+        """The class of all training images; None where there are several, or no images."""
+        codes = [code for code, images in self.counts.get("train", {}).items() if images]
+        return codes[0] if len(codes) == 1 else None
+
     def to_json(self) -> str:
         """The text of dataset.json."""
         return self.model_dump_json(indent=1, exclude={"path"}) + "\n"
