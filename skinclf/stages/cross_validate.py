@@ -44,6 +44,7 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, join, write_table
 from skinclf.storage.history import check_best_is_known, final_epoch
 from skinclf.storage.run_folder import RunFolder
+from skinclf.system.text import printable
 from skinclf.training.batches import check_divides
 from skinclf.training.choices import check_choices
 
@@ -107,7 +108,7 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     """
     plan = _checked(config)
     for source, lesions in plan.only_trained_on.items():
-        log.info("%s: only trained on (%s lesions)", source or "no source", f"{lesions:,}")
+        log.info("%s: only trained on (%s lesions)", _named(source), f"{lesions:,}")
     datasets, results = [], []
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
@@ -142,11 +143,11 @@ def _measured(fold: Fold, console: Console) -> EvaluationResult:
 def preview(config: Config) -> Preview:
     """What `cross_validate` would do. Raises what it raises before Spark starts."""
     plan = _checked(config)
-    todo = {fold.title: fold.todo() for fold in plan.folds}
-    starts = [session_text(config.spark)] if any(todo.values()) else []
-    starts += [f"{title}: {what or 'nothing, it is finished'}" for title, what in todo.items()]
+    todo = [(fold.title, fold.todo()) for fold in plan.folds]
+    starts = [session_text(config.spark)] if any(what for _, what in todo) else []
+    starts += [f"{title}: {what or 'nothing, it is finished'}" for title, what in todo]
     small = [
-        f"{source or 'no source'}: nothing, its {lesions:,} lesions are only trained on"
+        f"{_named(source)}: nothing, its {lesions:,} lesions are only trained on"
         for source, lesions in plan.only_trained_on.items()
     ]
     reads = [*config.archive.paths, *config.archive.metadata_files]
@@ -207,10 +208,16 @@ def _plan(config: Config, folder: CrossValidationFolder) -> _Plan:
     sources = read_sources(config.archive.metadata, config.classes, config.metadata)
     tested = _large(sources, settings.min_lesions, config.archive.metadata)
     folds = [
-        _fold(config, folder, source_folder(source), source, left_out=source) for source in tested
+        _fold(config, folder, source_folder(source), _named(source), left_out=source)
+        for source in tested
     ]
     rest = {name: found.lesions for name, found in sources.items() if name not in tested}
     return _Plan(folds, rest, folder)
+
+
+def _named(source: str) -> str:
+    """A source in a line of text."""
+    return printable(source) or "no source"
 
 
 def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:

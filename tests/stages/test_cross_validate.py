@@ -206,6 +206,17 @@ def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.M
     assert preview(config).starts == [f"fold {n}: nothing, it is finished" for n in (1, 2, 3)]
 
 
+def test_a_source_s_name_is_shown_in_one_line(tmp_path: Path) -> None:
+    config = folds_config(
+        tmp_path, "cv", "cross_validate.by=source", "cross_validate.min_lesions=2"
+    )
+    rows = 'L1,a,nv,"Wien\n1"\nL2,b,nv,"Wien\n1"\nL3,c,nv,"Graz\n2"\n'
+    (tmp_path / "rows.csv").write_text(f"lesion_id,image_id,dx,dataset\n{rows}")
+    _, tested, small = preview(config).starts
+    assert tested == r"Wien\x0a1: prepare, train, evaluate"
+    assert small == r"Graz\x0a2: nothing, its 1 lesions are only trained on"
+
+
 def test_images_that_are_not_tested_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
