@@ -24,6 +24,7 @@ from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute, join, read_json
 from skinclf.storage.output_folder import OutputFolder
+from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 FORMAT = 2
@@ -105,7 +106,11 @@ class Dataset(BaseModel):
 
     @classmethod
     def read(cls, path: str) -> Self:
-        """Read the dataset at `path`. Raises DatasetError: none, unfinished, or another format."""
+        """Read the dataset at `path`.
+
+        Raises DatasetError: none, unfinished, or another format; and OSError as it is where the
+        storage may answer later.
+        """
         manifest = join(path, MANIFEST)
         try:
             stored = read_json(manifest)
@@ -116,6 +121,8 @@ class Dataset(BaseModel):
                 f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
             ) from None
         except (OSError, ValueError) as error:  # ValueError: no JSON, or other keys and values
+            if may_pass(error):
+                raise
             raise DatasetError(
                 f"{manifest}: can't be read as a dataset: {in_one_line(error)}"
             ) from None

@@ -44,6 +44,7 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.history import Epoch
+from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
@@ -297,7 +298,9 @@ class RunFolder:
         except OSError as error:
             raise self._unfinished(error) from None
 
-    def _unfinished(self, error: Exception) -> RunError:
+    def _unfinished(self, error: OSError) -> Exception:
+        if may_pass(error):
+            return error
         return RunError(
             f"{self}: no finished model here ({error}). run.path names a run with {MODEL} and "
             f"{LABELS}; train one: skinclf train"
