@@ -145,13 +145,15 @@ def _tell(config: Config, images: int, steps: int) -> None:
 
 def _look_first(spark: SparkSession, dataset: Dataset, run: str, config: Config) -> None:
     """Raise PreflightError or SlotsUnavailable where the cluster can't train; hint at what would be
-    faster.
+    faster or safer.
     """
     start = time.monotonic()
     checks = preflight(spark, dataset, run, config.train, config.fault_tolerance)
     check_fit(checks)
     log.info("preflight: %s checks passed in %.1f s", len(checks), time.monotonic() - start)
     for check in checks:
+        if check.warning:
+            log.warning("%s: %s. %s", check.name, check.found, check.advice)
         if check.hint:
             log.info("%s: %s; %s", check.name, check.found, check.hint)
 
