@@ -107,7 +107,7 @@ class SparkJobError(SkinclfError):
 
 
 class ExecutorsLost(SparkJobError):
-    """Spark ended a job since it lost executors, their data or its master."""
+    """Spark ended a job, or did not start, since executors, their data or its master are gone."""
 
     exit_status = TRY_AGAIN
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from skinclf.errors import QualityError, SkinclfError
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 from tests.support.command import Command
 from tests.support.documentation import PAGES
+from tests.support.images import write_zip
 
 PAGE = PAGES["docs/reference/exit-statuses.md"]
 
@@ -47,6 +49,48 @@ def test_every_error_ends_a_command_with_its_status_and_one_line(
     done = skinclf("explore")
     expected = next((status for status, names in STATUSES.items() if kind.__name__ in names), 1)
     assert (done.returncode, done.stderr) == (expected, "error: what happened\n")
+
+
+UNKNOWN_HOST = OSError(
+    "When reading information for key 'dataset.json' in bucket 'b': AWS Error NETWORK_CONNECTION "
+    "during HeadObject operation: curlCode: 6, Could not resolve hostname"
+)
+REFUSED = OSError("AWS Error ACCESS_DENIED during HeadObject operation: No response body.")
+
+
+@pytest.mark.parametrize(("error", "status"), [(UNKNOWN_HOST, 75), (REFUSED, 2)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explore", "--dataset", "{}"),
+        ("evaluate", "--run", "{}"),
+        ("score", "--run", "{}"),
+        ("prepare", "--archive", "a.zip", "--metadata", "rows.csv", "--output", "{}"),
+    ],
+)
+def test_storage_that_is_not_reached_may_be_there_later_wherever_it_is_asked_first(
+    skinclf: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: OSError,
+    status: int,
+    arguments: tuple[str, ...],
+) -> None:
+    class NoStorage:
+        def get_file_info(self, _: object) -> None:
+            raise error
+
+        open_input_file = get_file_info
+
+    write_zip(tmp_path / "a.zip", {})
+    (tmp_path / "rows.csv").write_text("lesion_id,image_id,dx\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("skinclf.storage.files._s3", lambda *_: NoStorage())
+    monkeypatch.setattr("skinclf.storage.files.PAUSES", ())
+    done = skinclf(*(word.format("s3://b/x") for word in arguments), "--dry-run")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert str(error) in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_page_has_every_status() -> None:

@@ -83,7 +83,7 @@ def test_help_needs_neither_framework() -> None:
 
 
 def modules_after_importing_cli() -> set[str]:
-    code = "import sys, skinclf.cli; print(*sys.modules)"
+    code = "import sys, skinclf.cli.process; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 

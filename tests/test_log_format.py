@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +139,25 @@ def test_secrets_of_the_environment_are_known_by_their_names() -> None:
         "HOME": "/home/someone",
     }
     assert set(secrets_of_environment(environment)) == {"0123456789", "abcdefghij"}
+
+
+SIGNALLED = """
+import os, signal, sys
+from skinclf import cli
+
+class Finder:
+    def find_spec(name, *_):
+        if name == "skinclf.cli.commands":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+sys.argv = ["skinclf", "explore", "--log-format", "json"]
+cli.main()
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_prints_no_trace() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

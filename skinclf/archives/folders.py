@@ -35,7 +35,7 @@ class Walk:
 
     A folder is entered once, whatever leads to it, and its real place comes before links to it. A
     symbolic link to a file is a file of its own only if its target is not listed anyway; so links
-    come last (`linked`).
+    come last (`linked`). `repeated_links` counts the others.
     """
 
     def __init__(self, leave_out: Sequence[str] = ()) -> None:
@@ -45,6 +45,7 @@ class Walk:
         self._targets: set[str] = set()  # real paths of the files that were named or linked to
         self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)
         self._linked_files: list[tuple[str, str]] = []  # (path, name)
+        self.repeated_links = 0
 
     def files(self, path: str) -> Iterator[Found]:
         """Every file below a path or URI, or the one file that it is; of links, see `linked`.
@@ -69,6 +70,8 @@ class Walk:
         for path, name in self._linked_files:
             if self._is_new(path):
                 yield local_file(path, name)
+            else:
+                self.repeated_links += 1
 
     def _below(self, root: str, prefix: str) -> Iterator[Found]:
         folders = [(root, prefix)]

@@ -79,13 +79,14 @@ def iter_images(
     files and local globs. Every file counts, whatever its name, save those in `leave_out` (the
     metadata, and the folder that the job writes to) and those that `selection` does not take: what
     is no image becomes a reject when it is read. Each real file comes once, whatever links lead to
-    it (see Walk). A file that two paths name comes twice, and so does a `source` that two members
-    of an archive have, each with its number (`member`). Raises ArchiveError where a path does not
-    exist, and StorageUnavailable.
+    it (see Walk); `selection` counts the other links. A file that two paths name comes twice, and
+    so does a `source` that two members of an archive have, each with its number (`member`). Raises
+    ArchiveError where a path does not exist, and StorageUnavailable.
     """
     selection = selection or Selection()
     skipped = {uri(path) for path in leave_out if path}
-    for found in _files(paths, leave_out):
+    walk = Walk(leave_out)
+    for found in _files(paths, walk):
         if found.file in skipped or (found.below and selection.excludes(found.name)):
             continue
         for row, member in _rows(found):
@@ -93,6 +94,7 @@ def iter_images(
                 continue
             if row["reason"] is not None or selection.includes(member or found.name):
                 yield row
+    selection.repeated_links += walk.repeated_links
 
 
 def check_paths(paths: Iterable[str]) -> None:
@@ -101,12 +103,11 @@ def check_paths(paths: Iterable[str]) -> None:
     Opens no archive: it takes a moment, however many images there are.
     """
     for path in paths:
-        next(_files([path]), None)
+        next(_files([path], Walk()), None)
 
 
-def _files(paths: Iterable[str], leave_out: Sequence[str] = ()) -> Iterator[Found]:
+def _files(paths: Iterable[str], walk: Walk) -> Iterator[Found]:
     """The files that paths name. Raises ArchiveError."""
-    walk = Walk(leave_out)
     for path in paths:
         for expanded in _expand(path):
             listed = expanded.lower().endswith(lists.ENDINGS) and _is_file(expanded)

@@ -66,13 +66,14 @@ class Selection:
 
     A file is left out if `exclude` fits any part of its path below the folder or archive that was
     named, or if `include` has patterns and none fits its last part. `left_out` counts what
-    `exclude` left out, by pattern.
+    `exclude` left out, by pattern, and `repeated_links` the links to files that are listed anyway.
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self._include = [pattern.lower() for pattern in include]
         self._exclude = [pattern.lower() for pattern in exclude]
         self.left_out: Counter[str] = Counter()
+        self.repeated_links = 0
 
     def excludes(self, name: str) -> bool:
         """Whether a file is left out, which is counted; `name` is its path, parted by `/`."""
@@ -90,9 +91,14 @@ class Selection:
             fnmatch.fnmatchcase(last, pattern) for pattern in self._include
         )
 
-    def summary(self) -> str:
-        """What was left out, in one line; "" if nothing was."""
-        if not self.left_out:
-            return ""
-        kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(self.left_out.items()))
-        return f"left out {self.left_out.total():,} files by archive.exclude: {kinds}"
+    def summaries(self) -> list[str]:
+        """What was left out, a line for each cause; none where nothing was."""
+        lines = []
+        if self.left_out:
+            kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(self.left_out.items()))
+            total = f"{self.left_out.total():,}"
+            lines.append(f"left out {total} files by archive.exclude: {kinds}")
+        if self.repeated_links:
+            links = f"{self.repeated_links:,} symbolic links"
+            lines.append(f"left out {links} to files that are listed anyway")
+        return lines

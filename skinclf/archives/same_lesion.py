@@ -7,6 +7,7 @@ from skinclf.archives.names import normalized
 from skinclf.config.loader import shipped_config
 from skinclf.errors import MetadataError
 from skinclf.storage.files import read_text
+from skinclf.system.retrying import may_pass
 
 SHIPPED = {"ham10000": "ham10000-same-lesion.csv"}
 """Lists that come with the package, by the value of archive.same_lesion."""
@@ -24,6 +25,8 @@ def read_groups(name: str) -> list[list[str]]:
     try:
         lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
+        if may_pass(error):
+            raise
         raise MetadataError(
             f"archive.same_lesion: {path} can't be read ({error}); expected is a CSV whose lines "
             f"name the images or lesions that are one lesion, or {' or '.join(SHIPPED)}"

@@ -8,6 +8,7 @@ from skinclf.archives.metadata import NAMES_ALONE, Malformed, read_rows
 from skinclf.config.schema import FOLDERS, MetadataConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.system.text import printable
 
 NO_SOURCE = ""
 """In place of the name, where an image has none."""
@@ -59,11 +60,12 @@ def check_left_out(left_out: str, images: Mapping[str, int], where: str) -> None
         )
     if len(images) == 1:
         raise ConfigError(
-            f"{SETTING}: {left_out} is the only source in {where}: nothing is left to train on"
+            f"{SETTING}: {printable(left_out)} is the only source in {where}: nothing is left to "
+            f"train on"
         )
 
 
 def counted(images: Mapping[str, int]) -> str:
-    """Sources with their images in words, the largest first."""
+    """Sources with their images in words, in one line, the largest first."""
     rows = sorted(images.items(), key=lambda row: (-row[1], row[0]))
-    return ", ".join(f"{source} ({count:,} images)" for source, count in rows)
+    return ", ".join(f"{printable(source)} ({count:,} images)" for source, count in rows)

@@ -111,7 +111,7 @@ def doctor(
     **Input:** `--dataset`; a probe is written to the folder of `--run` and removed.
 
     **Output:** what was found, and what to change. Exit status 2 unless all checks pass, 75 if only
-    slots are missing.
+    slots are missing. Versions of numpy, pandas and pyarrow that differ are a warning.
 
     **Example:** `spark-submit --master spark://HOST:7077 jobs/doctor.py --config
     conf/cluster.toml`
@@ -127,7 +127,7 @@ def doctor(
         return
     rows = [
         (
-            "ok" if check.passed else "FAILED",
+            check.result,
             check.name,
             f"{check.found} ({check.hint})" if check.hint else check.found,
         )

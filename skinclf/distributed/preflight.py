@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import pyspark
 from pyspark import BarrierTaskContext
 from pyspark.sql import SparkSession
 
@@ -23,6 +24,17 @@ from skinclf.system.ports import listening_socket
 TENSORFLOW_MB = 1300
 """What a training process takes before its images, as measured."""
 
+BY_MINOR = ("python", "pyspark")
+"""Whose versions have to match in the first two numbers: those after them only mend faults."""
+
+MAY_DIFFER = ("numpy", "pandas", "pyarrow")
+"""Whose versions may differ: what tasks and driver exchange has formats that are stable."""
+
+SAME_VERSIONS = (
+    "Give every executor the driver's environment: install the same requirements.lock, or ship it "
+    "with --archives and PYSPARK_PYTHON"
+)
+
 CONNECT_SECONDS = 5.0
 DRIVER = "driver.txt"
 
@@ -35,7 +47,8 @@ class Check:
     """One thing that training needs.
 
     `advice` says what to change where it is not there, `hint` what would be faster where it is.
-    `temporary`: it may be there later without a change.
+    `temporary`: it may be there later without a change. `warning`: training can begin, but
+    `advice` had better be followed.
     """
 
     name: str
@@ -44,6 +57,12 @@ class Check:
     advice: str = ""
     hint: str = ""
     temporary: bool = False
+    warning: bool = False
+
+    @property
+    def result(self) -> str:
+        """In a word."""
+        return "FAILED" if not self.passed else "warning" if self.warning else "ok"
 
 
 def preflight(
@@ -75,6 +94,7 @@ def preflight(
             reports = [_report(probe, dataset.path, 0, [])]
         else:
             reports = _reports(spark, probe, dataset.path, config.slots, limits.ports)
+        checks += _versions(reports, _own_versions(), spark.version)
         return [*checks, *_of_reports(reports, dataset, probe, config)]
     finally:
         delete(probe)
@@ -129,7 +149,6 @@ def _of_reports(
     reports: list[Report], dataset: Dataset, probe: str, config: TrainConfig
 ) -> list[Check]:
     return [
-        _same_versions(reports),
         _run_folder(reports, probe),
         _dataset(reports, dataset),
         *([] if config.local_mode else [_ports(reports)]),
@@ -138,23 +157,41 @@ def _of_reports(
     ]
 
 
-def _same_versions(reports: list[Report]) -> Check:
-    ours = versions()
-    differing = sorted(
-        {
-            f"{name} {report['versions'][name]} on {report['host']}, {ours[name]} on the driver"
-            for report in reports
-            for name in ours
-            if report["versions"][name] != ours[name]
-        }
-    )
-    return Check(
-        "versions",
-        not differing,
-        "; ".join(differing) or ", ".join(f"{name} {ours[name]}" for name in ours),
-        "Give every executor the driver's environment: install the same requirements.lock, or "
-        "ship it with --archives and PYSPARK_PYTHON",
-    )
+def _versions(reports: list[Report], ours: dict[str, str], spark: str) -> list[Check]:
+    """A check for each package whose version differs between tasks and driver, or one that passes.
+
+    `spark`: the version of the JVM's Spark, which pyspark's has to match.
+    """
+    checks = []
+    for name, version in ours.items():
+        theirs = {(report["versions"][name], report["host"]) for report in reports}
+        differing = [
+            f"{their} on {host}"
+            for their, host in sorted(theirs)
+            if _compared(name, their) != _compared(name, version)
+        ]
+        if differing:
+            found = f"{', '.join(differing)}, {version} on the driver"
+            may_differ = name in MAY_DIFFER
+            checks.append(
+                Check(f"version of {name}", may_differ, found, SAME_VERSIONS, warning=may_differ)
+            )
+    if _compared("pyspark", spark) != _compared("pyspark", ours["pyspark"]):
+        found = f"{spark} in the JVM, pyspark {ours['pyspark']} on the driver"
+        advice = f"Install the Python package of the cluster's Spark: pip install pyspark=={spark}"
+        checks.append(Check("version of Spark", False, found, advice))
+    agreed = ", ".join(f"{name} {version}" for name, version in ours.items())
+    return checks or [Check("versions", True, f"agree: {agreed}")]
+
+
+def _compared(name: str, version: str) -> str:
+    """What has to be the same of a version."""
+    return ".".join(version.split(".")[:2]) if name in BY_MINOR else version
+
+
+def _own_versions() -> dict[str, str]:
+    # Spark may bring a pyspark that is not installed as a package.
+    return versions() | {"pyspark": pyspark.__version__}
 
 
 def _run_folder(reports: list[Report], probe: str) -> Check:
@@ -250,7 +287,7 @@ def _report(probe: str, dataset: str, task: int, addresses: list[str]) -> Report
     return {
         "task": task,
         "host": socket.gethostname(),
-        "versions": versions(),
+        "versions": _own_versions(),
         "run_problem": _write_problem(probe, task),
         "manifest": _text(join(dataset, MANIFEST)),
         "closed": [problem for address in addresses for problem in _closed(address)],

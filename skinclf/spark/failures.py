@@ -8,7 +8,13 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 from skinclf import errors
-from skinclf.errors import ExecutorsLost, SkinclfError, SparkJobError, StorageUnavailable
+from skinclf.errors import (
+    ConfigError,
+    ExecutorsLost,
+    SkinclfError,
+    SparkJobError,
+    StorageUnavailable,
+)
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -20,6 +26,12 @@ LOST = re.compile(
 )
 """What Spark says where machines are gone. A Python worker alone that crashes is not among it: the
 next one may crash at the same image."""
+
+NOT_REACHED = re.compile(
+    r"stopped SparkContext|on a running MetricsSystem|ConnectException|UnknownHostException"
+)
+"""What Spark says where it does not start since its master is not there. A standalone one is tried
+for a minute; the session has stopped when it is first asked."""
 
 STORAGE = re.compile(r"OSError: .*AWS Error")
 AGAIN = "Rerun the same command to resume, once the storage is back"
@@ -74,3 +86,14 @@ def failure(place: str, message: str) -> SkinclfError:
         f"{place}: Spark ended the job: {cause}. Nothing is lost; rerun the same "
         f"command once the cause is mended"
     )
+
+
+def start_failure(message: str) -> SkinclfError:
+    """The error behind Spark's account of a session that did not start."""
+    cause = root_cause(message)
+    if NOT_REACHED.search(message):
+        return ExecutorsLost(
+            f"Spark's master (spark.master, or --master of spark-submit) is not reached: {cause} "
+            f"Rerun the same command once it is there"
+        )
+    return ConfigError(f"Spark did not start with [spark] of the config: {cause}")

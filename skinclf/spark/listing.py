@@ -51,9 +51,9 @@ def listed_rows(
 
 
 def log_left_out(selection: Selection) -> None:
-    """Say in one line what `archive.exclude` left out, if anything."""
-    if selection.left_out:
-        log.info("%s", selection.summary())
+    """Say what was left out, and why, if anything."""
+    for summary in selection.summaries():
+        log.info("%s", summary)
 
 
 def listed_files(

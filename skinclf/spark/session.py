@@ -22,6 +22,7 @@ from pyspark.sql.utils import is_remote
 from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.spark.class_archive import ClassArchive, class_archive
+from skinclf.spark.failures import start_failure
 from skinclf.spark.java import ensure_java
 from skinclf.spark.versions import (
     add_tag,
@@ -255,7 +256,7 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         try:
             spark = builder.getOrCreate()
         except (Py4JError, PySparkException) as error:
-            raise ConfigError(f"Spark did not start with [spark] of the config: {error}") from error
+            raise start_failure(str(error)) from error
     ours = not under_spark_submit() and SHUFFLE_PARTITIONS not in config.conf
     if ours and str(spark.sparkContext.master).startswith("local["):
         # One a core: rows without pixels are small, and each task costs its start.

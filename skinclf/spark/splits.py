@@ -12,6 +12,7 @@ from skinclf.archives.sources import NO_SOURCE, SETTING, check_left_out
 from skinclf.config.schema import SplitConfig
 from skinclf.spark.caching import Keep
 from skinclf.spark.versions import frame_of, most_frequent
+from skinclf.system.text import printable
 
 SPLITS = TRAIN, VAL, TEST = ("train", "val", "test")
 
@@ -102,7 +103,7 @@ def _check_left_out(images: DataFrame, left_out: str) -> None:
             "known",
             SETTING,
             f"{counts[NO_SOURCE]:,}",
-            left_out,
+            printable(left_out),
         )
 
 

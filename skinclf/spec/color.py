@@ -19,6 +19,10 @@ SAME_LEVELS = 2
 """Of 255: a profile that changes no color by more is called sRGB. Its many versions differ among
 each other by 1, Display P3 from it by 60."""
 
+LEAST_LEVELS = 64
+"""Of 256 levels of one channel a profile keeps so many apart, or it is damaged: it would make an
+image flat. Linear light keeps 159, a gamma of 3 keeps 225, one of 30 fewer than 64."""
+
 PLAIN_MODES = {"1": "L", "LA": "L", "L": "L", "CMYK": "CMYK"}
 """Pillow's mode → the one that a profile is applied to; "RGB" for all others."""
 
@@ -50,9 +54,20 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
             return None
         srgb = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(opened, srgb, mode, "RGB")
-        return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
+        if _flattens(transform, mode) or (mode != "CMYK" and _changes_nothing(transform, mode)):
+            return None
+        return transform
     except Exception:  # any: a damaged profile must not cost the image
         return None
+
+
+def _flattens(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether the levels of a channel can hardly be told apart any more."""
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    ramps = np.eye(channels, dtype=np.uint8)[:, None] * np.arange(256, dtype=np.uint8)[:, None]
+    before = Image.fromarray(ramps.squeeze(2) if channels == 1 else ramps, mode)
+    after = np.asarray(ImageCms.applyTransform(before, transform))
+    return any(len(np.unique(ramp, axis=0)) < LEAST_LEVELS for ramp in after)
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

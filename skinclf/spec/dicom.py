@@ -18,6 +18,9 @@ from PIL import Image
 from skinclf.spec.image_spec import check_pixels
 from skinclf.spec.rejects import RejectedImage
 
+FRAME_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+"""How the first fragment of a compressed frame begins: JPEG, JPEG 2000's codestream and file."""
+
 PREAMBLE, MAGIC = 128, b"DICM"
 """PS3.10, section 7.1: bytes before the magic word."""
 
@@ -77,6 +80,7 @@ def _picture(file: bytes, max_pixels: int) -> Image.Image:
     found = dcmread(io.BytesIO(file), specific_tags=tags)
     if "PixelData" not in found:  # pydicom drops what does not end
         raise RejectedImage("truncated", "DICOM that describes a picture and has no pixels of it")
+    _check_frames(_frames(found, is_packed=syntax in ENCAPSULATED))
     if syntax in ENCAPSULATED:
         _check_frame(found.PixelData, max_pixels)
     picture = Image.fromarray(_pixels(found, "pillow" if syntax in ENCAPSULATED else ""))
@@ -117,10 +121,7 @@ def _check(found: Any, max_pixels: int) -> None:
     """Raise RejectedImage unless a file describes one picture that can become 8-bit RGB."""
     if "Rows" not in found:
         raise RejectedImage("unsupported", "DICOM without a picture, such as a report or an index")
-    frames = int(found.get("NumberOfFrames") or 1)
-    if frames != 1:
-        # To take the first would lose the others in silence.
-        raise RejectedImage("unsupported", f"DICOM with {frames} frames; one is expected")
+    _check_frames(int(found.get("NumberOfFrames") or 1))
     # Anything but NO, several values among them: an image too few does no harm.
     if str(found.get("BurnedInAnnotation") or "NO").strip().upper() != "NO":
         raise RejectedImage(
@@ -138,6 +139,23 @@ def _check(found: Any, max_pixels: int) -> None:
             f"DICOM with pixels of {int(found.BitsStored)} bits: nothing says how they become "
             f"8-bit RGB",
         )
+
+
+def _frames(found: Any, *, is_packed: bool) -> int:
+    """How many frames the pixels are, whatever NumberOfFrames says; some files lack it."""
+    from pydicom.encaps import generate_fragments
+    from pydicom.pixels.utils import get_expected_length
+
+    if is_packed:
+        fragments = generate_fragments(found.PixelData)
+        return max(1, sum(fragment.startswith(FRAME_STARTS) for fragment in fragments))
+    return max(1, len(found.PixelData) // get_expected_length(found))
+
+
+def _check_frames(count: int) -> None:
+    """Raise RejectedImage unless there is one: to take the first would lose others in silence."""
+    if count != 1:
+        raise RejectedImage("unsupported", f"DICOM with {count} frames; one is expected")
 
 
 def _check_frame(data: bytes, max_pixels: int) -> None:

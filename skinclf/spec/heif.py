@@ -1,9 +1,12 @@
 """HEIC, the format of iPhones, by pillow-heif (extra `heic`)."""
 
 import io
+import re
 from functools import cache
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from skinclf.spec.image_spec import check_pixels
 
 BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 """ISO/IEC 23008-12, annex B: images and sequences that are coded by HEVC."""
@@ -12,6 +15,9 @@ ANY_CODING = (b"mif1", b"msf1")
 """Brands that leave the coding open; those that the file is compatible with then tell it."""
 
 MOST_BRANDS = 64
+
+EXTENT = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
+"""ISO/IEC 23008-12, section 6.5.3: the box with the width and the height of an image."""
 
 
 def is_heif(file: bytes) -> bool:
@@ -24,10 +30,19 @@ def is_heif(file: bytes) -> bool:
     return brand in BRANDS or any(other in BRANDS for other in compatible)
 
 
-def open_heif(file: bytes, _max_pixels: int) -> Image.Image:
-    """A HEIC file, not decoded yet; turned as it says. Raises ImportError without the extra."""
+def open_heif(file: bytes, max_pixels: int) -> Image.Image:
+    """A HEIC file, not decoded yet; turned as it says.
+
+    Raises ImportError without the extra, and RejectedImage `too_large`.
+    """
     _register()
-    return Image.open(io.BytesIO(file), formats=("HEIF",))
+    try:
+        return Image.open(io.BytesIO(file), formats=("HEIF",))
+    except UnidentifiedImageError:
+        for sides in EXTENT.findall(file):  # libheif reads none of 2**31 or more
+            width, height = map(int.from_bytes, sides)
+            check_pixels(width, height, max_pixels)
+        raise
 
 
 @cache

@@ -44,6 +44,7 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, join, write_table
 from skinclf.storage.history import check_best_is_known, final_epoch
 from skinclf.storage.run_folder import RunFolder
+from skinclf.system.text import printable
 from skinclf.training.batches import check_divides
 from skinclf.training.choices import check_choices
 
@@ -62,9 +63,29 @@ class Fold:
     source: str | None = None  # None: a fold of all sources
 
     @property
+    def run(self) -> RunFolder:
+        """Where its model is trained."""
+        return RunFolder(self.config.run.path)
+
+    @property
     def result(self) -> EvaluationResult | None:
         """The evaluation of its test images, where that is done."""
         return known_result(self.config, TESTED)
+
+    def check_run(self, dataset: Dataset) -> None:
+        """Raise RunError where a run that is begun is of another recipe or dataset."""
+        self.run.check(self.config, dataset, "--output")
+
+    def todo(self) -> str:
+        """What an earlier start has left to do, in words; "" if nothing."""
+        done = len(self.run.read_history())
+        resumed = f" from epoch {done + 1} of {self.config.train.epochs} on" if done else ""
+        steps = {
+            "prepare": finished_dataset(self.config) is None,
+            f"train{resumed}": not self.run.is_finished,
+            "evaluate": self.result is None,
+        }
+        return ", ".join(step for step, is_left in steps.items() if is_left)
 
 
 @dataclass(frozen=True)
@@ -87,11 +108,12 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     """
     plan = _checked(config)
     for source, lesions in plan.only_trained_on.items():
-        log.info("%s: only trained on (%s lesions)", source or "no source", f"{lesions:,}")
+        log.info("%s: only trained on (%s lesions)", _named(source), f"{lesions:,}")
     datasets, results = [], []
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
         dataset = prepared(fold.config, console)
+        fold.check_run(dataset)
         if not dataset.count(TESTED):
             raise ConfigError(
                 f"{fold.title}: has no image to test: the archive has too few lesions for "
@@ -121,16 +143,15 @@ def _measured(fold: Fold, console: Console) -> EvaluationResult:
 def preview(config: Config) -> Preview:
     """What `cross_validate` would do. Raises what it raises before Spark starts."""
     plan = _checked(config)
-    todo = [
-        f"{fold.title}: {'nothing, it is finished' if fold.result else 'prepare, train, evaluate'}"
-        for fold in plan.folds
-    ]
+    todo = [(fold.title, fold.todo()) for fold in plan.folds]
+    starts = [session_text(config.spark)] if any(what for _, what in todo) else []
+    starts += [f"{title}: {what or 'nothing, it is finished'}" for title, what in todo]
     small = [
-        f"{source or 'no source'}: nothing, its {lesions:,} lesions are only trained on"
+        f"{_named(source)}: nothing, its {lesions:,} lesions are only trained on"
         for source, lesions in plan.only_trained_on.items()
     ]
     reads = [*config.archive.paths, *config.archive.metadata_files]
-    return Preview(reads, [plan.folder.path], [session_text(config.spark), *todo, *small])
+    return Preview(reads, [plan.folder.path], [*starts, *small])
 
 
 def _checked(config: Config) -> _Plan:
@@ -164,8 +185,8 @@ def _checked(config: Config) -> _Plan:
         dataset = finished_dataset(fold.config)
         if dataset is None:
             preparing.check_output(fold.config)
-        else:  # a run that is begun must be of this recipe
-            RunFolder(fold.config.run.path).check(fold.config, dataset)
+        else:
+            fold.check_run(dataset)
     return plan
 
 
@@ -187,10 +208,16 @@ def _plan(config: Config, folder: CrossValidationFolder) -> _Plan:
     sources = read_sources(config.archive.metadata, config.classes, config.metadata)
     tested = _large(sources, settings.min_lesions, config.archive.metadata)
     folds = [
-        _fold(config, folder, source_folder(source), source, left_out=source) for source in tested
+        _fold(config, folder, source_folder(source), _named(source), left_out=source)
+        for source in tested
     ]
     rest = {name: found.lesions for name, found in sources.items() if name not in tested}
     return _Plan(folds, rest, folder)
+
+
+def _named(source: str) -> str:
+    """A source in a line of text."""
+    return printable(source) or "no source"
 
 
 def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:
@@ -245,7 +272,7 @@ def _pooled(
             model=result.digest,
             trained_on=dataset.count("train"),
             metrics=part_metrics(pooled.predictions.subset(places == place), rounds),
-            validation=_validation(RunFolder(fold.config.run.path)),
+            validation=_validation(fold.run),
         )
         for place, (fold, dataset, result) in enumerate(
             zip(plan.folds, datasets, results, strict=True)
@@ -264,8 +291,7 @@ def _tested(fold: Fold) -> pa.Table:
     """What the fold's model has predicted. Of a lesion that the source shares with another source,
     which was left out as a whole, the photographs of the source alone.
     """
-    run = RunFolder(fold.config.run.path)
-    table = read_prediction_table(run.evaluation(TESTED).predictions)
+    table = read_prediction_table(fold.run.evaluation(TESTED).predictions)
     return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
 
 

@@ -88,6 +88,13 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
         dataset.path,
         extra={"counts": counts},
     )
+    if dataset.only_class:
+        log.warning(
+            "%s: all training images are %s. skinclf train refuses this dataset: it needs two "
+            "classes",
+            dataset.path,
+            dataset.only_class,
+        )
     return dataset
 
 

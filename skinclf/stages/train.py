@@ -10,7 +10,7 @@ from skinclf.config.schema import Config
 from skinclf.distributed.launcher import REQUIRED_CONF, SparkLauncher
 from skinclf.distributed.preflight import check_fit, preflight
 from skinclf.distributed.supervisor import Supervisor
-from skinclf.errors import TrainingError
+from skinclf.errors import DatasetError, TrainingError
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.pages import png
@@ -44,7 +44,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     """
     config, dataset, run, steps = _checked(config)
     if run.begin(config, dataset):
-        log.info("%s is finished: it has %s. For another: --run NAME", run, MODEL)
+        log.info("%s is finished (it has %s) and stays as it is", run, MODEL)
         describe(run)  # a driver that was killed at the very end did not
         send_to_mlflow(config, run)
         return run.read_history()
@@ -104,6 +104,11 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     """
     check_choices(config)
     dataset = Dataset.read(config.dataset.path)
+    if dataset.only_class:
+        raise DatasetError(
+            f"{dataset.path}: all training images are {dataset.only_class}, so there is nothing to "
+            f"tell apart. Prepare a dataset with images of two classes or more"
+        )
     # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
     asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
     if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):
@@ -140,13 +145,15 @@ def _tell(config: Config, images: int, steps: int) -> None:
 
 def _look_first(spark: SparkSession, dataset: Dataset, run: str, config: Config) -> None:
     """Raise PreflightError or SlotsUnavailable where the cluster can't train; hint at what would be
-    faster.
+    faster or safer.
     """
     start = time.monotonic()
     checks = preflight(spark, dataset, run, config.train, config.fault_tolerance)
     check_fit(checks)
     log.info("preflight: %s checks passed in %.1f s", len(checks), time.monotonic() - start)
     for check in checks:
+        if check.warning:
+            log.warning("%s: %s. %s", check.name, check.found, check.advice)
         if check.hint:
             log.info("%s: %s; %s", check.name, check.found, check.hint)
 

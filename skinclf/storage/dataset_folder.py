@@ -24,6 +24,7 @@ from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.storage.files import absolute, join, read_json
 from skinclf.storage.output_folder import OutputFolder
+from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 FORMAT = 2
@@ -105,7 +106,11 @@ class Dataset(BaseModel):
 
     @classmethod
     def read(cls, path: str) -> Self:
-        """Read the dataset at `path`. Raises DatasetError: none, unfinished, or another format."""
+        """Read the dataset at `path`.
+
+        Raises DatasetError: none, unfinished, or another format; and OSError as it is where the
+        storage may answer later.
+        """
         manifest = join(path, MANIFEST)
         try:
             stored = read_json(manifest)
@@ -116,6 +121,8 @@ class Dataset(BaseModel):
                 f"it; build it: skinclf prepare (or spark-submit jobs/prepare.py)"
             ) from None
         except (OSError, ValueError) as error:  # ValueError: no JSON, or other keys and values
+            if may_pass(error):
+                raise
             raise DatasetError(
                 f"{manifest}: can't be read as a dataset: {in_one_line(error)}"
             ) from None
@@ -129,6 +136,12 @@ class Dataset(BaseModel):
                     f"skinclf prepare"
                 )
         return dataset.model_copy(update={"path": absolute(path)})
+
+    @property
+    def only_class(self) -> str | None:
+        """The class of all training images; None where there are several, or no images."""
+        codes = [code for code, images in self.counts.get("train", {}).items() if images]
+        return codes[0] if len(codes) == 1 else None
 
     def to_json(self) -> str:
         """The text of dataset.json."""

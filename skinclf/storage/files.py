@@ -119,6 +119,12 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
         return _s3(root, os.getpid(), environment), f"{bucket}/{key}".rstrip("/")
     try:
         return fs.FileSystem.from_uri(path)
+    except OSError as error:
+        if "Unable to load lib" not in str(error):
+            raise
+        raise UnknownStorage(
+            f"{path}: HDFS is reached by the extra hdfs: pip install 'skinclf[hdfs]'"
+        ) from None
     except pa.ArrowInvalid as error:
         if "Unrecognized filesystem type" not in str(error):
             raise

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
+from skinclf.errors import UnknownStorage
+
 SCHEMES = ("hdfs://", "viewfs://")
 
 FROM_SPARK = "__spark_conf__/__hadoop_conf__"
@@ -28,7 +30,7 @@ def is_installed() -> bool:
 def locate_hdfs(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a URI of SCHEMES, and the path within it.
 
-    Raises OSError where Hadoop's settings do not know the host.
+    Raises UnknownStorage where Hadoop's settings do not know the name, and it has no port.
     """
     scheme, _, rest = uri.partition("://")
     authority, slash, path = rest.partition("/")
@@ -47,7 +49,7 @@ def _file_system(scheme: str, authority: str, process: int) -> fs.FileSystem:
         # The host with its port, if it has one: they are only put together again.
         return fs.PyFileSystem(_Handler(kind(authority or None)))
     except RuntimeError as error:
-        raise OSError(
+        raise UnknownStorage(
             f"{scheme}://{authority}: not in core-site.xml and hdfs-site.xml of HADOOP_CONF_DIR "
             f"({os.environ.get('HADOOP_CONF_DIR', 'not set')}): {error}"
         ) from None

@@ -54,7 +54,7 @@ class OutputFolder:
         if foreign and not finished and not exists(join(self.path, UNFINISHED)):
             raise UsageError(
                 f"{self.path}: holds {', '.join(foreign)}, which no job of ours wrote there. "
-                f"Name another folder: --set {self.section}.path=NAME"
+                f"Name another folder ({self.section}.path), or move them away"
             )
 
     def begin(self, *, overwrite: bool, named: Collection[str] = ()) -> None:

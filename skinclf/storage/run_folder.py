@@ -48,6 +48,7 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.history import Epoch
+from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
@@ -192,9 +193,11 @@ class RunFolder:
             write_text(self.config, to_toml(config))
         return self.is_finished
 
-    def check(self, config: Config, dataset: Dataset) -> None:
+    def check(self, config: Config, dataset: Dataset, option: str = "--run") -> None:
         """Raise RunError, naming what differs, where the folder's run has other hyperparameters or
         another dataset than asked for: half of one training and half of another is neither.
+
+        `option` is the one by which the command that asks names another folder.
         """
         if not exists(self.config):
             return
@@ -209,7 +212,7 @@ class RunFolder:
         if differing:
             raise RunError(
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
-                f"Choose another folder: --run NAME"
+                f"Choose another folder: {option} NAME"
             )
 
     def read_config(self) -> Config:
@@ -335,7 +338,9 @@ class RunFolder:
         except OSError as error:
             raise self._unfinished(error) from None
 
-    def _unfinished(self, error: Exception) -> RunError:
+    def _unfinished(self, error: OSError) -> Exception:
+        if may_pass(error):
+            return error
         return RunError(
             f"{self}: no finished model here ({error}). run.path names a run with {MODEL} and "
             f"{LABELS}; train one: skinclf train"

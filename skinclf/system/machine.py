@@ -5,7 +5,7 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pyarrow")
+PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
 OTHER_BUILDS = {"tensorflow": ("tensorflow-cpu",)}
 """The same package under another name: without what GPUs need, which is half of it."""
 

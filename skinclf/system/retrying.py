@@ -81,6 +81,15 @@ def is_final(error: OSError) -> bool:
     return REFUSED.search(str(error)) is not None
 
 
+def may_pass(error: BaseException) -> bool:
+    """Whether an error is of storage on a network that may answer later: its host is not known or
+    not reached, it is overloaded. pyarrow gives these no errno, as the system does its own.
+    """
+    if not isinstance(error, OSError) or error.errno is not None:
+        return False
+    return not (is_gone(error) or is_final(error))
+
+
 def is_gone(error: OSError) -> bool:
     """Whether an error says that there is no such file."""
     return isinstance(error, FileNotFoundError) or error.errno in GONE

@@ -351,6 +351,9 @@ def test_each_real_file_is_one_input_whatever_links_lead_to_it(tmp_path: Path) -
         "nowhere.jpg": "vanished",
     }
     assert len(rows(folder, store)) == 4  # now all that is linked to is listed itself
+    selection = Selection()
+    rows(folder, selection=selection)
+    assert selection.summaries() == ["left out 2 symbolic links to files that are listed anyway"]
     assert len(rows(folder / "real.jpg", folder / "a-link.jpg", folder)) == 5
 
 
@@ -392,10 +395,10 @@ def test_what_systems_leave_behind_is_left_out_and_counted(tmp_path: Path) -> No
     patterns = ("__MACOSX", "._*", ".DS_Store", "Thumbs.db", "desktop.ini")
     selection = Selection(exclude=patterns)
     assert [row["image_id"] for row in rows(tmp_path, selection=selection)] == ["a"]
-    assert selection.summary() == (
+    assert selection.summaries() == [
         "left out 7 files by archive.exclude: 1 ._*, 1 .ds_store, 3 __macosx, 1 desktop.ini, "
         "1 thumbs.db"
-    )
+    ]
     named = rows(tmp_path / "._b.zip", selection=selection)  # named itself, it is meant
     assert [row["image_id"] for row in named] == ["._b"]
 

@@ -35,6 +35,8 @@ def test_sources_are_counted_by_images_and_lesions_of_classes(tmp_path: Path) ->
         ("a", {}, "nothing in rows.csv names a source"),
         ("a", {"": 9}, "nothing in rows.csv names a source"),
         ("d", {"a": 1, "b": 2000}, "no source 'd' in rows.csv; there are b (2,000 images), a (1 "),
+        ("d", {"a\nb": 1}, r"there are a\x0ab (1 images)"),
+        ("a\nb", {"a\nb": 9}, r"left_out: a\x0ab is the only source"),
         ("a", {"a": 9}, "a is the only source in rows.csv: nothing is left to train on"),
     ],
 )

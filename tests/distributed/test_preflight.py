@@ -2,6 +2,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
@@ -37,8 +38,9 @@ def test_a_healthy_cluster_passes_and_nothing_is_left_behind(
 
 
 class NoSpark:
-    """What local mode asks of a session: its settings."""
+    """What local mode asks of a session: its settings and its version."""
 
+    version = pyspark.__version__
     sparkContext = SimpleNamespace(getConf=dict)  # noqa: N815
 
 
@@ -83,16 +85,53 @@ def test_slots_alone_that_are_missing_may_be_there_later() -> None:
         check_fit([slots, Check("versions", False, "keras 9")])
 
 
+OURS = {"python": "3.12.4", "skinclf": "0.1.0", "tensorflow": "2.21.0", "pyarrow": "21.0.0"}
+SPARK = {"pyspark": "4.1.0"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "jvm", "told"),
+    [
+        ({"python": "3.12.9", "pyspark": "4.1.2"}, "4.1.1", {"versions": "ok"}),
+        ({"python": "3.11.4"}, "4.1.0", {"version of python": "FAILED"}),
+        ({"skinclf": "0.2.0"}, "4.1.0", {"version of skinclf": "FAILED"}),
+        ({"tensorflow": "2.20.0"}, "4.1.0", {"version of tensorflow": "FAILED"}),
+        ({"pyarrow": "missing"}, "4.1.0", {"version of pyarrow": "warning"}),
+        ({"pyspark": "4.0.1"}, "4.1.0", {"version of pyspark": "FAILED"}),
+        ({}, "3.5.9", {"version of Spark": "FAILED"}),
+        (
+            {"tensorflow": "missing", "pyarrow": "20.0.0"},
+            "4.1.0",
+            {"version of tensorflow": "FAILED", "version of pyarrow": "warning"},
+        ),
+    ],
+)
+def test_versions_that_matter_have_to_agree(
+    theirs: dict[str, str], jvm: str, told: dict[str, str]
+) -> None:
+    ours = OURS | SPARK
+    reports = [
+        {"host": "node-1", "versions": ours},
+        {"host": "node-2", "versions": ours | theirs},
+    ]
+    checks = module._versions(reports, ours, jvm)
+    assert {check.name: check.result for check in checks} == told
+    for check in checks:
+        name = check.name.removeprefix("version of ")
+        if name in theirs:
+            assert check.found == f"{theirs[name]} on node-2, {ours[name]} on the driver"
+
+
 def test_another_environment_on_the_executors_is_told_by_package(
     spark: SparkSession, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = versions()
     monkeypatch.setattr(module, "versions", lambda: ours | {"keras": "9.9"})
     checks = preflight(spark, Dataset.read(str(prepared / "dataset")), str(tmp_path), TWO, HURRY)
-    told = by_name(checks)["versions"]
+    told = by_name(checks)["version of keras"]
     assert not told.passed
-    assert f"keras {ours['keras']} on " in told.found
-    assert "9.9 on the driver" in told.found
+    assert told.found.startswith(f"{ours['keras']} on ")
+    assert told.found.endswith(", 9.9 on the driver")
 
 
 def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(

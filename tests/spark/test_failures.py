@@ -2,8 +2,8 @@
 
 import pytest
 
-from skinclf.errors import ExecutorsLost, SparkJobError, StorageUnavailable
-from skinclf.spark.failures import failure
+from skinclf.errors import ConfigError, ExecutorsLost, SparkJobError, StorageUnavailable
+from skinclf.spark.failures import failure, start_failure
 
 ABORTED = (
     "Job aborted due to stage failure: Task 3 in stage 2.0 failed 4 times, most recent failure"
@@ -42,3 +42,29 @@ def test_an_error_of_a_task_of_ours_is_raised_as_it_is() -> None:
     told = "Traceback …\nskinclf.errors.StorageUnavailable: a.zip: can't be read now\n ExecutorLost"
     error = failure("scores", told)
     assert (type(error), str(error)) == (StorageUnavailable, "a.zip: can't be read now")
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        # spark://nowhere:7077 by Spark 4 and 3.5, k8s://https://nowhere
+        ("java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.", "lost"),
+        (
+            "java.lang.IllegalArgumentException: requirement failed: Can only call "
+            "getServletHandlers on a running MetricsSystem",
+            "lost",
+        ),
+        (
+            "org.apache.spark.SparkException: External scheduler cannot be instantiated\n"
+            "Caused by: java.net.UnknownHostException: nowhere",
+            "lost",
+        ),
+        ("java.lang.IllegalArgumentException: System memory 259522560 must be at least", "wrong"),
+    ],
+)
+def test_a_master_that_is_not_reached_is_worth_another_try(cause: str, kind: str) -> None:
+    told = f"An error occurred while calling None.JavaSparkContext.\n: {cause}\n\tat org.X(X.java)"
+    error = start_failure(told)
+    assert type(error) is {"lost": ExecutorsLost, "wrong": ConfigError}[kind]
+    assert cause.partition("\n")[0].removeprefix("org.apache.spark.SparkException: ") in str(error)
+    assert "\n" not in str(error)

@@ -11,7 +11,14 @@ from PIL import Image, ImageCms
 
 from skinclf.spec.image import decode_rgb, decode_thumbnail
 from tests.support.images import encoded
-from tests.support.profiles import ADOBE_RGB, DISPLAY_P3, SRGB, profile, srgb_curve
+from tests.support.profiles import (
+    ADOBE_RGB,
+    DISPLAY_P3,
+    SRGB,
+    printer_profile,
+    profile,
+    srgb_curve,
+)
 
 P3 = profile(DISPLAY_P3, srgb_curve())
 ADOBE = profile(ADOBE_RGB, [round(2.19921875 * 256)])
@@ -100,13 +107,26 @@ def long_curve() -> bytes:
         *(huge(), endless_tags(), long_curve()),
         P3.replace(b"RGB ", b"GRAY"),
         P3.replace(b"RGB ", b"CMYK"),
+        # These would make all pixels one color, or nearly.
+        profile(SRGB, [0] * 1024),
+        profile(SRGB, [2**16 - 1]),  # a gamma of 256
+        profile(((0, 0, 0), *SRGB[1:]), srgb_curve()),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_a_profile_that_is_of_no_use_costs_no_image(icc: bytes) -> None:
     start = time.monotonic()
     assert (decoded(SKIN, icc or None, "TIFF") == SKIN[0, 0]).all()
     assert time.monotonic() - start < 5
+
+
+def test_the_inks_of_a_printer_become_srgb() -> None:
+    buffer = io.BytesIO()
+    inks = Image.new("CMYK", (120, 90), (0, 0, 255, 0))
+    inks.save(buffer, "TIFF", icc_profile=printer_profile())
+    pixels = decode_rgb(buffer.getvalue(), max_pixels=10**6).astype(int)
+    # Lab (100, 0, 90), which is lighter and less blue than sRGB has it.
+    assert np.abs(pixels - (255, 247, 55)).max() <= 20
 
 
 def test_damaged_profiles_raise_nothing() -> None:

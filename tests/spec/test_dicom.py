@@ -151,6 +151,34 @@ def test_what_is_no_single_picture_of_8_bits_is_a_reject(
     assert told in reject.detail
 
 
+TWICE = LEFT.tobytes() * 2
+FRAME = encoded(LEFT, "JPEG")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        dicom(LEFT, PixelData=TWICE),
+        dicom(LEFT, PixelData=TWICE, NumberOfFrames=1),
+        compressed(LEFT, "JPEG", PixelData=encapsulate([FRAME, FRAME])),
+        compressed(LEFT, "JPEG", PixelData=encapsulate([FRAME, FRAME], has_bot=False)),
+        compressed(LEFT, "JPEG2000", PixelData=encapsulate([encoded(LEFT, "JPEG2000")] * 2)),
+    ],
+    ids=["plain", "said to be one", "jpeg", "jpeg without offsets", "jpeg2000"],
+)
+def test_frames_that_are_not_declared_are_counted(file: bytes) -> None:
+    reject = reject_of(file)
+    assert reject.reason == "unsupported"
+    assert "DICOM with 2 frames; one is expected" in reject.detail
+
+
+def test_a_frame_in_several_fragments_is_one() -> None:
+    file = compressed(LEFT, "JPEG", PixelData=encapsulate([FRAME], fragments_per_frame=3))
+    assert decode_rgb(file, max_pixels=10**6).shape == (75, 100, 3)
+    padded = dicom(LEFT, PixelData=LEFT.tobytes() + bytes(1000))
+    assert decode_rgb(padded, max_pixels=10**6).shape == (75, 100, 3)
+
+
 def test_limits_hold_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("decoded")

@@ -68,6 +68,16 @@ def test_heic_has_the_limits_of_other_formats() -> None:
     assert reject_of(file[:-100]).reason == "truncated"
 
 
+@pytest.mark.parametrize("side", [65_536, 2**31, 2**32 - 1])
+def test_heic_that_claims_a_huge_size_is_too_large(side: int) -> None:
+    file = heic(SKIN)
+    place = file.index(b"ispe") + 8
+    claim = side.to_bytes(4) * 2
+    reject = reject_of(file[:place] + claim + file[place + 8 :])
+    assert reject.reason == "too_large"
+    assert "pixels" in reject.detail
+
+
 def test_heic_is_known_by_its_brand() -> None:
     assert is_heif(heic(SKIN))
     assert is_heif(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")

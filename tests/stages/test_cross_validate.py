@@ -14,7 +14,7 @@ from skinclf.errors import CheckError, ConfigError, DatasetError, RunError, Usag
 from skinclf.evaluation.predictions import Predictions
 from skinclf.stages import cross_validate as stage
 from skinclf.stages.compare import compare
-from skinclf.stages.cross_validate import cross_validate, preview
+from skinclf.stages.cross_validate import Fold, cross_validate, preview
 from skinclf.stages.train import train
 from skinclf.storage.cross_validation_folder import source_folder
 from skinclf.storage.dataset_folder import Dataset, TensorFile
@@ -76,7 +76,7 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
     folders = [tmp_path / "cv" / "runs" / source_folder(name) for name in ("Wien/1", "Graz")]
     before = (folders[0] / "model.keras").stat().st_mtime
     assert "Wien/1: nothing, it is finished" in preview(config).starts
-    assert "Graz: prepare, train, evaluate" in preview(config).starts
+    assert "Graz: train, evaluate" in preview(config).starts
 
     found, page = cross_validate(config, QUIET)
     assert trained == [str(folders[place]) for place in (0, 1, 1)]
@@ -108,7 +108,7 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
     same = ("cross_validate.by=source", "cross_validate.min_lesions=10")
     with pytest.raises(DatasetError, match=r"\[split\] differ"):
         preview(config_of(tmp_path, *same, "split.seed=3"))
-    with pytest.raises(RunError, match=r"train\.seed = 9 but 2020 in the run"):
+    with pytest.raises(RunError, match=r"train\.seed = 9 but 2020 in the run.* --output NAME"):
         preview(config_of(tmp_path, *same, "train.seed=9"))
 
 
@@ -180,6 +180,41 @@ def test_folds_are_pooled_and_two_recipes_are_compared_on_the_same_images(
     page = (tmp_path / "compare.html").read_text()
     assert "<code>train.seed</code>" in page
     assert "split.fold" not in page
+
+
+def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared_but_the_last(config: Config) -> Dataset | None:
+        return None if config.split.fold == 3 else Dataset.model_construct()
+
+    monkeypatch.setattr(stage, "finished_dataset", prepared_but_the_last)
+    config = folds_config(tmp_path, "cv", "train.epochs=7")
+    runs = [RunFolder(str(tmp_path / "cv" / "runs" / f"fold-{n}")) for n in (1, 2, 3)]
+    runs[0].write_history([{"epoch": 1}, {"epoch": 2}])
+    write_text(runs[1].model, "")
+    write_text(runs[2].model, "")
+    monkeypatch.setattr(stage, "known_result", lambda config, _: config.split.fold == 3 or None)
+    session, *todo = preview(config).starts
+    assert session.startswith("a Spark session")
+    assert todo == [
+        "fold 1: train from epoch 3 of 7 on, evaluate",
+        "fold 2: evaluate",
+        "fold 3: prepare",
+    ]
+    monkeypatch.setattr(stage, "finished_dataset", lambda _: Dataset.model_construct())
+    monkeypatch.setattr(Fold, "result", True)
+    write_text(runs[0].model, "")
+    assert preview(config).starts == [f"fold {n}: nothing, it is finished" for n in (1, 2, 3)]
+
+
+def test_a_source_s_name_is_shown_in_one_line(tmp_path: Path) -> None:
+    config = folds_config(
+        tmp_path, "cv", "cross_validate.by=source", "cross_validate.min_lesions=2"
+    )
+    rows = 'L1,a,nv,"Wien\n1"\nL2,b,nv,"Wien\n1"\nL3,c,nv,"Graz\n2"\n'
+    (tmp_path / "rows.csv").write_text(f"lesion_id,image_id,dx,dataset\n{rows}")
+    _, tested, small = preview(config).starts
+    assert tested == r"Wien\x0a1: prepare, train, evaluate"
+    assert small == r"Graz\x0a2: nothing, its 1 lesions are only trained on"
 
 
 def test_images_that_are_not_tested_are_told(

@@ -206,7 +206,9 @@ def test_an_image_that_can_t_be_read_moves_no_other(odd_archive: tuple[Path, Dat
     assert images(holes) == before
 
 
-def test_of_two_files_with_one_id_the_one_that_can_be_read_is_taken(tmp_path: Path) -> None:
+def test_of_two_files_with_one_id_the_one_that_can_be_read_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for folder, content in (("a", b"broken"), ("b", jpeg()), ("c", jpeg((9, 9, 9)))):
         (tmp_path / "archive" / folder).mkdir(parents=True)
         (tmp_path / "archive" / folder / "ISIC_0001.jpg").write_bytes(content)
@@ -217,6 +219,7 @@ def test_of_two_files_with_one_id_the_one_that_can_be_read_is_taken(tmp_path: Pa
     rejects = {r["source"].split("/")[-2]: r["reason"] for r in stored(dataset.path, "rejects")}
     assert rejects == {"a": "unreadable", "c": "duplicate_id"}
     assert "taken instead: " + row["source"] in str(stored(dataset.path, "rejects"))
+    assert "all training images are nv. skinclf train refuses this dataset" in caplog.text
 
 
 def test_a_dataset_that_is_built_anew_takes_the_old_one_s_place_at_once(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from skinclf.errors import ConfigError, RunError, TrainingError
+from skinclf.config.loader import load_config
+from skinclf.errors import ConfigError, DatasetError, RunError, TrainingError
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.train import train
 from skinclf.storage.checkpoint_folder import checkpoint_names
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.networks.benbrahim2020 import PARAMETERS
 from skinclf.training.predictor import Predictor
+from tests.support.datasets import dataset_of
 from tests.support.pipeline import pipeline_config, weights
 
 QUIET = Console(quiet=True)
@@ -76,6 +78,14 @@ def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
     before = (trained / "run" / "model.keras").stat().st_mtime_ns
     assert len(train(pipeline_config(trained), QUIET)) == 2
     assert (trained / "run" / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
+    dataset = dataset_of([], 1, str(tmp_path))
+    one_class = dataset.model_copy(update={"counts": {"train": {"mel": 0, "nv": 900}}})
+    (tmp_path / "dataset.json").write_text(one_class.to_json())
+    with pytest.raises(DatasetError, match="images are nv, so there is nothing to tell apart"):
+        train(load_config(None, [f"dataset.path={tmp_path}"]), QUIET)
 
 
 def test_another_config_than_the_run_s_own_is_refused_by_its_keys(trained: Path) -> None:

@@ -12,7 +12,7 @@ from pyarrow import fs
 from rich.console import Console
 
 from skinclf.config.schema import TrainConfig
-from skinclf.errors import UsageError
+from skinclf.errors import UnknownStorage, UsageError
 from skinclf.stages.train import train
 from skinclf.storage import files as storage
 from skinclf.storage.attempt import begin_attempt
@@ -35,6 +35,17 @@ from tests.support.pipeline import pipeline_config, weights
 from tests.support.score_job import EXPECTED, Job
 
 BUCKET = "s3://photographs"
+
+
+@pytest.mark.parametrize(
+    ("with_extra", "told"), [(True, "not in core-site.xml"), (False, r"skinclf\[hdfs\]")]
+)
+def test_a_name_service_that_nobody_knows_is_no_fault_that_passes(
+    monkeypatch: pytest.MonkeyPatch, *, with_extra: bool, told: str
+) -> None:
+    monkeypatch.setattr("skinclf.storage.hdfs.is_installed", lambda: with_extra)
+    with pytest.raises(UnknownStorage, match=told):
+        locate("hdfs://nowhere/images")
 
 
 @pytest.fixture(scope="module")

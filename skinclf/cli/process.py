@@ -1,0 +1,70 @@
+"""One command, from its arguments to the exit status of the process."""
+
+import sys
+from typing import NoReturn
+
+from skinclf.cli import commands
+from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_interruption, wants_json
+from skinclf.errors import TRY_AGAIN, WRONG_USE, SkinclfError
+from skinclf.system.interruption import interrupted_by
+from skinclf.system.retrying import may_pass
+
+NOT_INSTALLED = {
+    "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
+    "tensorflow": "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size",
+}
+"""Packages that a machine may have from elsewhere, and what installs them."""
+
+
+def run(job: str | None) -> NoReturn:
+    """Run the command of the command line, or `job`, and end the process."""
+    arguments = sys.argv[1:] if job is None else [job, *sys.argv[1:]]
+    name = "skinclf" if job is None else "spark-submit"
+    if not wants_json(arguments):
+        _run(arguments, name, as_json=False)
+    with logged_as_json(next((word for word in arguments if not word.startswith("-")), name)):
+        _run(arguments, name, as_json=True)
+
+
+def _run(arguments: list[str], name: str, *, as_json: bool) -> NoReturn:
+    """Run a command and end the process."""
+    status = 1
+    try:
+        # In JSON, typer may not print by itself what is wrong with the command line.
+        status = commands.app(arguments, prog_name=name, standalone_mode=not as_json) or 0
+    except BaseException as error:  # any: see interrupted_by
+        known = _status_of(error, as_json=as_json)
+        if known is None:
+            raise
+        status = known
+    tell_end(status)
+    sys.exit(status)
+
+
+def _status_of(error: BaseException, *, as_json: bool) -> int | None:
+    """Say what ended the command → the exit status. None: Python says it, and ends with 1."""
+    number = interrupted_by()
+    if number is not None:
+        tell_interruption("Interrupted. Rerun the same command to resume.")
+        return 128 + number  # as shells have it
+    if isinstance(error, SystemExit):
+        return int(error.code or 0)
+    if isinstance(error, SkinclfError):
+        tell_error(str(error))
+        return error.exit_status
+    if isinstance(error, OSError) and error.errno is None:  # pyarrow's, of storage on a network
+        again = may_pass(error)
+        advice = "Rerun the same command, once it is back" if again else "Check the path and keys"
+        tell_error(f"the storage fails: {error}. {advice}")
+        return TRY_AGAIN if again else WRONG_USE
+    if isinstance(error, ModuleNotFoundError) and error.name in NOT_INSTALLED:
+        tell_error(f"{error.name} is not installed: {NOT_INSTALLED[error.name]}")
+        return WRONG_USE
+    if not as_json:
+        return None
+    told = getattr(error, "format_message", None)  # of typer's own errors
+    if told:
+        tell_error(told())
+        return int(getattr(error, "exit_code", WRONG_USE))
+    tell_error(f"{type(error).__name__}: {error}", error)
+    return 1
