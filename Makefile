@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## make a small archive and take it all the way to scores
 	$(BIN)/skinclf demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/python -m pytest -n 2 -m "not faults and not yarn"
+	$(BIN)/python -m pytest -n 2 -m "not faults and not yarn and not delta"
 
 test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cut networks, whole clusters
 	$(BIN)/python -m pytest -n 2 -m faults
@@ -38,12 +38,24 @@ test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cu
 # packages that pyproject.toml allows.
 SPARKS ?= 3.5.9 4.0.5 4.1.4
 ON_EACH_SPARK = tests/test_demo.py tests/spark tests/stages/test_prepare.py tests/stages/test_score.py \
+  tests/stages/test_score_table.py tests/stages/test_delta.py tests/faults/test_score_table.py \
   tests/faults/test_training.py::test_a_killed_training_process_then_executor_then_spark_worker_then_driver
 
-test-spark: $(SPARKS:%=test-spark-%) ## run the demo, prepare, score and a training with losses on older Sparks
+test-spark: $(SPARKS:%=test-spark-%) ## run the demo, prepare, score, Delta and a training with losses on older Sparks (needs Maven)
 
-test-spark-%: .venv-spark-%/.installed
+test-spark-%: .venv-spark-%/.installed .tools/delta-%
 	.venv-spark-$*/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(ON_EACH_SPARK)
+
+# Delta, of which each release is made for one version of Spark; 4.3 has none yet.
+DELTA_3.5.9 = -Ddelta.artifact=delta-spark_2.12 -Ddelta.version=3.3.3
+DELTA_4.0.5 = -Ddelta.artifact=delta-spark_4.0_2.13 -Ddelta.version=4.4.0
+DELTA_4.1.4 = -Ddelta.artifact=delta-spark_4.1_2.13 -Ddelta.version=4.4.0
+
+.PRECIOUS: .tools/delta-%
+.tools/delta-%: tests/support/delta/pom.xml
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies $(DELTA_$*) -DincludeScope=runtime \
+	  -DincludeGroupIds=io.delta,io.unitycatalog -DoutputDirectory=$(CURDIR)/$@
+	touch $@
 
 test-yarn: $(INSTALLED) .tools/hadoop dist/skinclf-env.tar.gz ## run all jobs on a real YARN and HDFS (needs Maven)
 	$(BIN)/python -m pytest -m yarn

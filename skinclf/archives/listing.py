@@ -71,17 +71,20 @@ def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
 
 
 def iter_images(
-    paths: Iterable[str], leave_out: Sequence[str] = (), selection: Selection | None = None
+    paths: Iterable[str | Iterator[str]],
+    leave_out: Sequence[str] = (),
+    selection: Selection | None = None,
 ) -> Iterator[Row]:
     """Every image file of `paths`, row by row of LISTING: memory does not grow with their number.
 
     `paths`: folders (recursively), zip, tar and Parquet files, lists of URIs (.txt, .csv), single
-    files and local globs. Every file counts, whatever its name, save those in `leave_out` (the
-    metadata, and the folder that the job writes to) and those that `selection` does not take: what
-    is no image becomes a reject when it is read. Each real file comes once, whatever links lead to
-    it (see Walk); `selection` counts the other links. A file that two paths name comes twice, and
-    so does a `source` that two members of an archive have, each with its number (`member`). Raises
-    ArchiveError where a path does not exist, and StorageUnavailable.
+    files and local globs; in place of a path, an iterator over the names in a table. Every file
+    counts, whatever its name, save those in `leave_out` (the metadata, and the folder that the job
+    writes to) and those that `selection` does not take: what is no image becomes a reject when it
+    is read. Each real file comes once, whatever links lead to it (see Walk); `selection` counts the
+    other links. A file that two paths name comes twice, and so does a `source` that two members of
+    an archive have, each with its number (`member`). Raises ArchiveError where a path does not
+    exist, and StorageUnavailable.
     """
     selection = selection or Selection()
     skipped = {uri(path) for path in leave_out if path}
@@ -100,15 +103,19 @@ def iter_images(
 def check_paths(paths: Iterable[str]) -> None:
     """Raise ArchiveError for a path that does not exist or a list that names no files.
 
-    Opens no archive: it takes a moment, however many images there are.
+    Opens no archive: it takes a moment, however many images there are. Tables are Spark's to check.
     """
     for path in paths:
-        next(_files([path], Walk()), None)
+        if not path.startswith(lists.TABLE):
+            next(_files([path], Walk()), None)
 
 
-def _files(paths: Iterable[str], walk: Walk) -> Iterator[Found]:
+def _files(paths: Iterable[str | Iterator[str]], walk: Walk) -> Iterator[Found]:
     """The files that paths name. Raises ArchiveError."""
     for path in paths:
+        if not isinstance(path, str):
+            yield from lists.files_named(path)
+            continue
         for expanded in _expand(path):
             listed = expanded.lower().endswith(lists.ENDINGS) and _is_file(expanded)
             yield from lists.files_of_list(expanded) if listed else walk.files(expanded)

@@ -1,8 +1,8 @@
-"""Lists of images: a name a line (.txt), or a column of a CSV with a header."""
+"""Lists of images: a name a line (.txt), or a column of a CSV with a header or of a table."""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -17,6 +17,9 @@ from skinclf.system.retrying import retried
 from skinclf.system.uris import is_uri
 
 ENDINGS = (".txt", ".csv")
+TABLE = "table:"
+"""How a table of Spark's catalog is named among paths: table:catalog.schema.images."""
+
 URI_COLUMNS = ("uri", "path", "source", "file")
 CHUNK = 1000
 """Names that are looked up together."""
@@ -25,10 +28,15 @@ CHUNK = 1000
 def files_of_list(path: str) -> Iterator[Found]:
     """The files that a list names. Relative paths are taken from the list's own folder."""
     folder = path.rpartition("/")[0] or "."
-    names = (
+    return files_named(
         name if is_uri(name) or name.startswith("/") else join(folder, name)
         for name in _names_in(path)
     )
+
+
+def files_named(names: Iterable[str]) -> Iterator[Found]:
+    """The files that paths and URIs name."""
+    names = iter(names)
     while chunk := list(islice(names, CHUNK)):
         by_system: dict[tuple[str, ...] | None, list[str]] = {}
         for name in chunk:

@@ -45,6 +45,19 @@ Place = Annotated[str, AfterValidator(_without_secret)]
 NamedPlace = Annotated[str, Field(min_length=1), AfterValidator(_without_secret)]
 """A path or URI that has to be there."""
 
+
+def _table_name(name: str) -> str:
+    if name and not re.fullmatch(r"[\w-]+(\.[\w-]+){0,2}", name):
+        raise ValueError(
+            "the name of a table is expected: scores, schema.scores or catalog.schema.scores, of "
+            "letters, digits, _ and -"
+        )
+    return name
+
+
+TableName = Annotated[str, AfterValidator(_table_name)]
+"""A table of Spark's catalog; "" for none."""
+
 Paths = Annotated[
     tuple[NamedPlace, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
@@ -385,6 +398,8 @@ class ScoreConfig(Section):
     archive: Paths = ()
     output: NamedPlace = "scores"
     format: Literal["parquet", "csv", "isic"] = "parquet"
+    table: TableName = ""
+    table_format: Literal["parquet", "delta"] = "parquet"
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     tta_flips: bool = False

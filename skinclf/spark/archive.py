@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING, Selection
 from skinclf.archives.files import version_of
+from skinclf.archives.lists import TABLE
 from skinclf.archives.names import image_id_of
 from skinclf.config.schema import ArchiveConfig
 from skinclf.errors import ArchiveError, UnknownStorage
@@ -39,9 +40,16 @@ def needs_spark(archive: ArchiveConfig, paths: Sequence[str]) -> bool:
     web = [path for path in paths if path.startswith(("http://", "https://"))]
     if web:
         raise ArchiveError(f"{web[0]}: files are not read from the web; download them first")
+    by_spark = archive.reader == "spark"
     if archive.reader == "auto":
-        return not all(map(_reached_directly, paths))
-    return archive.reader == "spark"
+        by_spark = not all(map(_reached_directly, paths))
+    tables = [path for path in paths if path.startswith(TABLE)]
+    if by_spark and tables:
+        raise ArchiveError(
+            f"{tables[0]}: the images of a table are opened by pyarrow; Spark does not read them "
+            f'for it (archive.reader = "spark", or a path beside it that only Spark reaches)'
+        )
+    return by_spark
 
 
 def spark_images(

@@ -11,9 +11,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.archives import LIKE_REPEATED, LISTING, REPEATED, Selection, iter_images, listing_of
+from skinclf.archives.lists import TABLE
 from skinclf.config.schema import ArchiveConfig
 from skinclf.spark.archive import needs_spark, spark_images
 from skinclf.spark.caching import Keep
+from skinclf.spark.catalog import named_images
 from skinclf.spark.reading import read_parquet
 from skinclf.spark.versions import frame_of
 from skinclf.storage.files import delete, exists, join, write_table
@@ -47,7 +49,11 @@ def listed_rows(
     """
     if needs_spark(archive, paths):
         return spark_images(spark, paths, selection)
-    return iter_images(paths, list(leave_out), selection)
+    named = [
+        named_images(spark, path.removeprefix(TABLE)) if path.startswith(TABLE) else path
+        for path in paths
+    ]
+    return iter_images(named, list(leave_out), selection)
 
 
 def log_left_out(selection: Selection) -> None:

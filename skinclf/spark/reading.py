@@ -45,15 +45,23 @@ def read_parquet(
 
 
 def read_parquet_files(
-    spark: SparkSession, folder: str, names: Sequence[str], schema: pa.Schema
+    spark: SparkSession,
+    folder: str,
+    names: Sequence[str],
+    schema: pa.Schema,
+    name_column: str | None = None,
 ) -> DataFrame:
     """The files called `names` in a folder, and no others: Spark does not open those.
+
+    `name_column` is added, where it is given: the name of a row's file.
 
     By the folder: of several paths with characters of patterns, LITERAL has Spark 4.3 read each
     once for each.
     """
     files = read_parquet(spark, folder, schema)
-    return files.where(F.col("_metadata.file_name").isin(*names)).select(*schema.names)
+    file_name = F.col("_metadata.file_name")
+    added = [file_name.alias(name_column)] if name_column else []
+    return files.where(file_name.isin(*names)).select(*schema.names, *added)
 
 
 def read_binary_files(spark: SparkSession, folder: str, *paths: str) -> DataFrame:

@@ -24,6 +24,7 @@ from skinclf.spark.inference import ModelLoader
 from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.score_export import export
 from skinclf.spark.score_listing import list_new
+from skinclf.spark.score_table import ScoreTable, open_table
 from skinclf.spark.score_tasks import outcomes_by_spark, outcomes_of, scorer
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
@@ -69,7 +70,8 @@ def score(
     ):
         start = time.monotonic()
         decoding = Decoding(config.archive, decode, scored_by.image)
-        scoring = Scoring(spark, config, scored_by, decoding, ScoreLedger(folder))
+        table = open_table(spark, config.score, folder)
+        scoring = Scoring(spark, config, scored_by, decoding, ScoreLedger(folder), table)
         display = ScoreDisplay(console)
         done = scoring.run(display)
         if done:
@@ -83,7 +85,7 @@ def score(
             if not scoring.moved:
                 break
             log.info("%s inputs moved while they were read: listing again", f"{scoring.moved:,}")
-        scoring.ledger.finish()
+        scoring.finish()
         rate = done / (time.monotonic() - start)
         summary = summarized(scoring.ledger, scored_by.digest, done, changed, rate)
         if model is None:
@@ -100,7 +102,8 @@ def preview(config: Config) -> Preview:
     model = Predictor.of_run(config.run.path)  # no engine is chosen, for which a run may get a file
     paths, folder = _checked(config, model)
     reads = [config.run.path, *paths]
-    return Preview(reads, [folder.path], [session_text(config.spark)])
+    writes = [folder.path, *filter(None, [config.score.table])]
+    return Preview(reads, writes, [session_text(config.spark)])
 
 
 def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], ScoreFolder]:
@@ -188,6 +191,7 @@ class Scoring:
     model: ModelLoader
     decoding: Decoding
     ledger: ScoreLedger
+    table: ScoreTable | None = None
     moved: int = 0  # inputs of the last run whose archive was rewritten meanwhile
 
     def run(self, display: ScoreDisplay) -> int:
@@ -202,11 +206,23 @@ class Scoring:
                 outcomes = outcomes or self._outcomes()
                 count = sum(piece.rows for piece in pieces)
                 reasons = self._commit(outcomes(pieces), count, again=again)
+                self._follow()
                 inputs += count
                 self.moved += reasons.get("changed", 0)
                 display.add(count, sum(reasons.values()))
         self.ledger.replace()
+        self._follow()
         return inputs
+
+    def finish(self) -> None:
+        """Tidy up and count what is there. Raises CheckError where something is missing."""
+        self.ledger.finish()
+        if self.table:
+            self.table.check(self.ledger.manifest)
+
+    def _follow(self) -> None:
+        if self.table:
+            self.table.follow(self.ledger.manifest)
 
     def _outcomes(self) -> Callable[[list[Piece]], pa.Table]:
         """What scores a micro-batch: tasks open the files, or Spark reads them, which lists the

@@ -92,6 +92,8 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
         ("archive.max_pixels=1000000000", ["archive.max_pixels:", "178956970"]),
         ("score.limit=3000000000", ["score.limit:", "less than 2147483648"]),
         ("evaluate.name=..", ["evaluate.name:", "pattern"]),
+        ("score.table=a.b.c.d", ["score.table:", "catalog.schema.scores", "'a.b.c.d'"]),
+        ("score.table=a;b", ["score.table:", "letters, digits, _ and -"]),
         ("split.by=patient", ["split.by:", "'lesion' or 'image'", "'patient'"]),
         ("split.train=0.9", ["split:", "sum of 1", "0.9 + 0.1 + 0.1"]),
         ("split.folds=1", ["split:", "folds: 2 or more are expected, or 0"]),

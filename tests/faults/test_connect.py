@@ -43,7 +43,7 @@ def test_with_scores_and_score_run_and_other_stages_are_refused(tmp_path: Path) 
         assert second["new"] == 1
         assert second["inputs"] == first["inputs"] + 1 == second["scored"] + len(rejects(second))
         ids = read_scores(second["path"])["image_id"].to_pylist()
-        assert len(ids) == len(set(ids)) == second["scored"]
+        assert len(ids) == len(set(ids)) == second["scored"] == found[f"table by {reader}"]
         assert (Path(second["path"]) / "scores.csv").exists()
     assert "does not run on Spark Connect" in found["prepare"]
     assert "\n" not in found["prepare"]

@@ -36,11 +36,13 @@ def main(folder: Path) -> None:
         settings = (
             *(f"score.archive={archive}", f"archive.reader={reader}", "score.format=csv"),
             *(f"score.output={folder / reader}", "score.micro_batch_images=4"),
+            f"score.table=scores_by_{reader}",
         )
         config = pipeline_config(folder, *settings)
         found[reader] = [asdict(score(config, QUIET, model=Brightness()))]
         (archive / "new.jpg").write_bytes(jpeg((1, 2, 3)))
         found[reader].append(asdict(score(config, QUIET, model=Brightness())))  # type: ignore[attr-defined]
+        found[f"table by {reader}"] = spark.table(f"scores_by_{reader}").count()
         (archive / "new.jpg").unlink()
     try:
         prepare(pipeline_config(folder), QUIET)
