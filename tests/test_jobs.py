@@ -17,6 +17,14 @@ FASTER = (  # to start
 )
 
 
+ENCRYPTED = {
+    "spark.authenticate": "true",
+    "spark.authenticate.secret": "of-this-test-alone",
+    "spark.network.crypto.enabled": "true",
+}
+"""What docs/explanation/security.md recommends for a standalone cluster."""
+
+
 def submit(job: str, options: list[str], folder: Path) -> str:
     """Run a job over what lies in `folder`, with two slots, and return what it printed.
 
@@ -57,13 +65,14 @@ def test_train_and_score_run_where_there_is_only_the_packed_environment(
     """Executors have no Python but the archive's: the workers' own settings name none.
 
     These two import all that executors need: TensorFlow, and decoding with OpenVINO. Each unpacks
-    1.7 GB for every executor and for the driver, so one executor with two cores has to do.
+    1.7 GB for every executor and for the driver, so one executor with two cores has to do. All
+    processes authenticate each other and encrypt what Spark sends.
     """
     subprocess.run(["make", "dist/skinclf-env.tar.gz"], cwd=REPOSITORY, check=True)
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
-    with Cluster(tmp_path, workers=1, cores=2, python="/nowhere/python") as cluster:
+    with Cluster(tmp_path, workers=1, cores=2, python="/nowhere/python", conf=ENCRYPTED) as cluster:
         options = [
-            *("--master", cluster.master),
+            *cluster.options,
             *("--archives", f"{REPOSITORY}/dist/skinclf-env.tar.gz#environment"),
             *("--conf", "spark.pyspark.python=./environment/bin/python"),
             *("--conf", f"spark.pyspark.driver.python={sys.executable}"),
@@ -75,6 +84,7 @@ def test_train_and_score_run_where_there_is_only_the_packed_environment(
         submit("score", options, tmp_path)
         assert list(tmp_path.glob("scores/*/summary.json"))
         delete_unpacked(tmp_path)
+    assert "authentication enabled" in (tmp_path / "master.log").read_text()
 
 
 def delete_unpacked(folder: Path) -> None:

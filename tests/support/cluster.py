@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -37,6 +38,7 @@ class Cluster:
         cores: int = 1,
         python: str = sys.executable,  # of executors, unless the driver names another
         network: Network | None = None,
+        conf: Mapping[str, str] | None = None,  # of master and workers, and of those who use them
     ) -> None:
         self._network = network or Network()
         with socket.socket() as probe:
@@ -46,7 +48,7 @@ class Cluster:
         self.master = f"spark://{self._network.master}:{port}"
         self.workers: list[subprocess.Popen[bytes]] = []
         self._count, self._cores = workers, cores
-        self._python = python
+        self._python, self._conf = python, conf or {}
 
     def __enter__(self) -> Self:
         host, port = self.master.removeprefix("spark://").split(":")
@@ -84,6 +86,12 @@ class Cluster:
             )
         )
 
+    @property
+    def options(self) -> list[str]:
+        """What spark-submit needs to reach it."""
+        conf = (f"{key}={value}" for key, value in self._conf.items())
+        return ["--master", self.master, *(word for each in conf for word in ("--conf", each))]
+
     def executors(self) -> list[int]:
         """Process ids of the executors' JVMs."""
         word = "CoarseGrainedExecutorBackend"
@@ -100,6 +108,7 @@ class Cluster:
             "SPARK_LOCAL_IP": host,
             "PYSPARK_PYTHON": self._python,
             "SPARK_DAEMON_MEMORY": "512m",
+            "SPARK_DAEMON_JAVA_OPTS": " ".join(f"-D{k}={v}" for k, v in self._conf.items()),
         }
         place = f"org.apache.spark.deploy.{arguments[0]}"
         command = [*prefix, str(SPARK_CLASS), place, *arguments[1:]]
