@@ -38,13 +38,17 @@ test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cu
 # packages that pyproject.toml allows.
 SPARKS ?= 3.5.9 4.0.5 4.1.4
 ON_EACH_SPARK = tests/test_demo.py tests/spark tests/stages/test_prepare.py tests/stages/test_score.py \
-  tests/stages/test_score_table.py tests/stages/test_delta.py tests/faults/test_score_table.py \
+  tests/stages/test_score_table.py tests/faults/test_score_table.py \
   tests/faults/test_training.py::test_a_killed_training_process_then_executor_then_spark_worker_then_driver
 
 test-spark: $(SPARKS:%=test-spark-%) ## run the demo, prepare, score, Delta and a training with losses on older Sparks (needs Maven)
 
+# By themselves: a JVM has its jars from the start, or never.
+WITH_DELTA = tests/stages/test_delta.py tests/faults/test_score_table.py
+
 test-spark-%: .venv-spark-%/.installed .tools/delta-%
-	.venv-spark-$*/bin/python -m pytest -n 2 -W ignore::DeprecationWarning $(ON_EACH_SPARK)
+	.venv-spark-$*/bin/python -m pytest -n 2 -W ignore::DeprecationWarning -m "not delta" $(ON_EACH_SPARK)
+	.venv-spark-$*/bin/python -m pytest -W ignore::DeprecationWarning -m delta $(WITH_DELTA)
 
 # Delta, of which each release is made for one version of Spark; 4.3 has none yet.
 DELTA_3.5.9 = -Ddelta.artifact=delta-spark_2.12 -Ddelta.version=3.3.3

@@ -1,7 +1,7 @@
-"""`python -m tests.support.table_job FOLDER FORMAT STEP`: a scoring with a table in Hive's catalog.
+"""`python -m tests.support.table_job FOLDER FORMAT STEP`: a scoring with a table.
 
 It kills its driver once it has carried out one of STEPS. Without a step it ends, and writes what is
-in the table and what is in the folder.
+in the table and what is in the folder. The catalog is Hive's, which outlives the process.
 """
 
 import json
@@ -34,12 +34,11 @@ def kill() -> None:
 
 
 def main(folder: Path, form: str, step: str = "") -> None:
+    database = f"jdbc:derby:;databaseName={folder / 'metastore'};create=true"
     conf = {
         "spark.sql.catalogImplementation": "hive",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": database,
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
-        "spark.hadoop.javax.jdo.option.ConnectionURL": (
-            f"jdbc:derby:;databaseName={folder / 'metastore'};create=true"
-        ),
         **(delta_settings() if form == "delta" else {}),
     }
     config = pipeline_config(
