@@ -1,13 +1,15 @@
 """How one class is decided on from an image's probabilities."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from skinclf.spec.taxonomy import Taxonomy
+
+if TYPE_CHECKING:  # settings are read without NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST = 1e6
 """The highest cost: further apart, products of costs and probabilities lose their digits."""
@@ -58,11 +60,12 @@ def weights_of(decision: Decision | None, taxonomy: Taxonomy) -> tuple[float, ..
     return tuple(decision.weights[code] for code in taxonomy.codes) if decision else ()
 
 
-def decide(probabilities: NDArray[np.float32], weights: Sequence[float] = ()) -> NDArray[np.int64]:
+def decide(
+    probabilities: "NDArray[np.float32]", weights: Sequence[float] = ()
+) -> "NDArray[np.int64]":
     """(n, classes) probabilities → (n,) labels: of the highest probability times its weight.
 
     No weights: of the highest probability.
     """
-    weighted = probabilities * np.array(weights) if weights else probabilities
-    labels: NDArray[np.int64] = weighted.argmax(axis=1)
+    labels: NDArray[np.int64] = (probabilities * (weights or (1.0,))).argmax(axis=1)
     return labels

@@ -97,7 +97,7 @@ def test_the_documented_example_runs(
 ) -> None:
     for n, file in enumerate(FILES):
         (tmp_path / f"{n}.jpg").write_bytes(file)
-    code = example(FROM_PYTHON, "with_scores").replace("photographs/", str(tmp_path))
+    code = example(FROM_PYTHON, "binaryFile").replace("photographs/", str(tmp_path))
     code = code.replace("runs/first", str(trained / "run")).replace("'mel'", "'nv'")
     exec(code, {"spark": spark})
     assert "probability_mel" in capsys.readouterr().out
