@@ -263,7 +263,7 @@ class TrainConfig(Section):
     slots: PositiveInt = 1
     local_mode: bool = True
     threads_per_slot: NonNegativeInt = 0
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto", "float64"] = "float32"
     epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 25
     global_batch_size: PositiveInt = 64
     optimizer: Text = "adam"  # of training.optimizers.OPTIMIZERS

@@ -254,7 +254,8 @@ def _processors(reports: list[Report], config: TrainConfig) -> Check:
     able = all(report["bfloat16"] for report in reports)
     cores = sorted({report["cores"] for report in reports})
     faster = "bfloat16" if able else "float32"
-    as_fast = config.precision in (faster, "float64")  # float64 is asked for to be exact, not fast
+    # float64 is asked for to be exact, not fast.
+    as_fast = config.precision in (faster, "auto", "float64")
     return Check(
         "processors",
         True,

@@ -6,7 +6,7 @@ import time
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.config.schema import Config
+from skinclf.config.schema import Config, TrainConfig
 from skinclf.distributed.launcher import REQUIRED_CONF, SparkLauncher
 from skinclf.distributed.preflight import check_fit, preflight
 from skinclf.distributed.supervisor import Supervisor
@@ -25,7 +25,8 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, exists, write_bytes
 from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_over
 from skinclf.storage.ownership import check_free, owned
-from skinclf.storage.run_folder import MODEL, RunFolder
+from skinclf.storage.run_folder import AUTO, MODEL, RunFolder
+from skinclf.system.machine import has_bfloat16
 from skinclf.training.batches import check_divides, steps_an_epoch
 from skinclf.training.choices import check_choices
 from skinclf.training.job import TrainingJob
@@ -119,7 +120,20 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)
     own = {"classes": dataset.taxonomy, "image": dataset.image}
+    own |= {"train": _with_precision(config.train, run)}
     return config.model_copy(update=own), dataset, run, steps
+
+
+def _with_precision(train: TrainConfig, run: RunFolder) -> TrainConfig:
+    """The settings with a precision in place of "auto": the run's own if it is begun, else
+    bfloat16 where this machine's processor has it.
+    """
+    if train.precision != AUTO:
+        return train
+    begun = exists(run.config)
+    chosen = "bfloat16" if has_bfloat16() else "float32"
+    precision = run.read_config().train.precision if begun else chosen
+    return train.model_copy(update={"precision": precision})
 
 
 def _tell(config: Config, images: int, steps: int) -> None:

@@ -54,6 +54,9 @@ from skinclf.system.text import in_one_line
 MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
 DECISION = "decision.json"
 
+AUTO = "auto"
+"""The value of a setting that a run chooses for itself, when it begins."""
+
 
 class Labels(NamedTuple):
     """What labels.json says: what a model reads, and what its outputs mean."""
@@ -205,7 +208,7 @@ class RunFolder:
         differing = [
             f"{key} = {ours!r} but {theirs[key]!r} in the run"
             for key, ours in config.hyperparameters.items()
-            if ours != theirs[key]
+            if ours not in (theirs[key], AUTO)
         ]
         if not self.read_dataset().same_as(dataset):
             differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")

@@ -168,9 +168,17 @@ def test_tensorboard_reads_what_the_history_says(trained: Path) -> None:
         assert points == [(row["epoch"], pytest.approx(row[name])) for row in history]
 
 
-def test_bfloat16_learns_what_float32_learns(trained: Path, tmp_path: Path) -> None:
+def test_bfloat16_learns_what_float32_learns(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chosen by "auto", and kept where another machine would choose another precision."""
     run = tmp_path / "run"
-    history = train(pipeline_config(trained, f"run.path={run}", "train.precision=bfloat16"), QUIET)
+    monkeypatch.setattr("skinclf.stages.train.has_bfloat16", lambda: True)
+    config = pipeline_config(trained, f"run.path={run}", "train.precision=auto")
+    history = train(config, QUIET)
+    assert RunFolder(str(run)).read_config().train.precision == "bfloat16"
+    monkeypatch.setattr("skinclf.stages.train.has_bfloat16", lambda: False)
+    assert train(config, QUIET) == history
     for ours, theirs in zip(history, RunFolder(str(trained / "run")).read_history(), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.05)
     assert weights(run).dtype == np.float32
