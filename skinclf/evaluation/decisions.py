@@ -87,7 +87,10 @@ def _weight_for(validation: Predictions, sensitivity: float) -> float:
     truth, own = screened(validation)
     label = validation.taxonomy.label_of(validation.taxonomy.screened)
     others = np.delete(validation.probabilities, label, axis=1).max(axis=1)
-    needed = np.sort(others[truth].astype(np.float64) / np.maximum(own[truth], 1e-12))
+    least = 1e-12  # what a model that is quite sure gives 0 has a weight above 0, too
+    needed = np.sort(
+        np.maximum(others[truth].astype(np.float64), least) / np.maximum(own[truth], least)
+    )
     if len(needed) == 0:
         return 1.0
     # A little more than what makes it a tie.

@@ -44,10 +44,10 @@ class DecisionRule(BaseModel):
 class Decision(BaseModel):
     """What decision.json of a run holds: how classes are decided on."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     asked: DecisionRule
-    weights: dict[str, float]
+    weights: dict[str, PositiveFloat]
     """Code → weight; the class of the highest weighted probability is decided on."""
 
     model: str  # SHA-256 of the model.keras whose probabilities these are

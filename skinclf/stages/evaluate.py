@@ -99,6 +99,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
                 spark, tested, dataset, predictor, config, folder
             )
         nearest = []
+        delete(folder.neighbors)  # of an evaluation before
         if settings.neighbors:
             with spark_progress(spark, "look for neighbors", console):
                 nearest = _neighbors(spark, tested, seen, predictor, settings, folder)

@@ -314,7 +314,8 @@ class RunFolder:
     def read_decision(self, model: str) -> Decision | None:
         """What decision.json says; None where there is none.
 
-        Raises RunError where it is damaged, or of another model than `model` (SHA-256).
+        Raises RunError where it is damaged, or of another model than `model` (SHA-256), or of
+        other classes.
         """
         try:
             decision = Decision.model_validate_json(read_text(self.decision))
@@ -322,7 +323,7 @@ class RunFolder:
             return None
         except ValueError as error:
             raise RunError(f"{self.decision}: is damaged: {in_one_line(error)}") from None
-        if decision.model != model:
+        if decision.model != model or {*decision.weights} != {*self.read_labels().taxonomy.codes}:
             raise RunError(
                 f"{self.decision}: is of another model than {MODEL}. Choose anew: skinclf evaluate "
                 f"--set decision.rule={decision.asked.rule}"

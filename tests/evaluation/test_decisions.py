@@ -8,7 +8,7 @@ from skinclf.evaluation.accuracy import accuracy, balanced_accuracy
 from skinclf.evaluation.decisions import check_rule, choose_weights, decision_metrics
 from skinclf.evaluation.operating_points import positives_to_find
 from skinclf.evaluation.predictions import Predictions
-from skinclf.spec.decision import DecisionRule, decide
+from skinclf.spec.decision import Decision, DecisionRule, decide
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from tests.evaluation.drawn import drawn_predictions
 
@@ -72,6 +72,14 @@ def test_the_screened_class_is_found_as_often_as_is_asked(sensitivity: float) ->
     assert {code for code, weight in weights.items() if weight != 1} == {"mel"}
     found = decide(images.probabilities, tuple(weights.values())) == label
     assert found[positives].sum() == positives_to_find(int(positives.sum()), sensitivity)
+
+
+def test_a_model_that_is_quite_sure_gets_weights_above_0() -> None:
+    sure = replace(two_classes(), probabilities=np.eye(2, dtype=np.float32)[two_classes().labels])
+    weights = choose_weights(DecisionRule(rule="sensitivity"), sure, {})
+    assert (
+        Decision(asked=DecisionRule(), weights=weights, model="", validation={}).weights["mel"] > 0
+    )
 
 
 def test_a_screened_class_without_validation_images_stays_as_it_is() -> None:

@@ -263,6 +263,10 @@ def test_a_decision_of_another_model_is_refused(run: Path) -> None:
     folder.write_decision(Decision(asked=rule, weights=weights, model="0" * 64, validation={}))
     with pytest.raises(RunError, match="is of another model than"):
         Predictor.of_run(str(run))
+    digest = model_digest((run / "model.keras").read_bytes())
+    folder.write_decision(Decision(asked=rule, weights={"a": 1}, model=digest, validation={}))
+    with pytest.raises(RunError, match="is of another model than"):
+        Predictor.of_run(str(run))
     (run / "decision.json").write_text("{")
     with pytest.raises(RunError, match="is damaged"):
         Predictor.of_run(str(run))
