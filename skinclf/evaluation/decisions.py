@@ -87,7 +87,7 @@ def _weight_for(validation: Predictions, sensitivity: float) -> float:
     truth, own = screened(validation)
     label = validation.taxonomy.label_of(validation.taxonomy.screened)
     others = np.delete(validation.probabilities, label, axis=1).max(axis=1)
-    least = 1e-12  # what a model that is quite sure gives 0 has a weight above 0, too
+    least = 1e-12  # where a model is so sure that it gives 0, weights stay above 0
     needed = np.sort(
         np.maximum(others[truth].astype(np.float64), least) / np.maximum(own[truth], least)
     )
