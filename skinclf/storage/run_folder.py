@@ -18,8 +18,7 @@ runs/<name>/
   model.keras           written last; its SHA-256 is the model's name in scores
   model_card.md         what the model is, how good, and what it is not for
   evaluation/SET/       of a split or another set: metrics.json, report.html, predictions,
-                        rejects (of another set), near-duplicates, neighbors and
-                        figures
+                        rejects (of another set), near-duplicates, neighbors, figures
 """
 
 import hashlib
@@ -322,11 +321,14 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise RunError(f"{self.decision}: is damaged: {in_one_line(error)}") from None
+            raise RunError(
+                f"{self.decision}: is damaged: {in_one_line(error)}. Delete it, then choose anew: "
+                f"skinclf evaluate --set decision.rule=RULE"
+            ) from None
         if decision.model != model or {*decision.weights} != {*self.read_labels().taxonomy.codes}:
             raise RunError(
-                f"{self.decision}: is of another model than {MODEL}. Choose anew: skinclf evaluate "
-                f"--set decision.rule={decision.asked.rule}"
+                f"{self.decision}: is of another model than {MODEL}. Delete it, then choose anew: "
+                f"skinclf evaluate --set decision.rule=RULE"
             )
         return decision
 
