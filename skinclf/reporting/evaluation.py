@@ -26,8 +26,9 @@ from skinclf.reporting.pages import png, render
 from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
+from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import write_bytes, write_text
-from skinclf.storage.run_folder import EvaluationFolder, RunFolder
+from skinclf.storage.run_folder import RunFolder
 
 GALLERY = 12
 MOST_CURVES = 6

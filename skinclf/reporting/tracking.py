@@ -15,9 +15,10 @@ from typing import Any, Self
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
+from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import exists, read_bytes, read_json, write_text
 from skinclf.storage.history import Epoch
-from skinclf.storage.run_folder import EvaluationFolder, RunFolder, model_digest
+from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 

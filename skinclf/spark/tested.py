@@ -26,10 +26,10 @@ from skinclf.spark.versions import parallelism
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import REJECTS, Dataset
+from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import delete, join
 from skinclf.storage.output_folder import clear_unnamed
 from skinclf.storage.parquet_files import iter_rows_with
-from skinclf.storage.run_folder import EvaluationFolder
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import PurePath
 
-import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
@@ -12,9 +11,9 @@ from rich.console import Console
 
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
-from skinclf.errors import CheckError, ConfigError, LeakError, RunError
+from skinclf.errors import CheckError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
-from skinclf.evaluation.decisions import check_rule, choose_weights, decision_metrics
+from skinclf.evaluation.decisions import decision_metrics
 from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.predictions import Predictions, predictions_of, with_decisions
 from skinclf.evaluation.result import Assessment, EvaluationResult, LeakCounts
@@ -33,7 +32,7 @@ from skinclf.spark.leaks import Leaks, csv_of, find_leaks, seen_splits
 from skinclf.spark.neighbors import nearest_seen
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
-from skinclf.spark.splits import SPLITS, TRAIN, VAL
+from skinclf.spark.splits import SPLITS, VAL
 from skinclf.spark.tested import (
     TestedImages,
     images_called,
@@ -41,15 +40,17 @@ from skinclf.spark.tested import (
     split_files,
     split_images,
 )
-from skinclf.spec.decision import Decision, DecisionRule, decide, weights_of
+from skinclf.spec.decision import Decision, weights_of
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.stages.deciding import chosen_decision, kept_decision
 from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import absolute, delete, join, locate, write_table, write_text
 from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
-from skinclf.storage.run_folder import EvaluationFolder, RunFolder
+from skinclf.storage.run_folder import RunFolder
 from skinclf.training.embedding import Embedding
 from skinclf.training.engines import predictor_for
 from skinclf.training.predictor import Predictor
@@ -70,8 +71,9 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
     name = set_name(settings)
-    predictor = predictor_for(config.run.path, config.score.engine, flips=settings.tta_flips)
-    run, dataset, folder, outside = _checked(config, predictor)
+    flips, engine = settings.tta_flips, config.score.engine
+    predictor = predictor_for(config.run.path, engine, flips=flips, decided=False)
+    run, dataset, folder, outside, kept = _checked(config, predictor)
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
@@ -96,7 +98,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         leaks = _counted(found, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
             predictions, validation, decision = _predicted(
-                spark, tested, dataset, predictor, config, folder
+                spark, tested, dataset, predictor, config, folder, kept
             )
         nearest = []
         delete(folder.neighbors)  # of an evaluation before
@@ -139,8 +141,9 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
 
 def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
-    model = Predictor.of_run(config.run.path)  # no engine is chosen, for which a run may get a file
-    run, dataset, folder, outside = _checked(config, model)
+    # No engine is chosen, for which a run may get a file.
+    model = Predictor.of_run(config.run.path, decided=False)
+    run, dataset, folder, outside, _ = _checked(config, model)
     more = [*outside.paths, *outside.metadata_files] if outside else []
     reads = [run.path, dataset.path, *more]
     chosen = [] if config.decision.rule == "stored" else [run.decision]
@@ -149,19 +152,20 @@ def preview(config: Config) -> Preview:
 
 def _checked(
     config: Config, model: Predictor
-) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None]:
-    """The run, its dataset, where the evaluation goes, and the archive from outside, if any.
+) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None, Decision | None]:
+    """The run, its dataset, where the evaluation goes, and, if any, the archive from outside and
+    the decision that the run keeps.
 
     Raises UsageError children.
     """
     check_gate_settings(config.evaluate.gates, model.taxonomy)
     run = RunFolder(absolute(config.run.path))
     dataset = _trained_on(run, config.dataset.path)
-    _check_decision(config.decision, dataset)
+    kept = kept_decision(config.decision, run, model.digest, dataset)
     outside = _outside_archive(config, model.taxonomy)
     folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
-    return run, dataset, folder, outside
+    return run, dataset, folder, outside, kept
 
 
 def _result(
@@ -198,6 +202,7 @@ def _predicted(
     predictor: Predictor,
     config: Config,
     folder: EvaluationFolder,
+    kept: Decision | None,
 ) -> tuple[Predictions, Predictions, Decision | None]:
     """Predict the tested images, write that and read it back → these predictions, those that
     thresholds are chosen on (of the validation split, unless that is tested itself, or empty), and
@@ -210,7 +215,9 @@ def _predicted(
         sets["validation"] = split_files(dataset, VAL)
     found = predicted_files(spark, sets, predictor, settings.batch_size)
     validation = predictions_of(found.get("validation", found["tested"]), dataset.taxonomy)
-    decision = _decision(config, predictor, validation, dataset)
+    asked, decision = config.decision, kept  # neither: the most probable class is decided on
+    if asked.is_chosen:
+        decision = chosen_decision(asked, validation, dataset, predictor.digest)
     delete(folder.predictions)
     write_table(
         with_decisions(found["tested"], weights_of(decision, dataset.taxonomy), dataset.taxonomy),
@@ -218,42 +225,6 @@ def _predicted(
     )
     predictions = _read_predictions(folder.predictions, tested.count, dataset.taxonomy)
     return predictions, validation if "validation" in found else predictions, decision
-
-
-def _check_decision(asked: DecisionRule, dataset: Dataset) -> None:
-    """Raise ConfigError where classes can't be decided on as asked."""
-    fault = check_rule(asked, dataset.taxonomy)
-    if not fault and asked.is_chosen and not dataset.count(VAL):
-        fault = (
-            f'rule = "{asked.rule}" needs validation images, and the dataset has none: split.val'
-        )
-    if fault:
-        raise ConfigError(f"decision.{fault}")
-
-
-def _decision(
-    config: Config, predictor: Predictor, validation: Predictions, dataset: Dataset
-) -> Decision | None:
-    """How classes are decided on; None: the most probable one is taken."""
-    asked = config.decision
-    if asked.rule == "stored":
-        return RunFolder(predictor.run).read_decision(predictor.digest)
-    if asked.rule == "probability":
-        return None
-    weights = choose_weights(asked, validation, dataset.counts.get(TRAIN, {}))
-    decided = decide(validation.probabilities, tuple(weights.values()))
-    counts = np.bincount(decided, minlength=len(weights))
-    log.info(
-        "decision.rule = %s: probabilities are weighed by %s",
-        asked.rule,
-        ", ".join(f"{code} {weight:.3g}" for code, weight in weights.items()),
-    )
-    return Decision(
-        asked=asked,
-        weights=weights,
-        model=predictor.digest,
-        validation=dict(zip(weights, counts.tolist(), strict=True)),
-    )
 
 
 def set_name(settings: EvaluateConfig) -> str:

@@ -33,7 +33,8 @@ from skinclf.errors import RunError
 from skinclf.spec.decision import Decision
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.storage.dataset_folder import MANIFEST, TENSORS, Dataset
+from skinclf.storage.dataset_folder import MANIFEST, Dataset
+from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import (
     delete,
     exists,
@@ -62,52 +63,6 @@ class Labels(NamedTuple):
 
     taxonomy: Taxonomy
     image: ImageSpec
-
-
-@dataclass(frozen=True)
-class EvaluationFolder:
-    """The folder of one evaluation of a run's model."""
-
-    path: str
-
-    @property
-    def metrics(self) -> str:
-        """The result as JSON; there once the evaluation is finished."""
-        return join(self.path, "metrics.json")
-
-    @property
-    def report(self) -> str:
-        """The page."""
-        return join(self.path, "report.html")
-
-    @property
-    def predictions(self) -> str:
-        """Parquet files of predictions_schema."""
-        return join(self.path, "predictions")
-
-    @property
-    def near_duplicates(self) -> str:
-        """CSV files of images that look like training images."""
-        return join(self.path, "near-duplicates")
-
-    @property
-    def neighbors(self) -> str:
-        """A CSV file of the training images that the model takes for most like the tested ones."""
-        return join(self.path, "neighbors")
-
-    @property
-    def rejects(self) -> str:
-        """Parquet files of what could not be evaluated, of an outside set."""
-        return join(self.path, "rejects")
-
-    @property
-    def scratch(self) -> tuple[str, str]:
-        """What is there only while it runs: the listing and the tensors of an outside set."""
-        return join(self.path, "staging"), join(self.path, TENSORS)
-
-    def picture(self, name: str) -> str:
-        """A figure, such as "confusion"."""
-        return join(self.path, f"{name}.png")
 
 
 @dataclass(frozen=True)
@@ -322,13 +277,13 @@ class RunFolder:
             return None
         except ValueError as error:
             raise RunError(
-                f"{self.decision}: is damaged: {in_one_line(error)}. Delete it, then choose anew: "
-                f"skinclf evaluate --set decision.rule=RULE"
+                f"{self.decision}: is damaged: {in_one_line(error)}. Choose anew: skinclf evaluate "
+                f"--set decision.rule=RULE"
             ) from None
         if decision.model != model or {*decision.weights} != {*self.read_labels().taxonomy.codes}:
             raise RunError(
-                f"{self.decision}: is of another model than {MODEL}. Delete it, then choose anew: "
-                f"skinclf evaluate --set decision.rule=RULE"
+                f"{self.decision}: is of another model than {MODEL}. Choose anew: skinclf evaluate "
+                f"--set decision.rule=RULE"
             )
         return decision
 

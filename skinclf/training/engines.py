@@ -11,14 +11,19 @@ log = logging.getLogger(__name__)
 
 
 def predictor_for(
-    run: str, engine: str, precision: str = "float32", *, flips: bool = False
+    run: str,
+    engine: str,
+    precision: str = "float32",
+    *,
+    flips: bool = False,
+    decided: bool = True,
 ) -> Predictor:
     """The run's model on an engine (`score.engine`), which is logged.
 
     "auto" is OpenVINO where that is installed and the run has its graph or can be given one. Raises
     RunError where there is no model, ConfigError where OpenVINO is asked for and not installed.
     """
-    predictor = Predictor.of_run(run, precision, flips=flips)
+    predictor = Predictor.of_run(run, precision, flips=flips, decided=decided)
     if engine == "tensorflow":
         return predictor
     if engine == "auto" and find_spec("openvino") is None:

@@ -44,8 +44,13 @@ class Predictor:
     weights: tuple[float, ...] = ()  # of the classes, to decide on one; () for the most probable
 
     @classmethod
-    def of_run(cls, run: str, precision: str = "float32", *, flips: bool = False) -> "Predictor":
-        """The model of a finished run. Raises RunError where there is none."""
+    def of_run(
+        cls, run: str, precision: str = "float32", *, flips: bool = False, decided: bool = True
+    ) -> "Predictor":
+        """The model of a finished run. Raises RunError where there is none.
+
+        `decided`: with the weights of the decision that the run keeps. Else it is not even read.
+        """
         run = absolute(run)  # a task may run in another folder
         folder = RunFolder(run)
         content = folder.read_model()
@@ -58,7 +63,7 @@ class Predictor:
         labels = folder.read_labels()
         _check_fits(content, labels, run)
         digest = model_digest(content)
-        decision = folder.read_decision(digest)
+        decision = folder.read_decision(digest) if decided else None
         weights = weights_of(decision, labels.taxonomy)
         return cls(run, digest, *labels, precision, flips, weights)
 

@@ -256,7 +256,7 @@ def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(trained: Path, r
     assert Predictor.of_run(str(run)).weights == ()
 
 
-def test_a_decision_of_another_model_is_refused(run: Path) -> None:
+def test_a_decision_of_another_model_is_refused(trained: Path, run: Path) -> None:
     folder = RunFolder(str(run))
     rule = DecisionRule(rule="accuracy")
     weights = dict.fromkeys(HAM10000.codes, 1.0)
@@ -270,6 +270,9 @@ def test_a_decision_of_another_model_is_refused(run: Path) -> None:
     (run / "decision.json").write_text("{")
     with pytest.raises(RunError, match="is damaged"):
         Predictor.of_run(str(run))
+    with pytest.raises(RunError, match="is damaged"):
+        preview(pipeline_config(trained, f"run.path={run}"))
+    preview(pipeline_config(trained, f"run.path={run}", "decision.rule=accuracy"))  # chosen anew
 
 
 def test_costs_of_an_unknown_class_are_refused_before_spark_starts(

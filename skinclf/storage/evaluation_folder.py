@@ -1,0 +1,52 @@
+"""One evaluation of a run's model on storage: evaluation/SET/ of the run's folder."""
+
+from dataclasses import dataclass
+
+from skinclf.storage.dataset_folder import TENSORS
+from skinclf.storage.files import join
+
+
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """The folder of one evaluation of a run's model."""
+
+    path: str
+
+    @property
+    def metrics(self) -> str:
+        """The result as JSON; there once the evaluation is finished."""
+        return join(self.path, "metrics.json")
+
+    @property
+    def report(self) -> str:
+        """The page."""
+        return join(self.path, "report.html")
+
+    @property
+    def predictions(self) -> str:
+        """Parquet files of predictions_schema."""
+        return join(self.path, "predictions")
+
+    @property
+    def near_duplicates(self) -> str:
+        """CSV files of images that look like training images."""
+        return join(self.path, "near-duplicates")
+
+    @property
+    def neighbors(self) -> str:
+        """A CSV file of the training images that the model takes for most like the tested ones."""
+        return join(self.path, "neighbors")
+
+    @property
+    def rejects(self) -> str:
+        """Parquet files of what could not be evaluated, of an outside set."""
+        return join(self.path, "rejects")
+
+    @property
+    def scratch(self) -> tuple[str, str]:
+        """What is there only while it runs: the listing and the tensors of an outside set."""
+        return join(self.path, "staging"), join(self.path, TENSORS)
+
+    def picture(self, name: str) -> str:
+        """A figure, such as "confusion"."""
+        return join(self.path, f"{name}.png")
