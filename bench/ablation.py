@@ -22,8 +22,9 @@ STEPS = {
     "both": "colors",
     "both-shades": "shades of gray",
     "both-shades@epochs=100": "100 epochs",
+    "both-shades@epochs=100 symmetries": "eight views instead of four",
 }
-"""Recipe of bench.rank → what it adds to the one before it."""
+"""Recipe of bench.rank, and its views unless they are VIEW → what it adds to the one before it."""
 
 FOLDS = [f"fold{n}" for n in range(5)]
 SOURCES = {"rosendahl": "#1f77b4", "vidir_modern": "#e69f00", "vidir_molemax": "#26a69a"}
@@ -42,9 +43,14 @@ def main() -> None:
 
 
 def read() -> Rows:
-    """(recipe, group) → the metrics of four mirror images, of seed 1."""
+    """(recipe and views as in STEPS, group) → the metrics of seed 1."""
     lines: list[dict[str, Any]] = [json.loads(line) for line in LOG.read_text().splitlines()]
-    return {(row["recipe"], row["group"]): row[VIEW] for row in lines if row["seed"] == 1}
+    return {
+        (row["recipe"] + more, row["group"]): row[view]
+        for row in lines
+        if row["seed"] == 1
+        for more, view in (("", VIEW), (" symmetries", "symmetries"))
+    }
 
 
 def table(rows: Rows) -> str:

@@ -69,23 +69,25 @@ def main() -> None:
 
 
 def validated(dataset: Dataset, run: str) -> dict[str, Any]:
-    """FIGURES on the validation split: plain, with mirror images, and with these at ADJUSTMENTS."""
+    """FIGURES on the validation split: plain, of 4 and 8 views, and of 8 at ADJUSTMENTS."""
     tables = [pq.read_table(f"{dataset.path}/{file.path}") for file in dataset.files_of("val")]
     pixels = np.concatenate(
         [pixel_array(table["pixels"].combine_chunks(), dataset.image) for table in tables]
     )
     labels = np.concatenate([table["label"].to_numpy() for table in tables])
-    plain, flips = (
-        predicted(Predictor.of_run(run, flips=on).load(threads=0), pixels) for on in (False, True)
+    plain, flips, symmetries = (
+        predicted(Predictor.of_run(run, tta=tta).load(threads=0), pixels)
+        for tta in ("none", "flips", "symmetries")
     )
     counts = np.array(
         [dataset.counts["train"].get(code, 0) for code in dataset.classes], np.float64
     )
     prior = counts / counts.sum()
-    adjusted = {str(tau): flips * prior**-tau for tau in ADJUSTMENTS}
+    adjusted = {str(tau): symmetries * prior**-tau for tau in ADJUSTMENTS}
     return {
         "validation": figures(labels, plain),
         "flips": figures(labels, flips),
+        "symmetries": figures(labels, symmetries),
         "adjusted": {
             tau: figures(labels, (answers / answers.sum(axis=1, keepdims=True)).astype(np.float32))
             for tau, answers in adjusted.items()

@@ -19,13 +19,15 @@ KEYS = {
     "fault_tolerance.start_seconds": "startup_timeout_seconds",
     "fault_tolerance.silence_seconds": "heartbeat_timeout_seconds",
     "fault_tolerance.stall_seconds": "step_timeout_seconds",
-    "evaluate.flips": "tta_flips",
+    "evaluate.flips": "tta",
+    "evaluate.tta_flips": "tta",
     "evaluate.bootstrap": "bootstrap_samples",
     "evaluate.melanoma_sensitivities": "screening_sensitivities",
     "evaluate.batch_images": "batch_size",
     "score.paths": "archive",
     "score.path": "output",
-    "score.flips": "tta_flips",
+    "score.flips": "tta",
+    "score.tta_flips": "tta",
     "score.max_rejects": "max_reject_fraction",
     "score.batch_images": "batch_size",
 }
@@ -35,6 +37,8 @@ VALUES: dict[str, dict[str | bool, str]] = {
     "archive.reader": {"direct": "pyarrow"},
     "model.name": {"paper": "benbrahim2020"},
     "train.augment.rotate": {False: "none", True: "quarter"},
+    "evaluate.tta": {False: "none", True: "flips"},
+    "score.tta": {False: "none", True: "flips"},
 }
 """Key → value before → now."""
 

@@ -25,6 +25,7 @@ from pydantic import (
 from skinclf.spec.decision import DecisionRule
 from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.spec.views import Tta
 from skinclf.system.uris import check_no_secret
 
 MOST_PIXELS = 178_956_970
@@ -368,7 +369,7 @@ class EvaluateConfig(Section):
     archive: Paths = ()
     metadata: Place = ""
     name: Annotated[str, Field(pattern=r"^([\w-][\w.-]*)?$")] = ""
-    tta_flips: bool = False
+    tta: Tta = "none"
     allow_leaks: bool = False
     bootstrap_samples: PositiveInt = 1000
     screening_sensitivities: tuple[Share, ...] = (0.8, 0.9, 0.95)
@@ -402,7 +403,7 @@ class ScoreConfig(Section):
     table_format: Literal["parquet", "delta"] = "parquet"
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    tta_flips: bool = False
+    tta: Tta = "none"
     limit: Annotated[int, Field(ge=0, lt=2**31)] = 0
     compare_content: bool = False
     retry_rejects: tuple[Text, ...] = ()

@@ -103,7 +103,7 @@ def pooled_result(pooled: Pooled, name: str, rounds: int) -> EvaluationResult:
     return EvaluationResult(
         set=name,
         digest=hashlib.sha256("".join(each.digest for each in results).encode()).hexdigest(),
-        flips=results[0].flips,
+        tta=results[0].tta,
         split_by=results[0].split_by.partition(",")[0],
         chosen_on=results[0].chosen_on,
         rejects={},

@@ -14,6 +14,7 @@ from pydantic import (
 
 from skinclf.spec.decision import DecisionRule
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
+from skinclf.spec.views import AVERAGED, Tta
 
 Value = float | None
 """None where nothing defines a metric, such as the sensitivity of a class without images."""
@@ -190,13 +191,26 @@ class DecisionMetrics(Frozen):
 class _Subject(Frozen):
     set: str  # the name of the split or of the outside set
     digest: str  # SHA-256 of model.keras
-    flips: bool  # probabilities are means over four mirror images
+    tta: Tta
     split_by: str  # such as "lesion" or "lesion, fold 2 of 5"; "" for an outside set
     chosen_on: str  # the set on which thresholds and temperature are chosen
     rejects: dict[str, int]  # by reason
     leaks: LeakCounts
     decision: DecisionMetrics | None = Field(default=None, exclude_if=lambda found: found is None)
     """None where the predicted class is the most probable one."""
+
+    @property
+    def averaged_over(self) -> str:
+        """What probabilities are means over, in words; "" where they are no means."""
+        return AVERAGED[self.tta]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_flips(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "flips" in given:
+            rest = {key: value for key, value in given.items() if key != "flips"}
+            return {"tta": "flips" if given["flips"] else "none", **rest}
+        return given
 
 
 class EvaluationResult(Assessment, _Subject):

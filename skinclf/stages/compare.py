@@ -149,5 +149,5 @@ def _settings(run: RunFolder, result: EvaluationResult) -> dict[str, str]:
         run.read_config().hyperparameters
         | split
         | image
-        | {DATASET: dataset.digest[:12], "evaluate.tta_flips": result.flips}
+        | {DATASET: dataset.digest[:12], "evaluate.tta": result.tta}
     )

@@ -71,8 +71,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     # Long, but without branches: its parts would need most of these values each.
     settings = config.evaluate
     name = set_name(settings)
-    flips, engine = settings.tta_flips, config.score.engine
-    predictor = predictor_for(config.run.path, engine, flips=flips, decided=False)
+    engine, tta = config.score.engine, settings.tta
+    predictor = predictor_for(config.run.path, engine, tta=tta, decided=False)
     run, dataset, folder, outside, kept = _checked(config, predictor)
     with (
         spark_session("evaluate", config.spark) as spark,
@@ -184,7 +184,7 @@ def _result(
     result = EvaluationResult(
         set=name,
         digest=predictor.digest,
-        flips=predictor.flips,
+        tta=predictor.tta,
         split_by=tested.split_by,
         chosen_on=chosen_on,
         rejects=tested.rejects,

@@ -57,7 +57,7 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
         wanted = settings.screening_sensitivities if result.taxonomy.screened else ()
         if (
             result.digest == model_digest(run.read_model())
-            and result.flips == settings.tta_flips
+            and result.tta == settings.tta
             and _decided_as_asked(config, result)
             and tuple(point.wanted_sensitivity for point in result.screening) == wanted
         ):

@@ -124,8 +124,7 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
 
 def _model_of_run(config: Config) -> ModelLoader:
     settings = config.score
-    precision, flips = settings.precision, settings.tta_flips
-    return predictor_for(config.run.path, settings.engine, precision, flips=flips)
+    return predictor_for(config.run.path, settings.engine, settings.precision, tta=settings.tta)
 
 
 def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:
@@ -134,7 +133,7 @@ def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:
     """
     name = model.digest[:DIGEST_CHARACTERS]
     name += "" if settings.precision == "float32" else f"-{settings.precision}"
-    name += "-flips" if settings.tta_flips else ""
+    name += "" if settings.tta == "none" else f"-{settings.tta}"
     name += f"-decided-{_short_digest(model.weights)}" if model.weights else ""
     return ScoreFolder(join(absolute(settings.output), name), model.taxonomy)
 

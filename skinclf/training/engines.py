@@ -4,6 +4,7 @@ import logging
 from importlib.util import find_spec
 
 from skinclf.errors import StorageError
+from skinclf.spec.views import Tta
 from skinclf.training.openvino_engine import INSTALL, OpenVinoPredictor
 from skinclf.training.predictor import Predictor
 
@@ -15,7 +16,7 @@ def predictor_for(
     engine: str,
     precision: str = "float32",
     *,
-    flips: bool = False,
+    tta: Tta = "none",
     decided: bool = True,
 ) -> Predictor:
     """The run's model on an engine (`score.engine`), which is logged.
@@ -23,7 +24,7 @@ def predictor_for(
     "auto" is OpenVINO where that is installed and the run has its graph or can be given one. Raises
     RunError where there is no model, ConfigError where OpenVINO is asked for and not installed.
     """
-    predictor = Predictor.of_run(run, precision, flips=flips, decided=decided)
+    predictor = Predictor.of_run(run, precision, tta=tta, decided=decided)
     if engine == "tensorflow":
         return predictor
     if engine == "auto" and find_spec("openvino") is None:

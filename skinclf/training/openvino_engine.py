@@ -19,7 +19,7 @@ from skinclf.errors import ConfigError, RunError
 from skinclf.storage.files import read_bytes
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.frozen_graph import FrozenGraph, check_images, graph_of_run, parse_graph
-from skinclf.training.predictor import Predict, Predictor
+from skinclf.training.predictor import Predict, Predictor, mean_of_views
 
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
 """How far probabilities may be from Keras's in float32. They were 1e-5 off for a network that was
@@ -65,13 +65,7 @@ def _load(predictor: OpenVinoPredictor, threads: int) -> Predict:
         return probabilities
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if not predictor.flips:
-            return forward(pixels).copy()  # the engine uses its memory again
-        views = (pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1])
-        total = np.zeros((len(pixels), len(predictor.taxonomy)), np.float32)
-        for view in views:
-            total += forward(view)
-        return total / np.float32(len(views))
+        return mean_of_views(forward, pixels, predictor.tta)
 
     _check(forward(check_images(predictor.image)), frozen, predictor)
     return predict

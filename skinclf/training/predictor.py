@@ -18,6 +18,7 @@ from skinclf.errors import RunError
 from skinclf.spec.decision import weights_of
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
+from skinclf.spec.views import Tta, views_of
 from skinclf.storage.files import absolute
 from skinclf.storage.run_folder import Labels, RunFolder, model_digest
 from skinclf.training import import_tensorflow
@@ -40,12 +41,12 @@ class Predictor:
     taxonomy: Taxonomy = HAM10000
     image: ImageSpec = BENBRAHIM_2020
     precision: str = "float32"  # or "bfloat16": half the time on a CPU that has it
-    flips: bool = False  # the mean prediction for four mirror images, for four times the work
+    tta: Tta = "none"  # test-time augmentation: the views whose predictions are averaged
     weights: tuple[float, ...] = ()  # of the classes, to decide on one; () for the most probable
 
     @classmethod
     def of_run(
-        cls, run: str, precision: str = "float32", *, flips: bool = False, decided: bool = True
+        cls, run: str, precision: str = "float32", *, tta: Tta = "none", decided: bool = True
     ) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none.
 
@@ -65,7 +66,7 @@ class Predictor:
         digest = model_digest(content)
         decision = folder.read_decision(digest) if decided else None
         weights = weights_of(decision, labels.taxonomy)
-        return cls(run, digest, *labels, precision, flips, weights)
+        return cls(run, digest, *labels, precision, tta, weights)
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""
@@ -111,16 +112,22 @@ def _load(predictor: Predictor, threads: int) -> Predict:
 
     @tf.function(input_signature=signature, autograph=False)
     def forward(pixels: tf.Tensor) -> tf.Tensor:
-        if not predictor.flips:
-            return model(pixels, training=False)
-        views = [pixels, *(tf.reverse(pixels, axes) for axes in ([1], [2], [1, 2]))]
-        return tf.add_n([model(view, training=False) for view in views]) / len(views)
+        return model(pixels, training=False)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = forward(pixels).numpy()
-        return probabilities
+        return mean_of_views(lambda view: forward(view).numpy(), pixels, predictor.tta)
 
     return predict
+
+
+def mean_of_views(forward: Predict, pixels: NDArray[np.uint8], tta: Tta) -> NDArray[np.float32]:
+    """The mean of a network's predictions for the views of images: an array of its own."""
+    views = views_of(pixels, tta)
+    total = forward(views[0]).copy()  # an engine may use its memory again
+    for view in views[1:]:
+        total += forward(view)
+    mean: NDArray[np.float32] = total / np.float32(len(views))
+    return mean
 
 
 def read_keras_model(content: bytes, run: str = "") -> "keras.Model":

@@ -125,9 +125,9 @@ def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: lis
 
 def test_an_option_that_is_wrong_is_blamed_itself() -> None:
     with pytest.raises(ConfigError, match=r"^--limit: input should be a valid integer"):
-        load_config(None, ["score.tta_flips=true"], [Option("--limit", "score.limit", "many")])
-    with pytest.raises(ConfigError, match=r"^--set score\.tta_flips: input should be a valid bool"):
-        load_config(None, ["score.tta_flips=perhaps"], [Option("--limit", "score.limit", 3)])
+        load_config(None, ["train.epochs=3"], [Option("--limit", "score.limit", "many")])
+    with pytest.raises(ConfigError, match=r"^--set train\.epochs: input should be a valid int"):
+        load_config(None, ["train.epochs=few"], [Option("--limit", "score.limit", 3)])
 
 
 def test_a_value_where_a_section_is_due_is_named(tmp_path: Path) -> None:
@@ -151,11 +151,12 @@ def test_settings_are_accepted_under_the_names_that_they_had_with_a_warning(
     file.write_text(
         '[supervise]\nstall_seconds = 7\n[score]\npath = "s"\n[model]\nname = "paper"\n'
     )
-    config = load_config(str(file), ["train.global_batch=32", "supervise.max_restarts=1"])
+    old = ["train.global_batch=32", "supervise.max_restarts=1", "score.flips=true"]
+    config = load_config(str(file), old)
     assert config.fault_tolerance.step_timeout_seconds == 7
     assert config.fault_tolerance.max_restarts == 1
     assert (config.score.output, config.model.name) == ("s", "benbrahim2020")
-    assert config.train.global_batch_size == 32
+    assert (config.train.global_batch_size, config.score.tta) == (32, "flips")
     for told in (
         "supervise.stall_seconds is now called fault_tolerance.step_timeout_seconds",
         "score.path is now called score.output",

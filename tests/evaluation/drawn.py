@@ -54,7 +54,7 @@ def evaluation_result(predictions: Predictions, **options: Any) -> EvaluationRes
         {
             "set": "test",
             "digest": "0" * 64,
-            "flips": False,
+            "tta": "none",
             "split_by": "lesion",
             "chosen_on": "val",
             "rejects": {"empty": 1},

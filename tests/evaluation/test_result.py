@@ -52,11 +52,14 @@ def test_metrics_json_is_read_back_as_it_was_written() -> None:
     assert EvaluationResult.from_json(text) == written
     told = json.loads(text)
     assert list(told)[:7] == [
-        *("set", "digest", "flips", "split_by", "chosen_on", "rejects", "leaks"),
+        *("set", "digest", "tta", "split_by", "chosen_on", "rejects", "leaks"),
     ]
     assert next(iter(told["classes"]["mel"])) == "images"
     assert [row["wanted_sensitivity"] for row in told["melanoma"]] == [0.8]
     assert "taxonomy" not in told  # HAM10000's
+    former = told | {"flips": True}
+    del former["tta"]
+    assert EvaluationResult.from_json(json.dumps(former)).averaged_over == "four mirror images"
 
 
 def test_what_is_no_evaluation_is_refused() -> None:

@@ -15,6 +15,7 @@ from skinclf.spark.inference import predictions_of
 from skinclf.spec.decision import Decision, DecisionRule, decide
 from skinclf.spec.tables import predictions_schema
 from skinclf.spec.taxonomy import HAM10000, probability_column
+from skinclf.spec.views import views_of
 from skinclf.stages.evaluate import evaluate, preview, set_name
 from skinclf.stages.resuming import known_result
 from skinclf.stages.score import folder_of
@@ -174,7 +175,7 @@ def test_an_archive_from_elsewhere_gives_the_same_report(
         f"run.path={run}",
         f'evaluate.archive=["{archive}"]',
         f"evaluate.metadata={metadata}",
-        "evaluate.tta_flips=true",
+        "evaluate.tta=symmetries",
     )
     result, report = evaluate(config, QUIET)
     folder = run / "evaluation" / "truth"
@@ -183,7 +184,10 @@ def test_an_archive_from_elsewhere_gives_the_same_report(
     assert result.rejects == {"no_image": 1}
     assert pq.read_table(folder / "rejects")["image_id"].to_pylist() == ["ISIC_7000005"]
     assert not (folder / "staging").exists()
-    assert "| truth, mirror images | 5 |" in (run / "model_card.md").read_text()
+    assert (
+        "| truth, four mirror images and their quarter turns | 5 |"
+        in (run / "model_card.md").read_text()
+    )
 
 
 def test_an_archive_from_elsewhere_may_have_a_folder_for_each_class(
@@ -284,13 +288,14 @@ def test_costs_of_an_unknown_class_are_refused_before_spark_starts(
         evaluate(pipeline_config(trained, *settings), QUIET)
 
 
-def test_probabilities_of_mirror_images_are_averaged(trained: Path) -> None:
+def test_probabilities_of_views_are_averaged(trained: Path) -> None:
     run = str(trained / "run")
     pixels = np.random.default_rng(5).integers(0, 256, (3, 75, 100, 3), np.uint8)
-    plain, flips = (Predictor.of_run(run, flips=on).load(threads=0) for on in (False, True))
-    views = [pixels, pixels[:, ::-1], pixels[:, :, ::-1], pixels[:, ::-1, ::-1]]
+    plain, mean = (Predictor.of_run(run, tta=tta).load(0) for tta in ("none", "symmetries"))
+    views = views_of(pixels, "symmetries")
+    assert len(views) == 8
     expected = np.mean([plain(np.ascontiguousarray(view)) for view in views], axis=0)
-    np.testing.assert_allclose(flips(pixels), expected, atol=1e-6)
+    np.testing.assert_allclose(mean(pixels), expected, atol=1e-6)
 
 
 def test_a_model_that_carries_code_is_refused(run: Path) -> None:

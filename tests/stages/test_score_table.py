@@ -101,7 +101,7 @@ def test_the_table_of_another_model_or_format_is_refused(
     archive.write(1)
     path = archive.score(TABLE).path
     with pytest.raises(ConfigError, match=f"is the table of {path}, not of .*Name another one"):
-        archive.score(TABLE, "score.tta_flips=true")
+        archive.score(TABLE, "score.tta=flips")
     with pytest.raises(ConfigError, match=r"score\.table_format and model: part\. Drop it"):
         archive.score(TABLE, "score.table_format=delta")
 

@@ -62,10 +62,10 @@ def test_openvino_predicts_what_keras_does(tmp_path: Path, name: str) -> None:
 
 
 @openvino
-def test_openvino_takes_the_mean_of_the_same_mirror_images(run: RunFolder) -> None:
+def test_openvino_takes_the_mean_of_the_same_views(run: RunFolder) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 75, 100, 3), np.uint8)
     ours, theirs = (
-        predictor_for(run.path, engine, flips=True).load(1)(pixels)
+        predictor_for(run.path, engine, tta="symmetries").load(1)(pixels)
         for engine in ("openvino", "tensorflow")
     )
     assert ours == pytest.approx(theirs, abs=1e-5)
