@@ -9,18 +9,22 @@ from skinclf.config.schema import Config
 
 TABLE = re.compile(r"\[([\w.]+)\]\s*(?:#\s*(.*))?$")
 VALUE = re.compile(r'(\w+) = (?:"[^"]*"|\[[^\]]*\]|[^#]*?)\s*(?:#\s*(.*))?$')
+CONTINUED = re.compile(r"\s+#\s*(.*)$")
 
 
 def read_remarks() -> dict[str, str]:
     """`section` or `section.key` → the comment behind it."""
     remarks: dict[str, str] = {}
-    section = ""
+    section = key = ""
     for line in Path(shipped_config("default.toml")).read_text().splitlines():
         if table := TABLE.match(line):
-            section = table[1]
-            remarks[section] = table[2] or ""
+            section = key = table[1]
+            remarks[key] = table[2] or ""
         elif value := VALUE.match(line):
-            remarks[f"{section}.{value[1]}"] = value[2] or ""
+            key = f"{section}.{value[1]}"
+            remarks[key] = value[2] or ""
+        elif more := CONTINUED.match(line):
+            remarks[key] += f" {more[1]}"
     return remarks
 
 

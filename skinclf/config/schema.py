@@ -403,7 +403,7 @@ class ScoreConfig(Section):
     table_format: Literal["parquet", "delta"] = "parquet"
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    tta: Tta = "none"
+    tta: Tta | Literal["auto"] = "auto"
     limit: Annotated[int, Field(ge=0, lt=2**31)] = 0
     compare_content: bool = False
     retry_rejects: tuple[Text, ...] = ()

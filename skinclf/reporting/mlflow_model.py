@@ -15,8 +15,8 @@ from PIL import Image
 import skinclf
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy, probability_column
-from skinclf.storage.files import read_bytes
-from skinclf.storage.run_folder import LABELS, MODEL, RunFolder
+from skinclf.storage.files import exists, read_bytes
+from skinclf.storage.run_folder import DECISION, LABELS, MODEL, RunFolder
 from skinclf.training import pyfunc
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def save_model(run: RunFolder, folder: str) -> None:
         data.mkdir()
         (data / MODEL).write_bytes(run.read_model())
         (data / LABELS).write_bytes(read_bytes(run.labels))
+        if exists(run.decision):
+            (data / DECISION).write_bytes(read_bytes(run.decision))
         save_model(
             folder,
             loader_module=pyfunc.__name__,

@@ -18,7 +18,7 @@ from skinclf.reporting.results import read_result
 from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import exists, read_bytes, read_json, write_text
 from skinclf.storage.history import Epoch
-from skinclf.storage.run_folder import RunFolder, model_digest
+from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 
@@ -129,8 +129,10 @@ class Tracking:
                 self._client.log_metric(self._run_id, f"{name}_{key}", value)
 
     def _send_model(self) -> None:
-        """Send the model as one that MLflow can load, unless MLflow has it."""
-        digest = model_digest(self._run.read_model())
+        """Send the model as one that MLflow can load, unless MLflow has it, deciding as now."""
+        decision = self._run.decision
+        content = read_bytes(decision) if exists(decision) else b""
+        digest = hashlib.sha256(self._run.read_model() + content).hexdigest()
         if self._uploaded.get(f"{PYFUNC}/") == digest:
             return
         from skinclf.reporting.mlflow_model import save_model

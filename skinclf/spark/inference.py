@@ -27,6 +27,7 @@ from skinclf.spec.tables import (
     predictions_schema,
 )
 from skinclf.spec.taxonomy import Taxonomy, probability_column
+from skinclf.spec.views import Tta
 from skinclf.storage.parquet_files import iter_batches
 
 FILES_A_TASK = 4
@@ -49,6 +50,10 @@ class ModelLoader(Protocol):
     @property
     def image(self) -> ImageSpec:
         """The images that it reads."""
+
+    @property
+    def tta(self) -> Tta:
+        """The views over which its predictions are means."""
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -1,15 +1,19 @@
 """How one class is decided on from an image's probabilities."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.spec.views import AVERAGED, Tta
 
 if TYPE_CHECKING:  # settings are read without NumPy
     import numpy as np
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 MOST = 1e6
 """The highest cost: further apart, products of costs and probabilities lose their digits."""
@@ -51,8 +55,21 @@ class Decision(BaseModel):
     """Code → weight; the class of the highest weighted probability is decided on."""
 
     model: str  # SHA-256 of the model.keras whose probabilities these are
+    tta: Tta = "none"  # the views over which these probabilities are means
     validation: dict[str, int]
     """Code → how many validation images are decided to be of the class."""
+
+
+def warn_of_views(decision: Decision | None, tta: Tta, setting: str) -> None:
+    """Log that weights were chosen for other means of probabilities than `setting` asks for."""
+    if decision and decision.tta != tta:
+        log.warning(
+            "decisions are less good than they could be: the weights in decision.json were chosen "
+            'for %s, and probabilities are of %s. Set %s = "%s", or choose anew',
+            *(AVERAGED[views] or "the image alone" for views in (decision.tta, tta)),
+            setting,
+            decision.tta,
+        )
 
 
 def weights_of(decision: Decision | None, taxonomy: Taxonomy) -> tuple[float, ...]:

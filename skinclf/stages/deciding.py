@@ -8,17 +8,18 @@ from skinclf.errors import ConfigError
 from skinclf.evaluation.decisions import check_rule, choose_weights
 from skinclf.evaluation.predictions import Predictions
 from skinclf.spark.splits import TRAIN, VAL
-from skinclf.spec.decision import Decision, DecisionRule, decide
+from skinclf.spec.decision import Decision, DecisionRule, decide, warn_of_views
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
+from skinclf.training.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
 
 def kept_decision(
-    asked: DecisionRule, run: RunFolder, digest: str, dataset: Dataset
+    asked: DecisionRule, run: RunFolder, model: Predictor, dataset: Dataset
 ) -> Decision | None:
-    """The decision that the run keeps of its model (SHA-256 `digest`), where the rule is "stored".
+    """The decision that the run keeps of its model, where the rule is "stored".
 
     Raises ConfigError where classes can't be decided on as asked, RunError where what is kept can't
     be used.
@@ -30,11 +31,13 @@ def kept_decision(
         )
     if fault:
         raise ConfigError(f"decision.{fault}")
-    return run.read_decision(digest) if asked.rule == "stored" else None
+    kept = run.read_decision(model.digest) if asked.rule == "stored" else None
+    warn_of_views(kept, model.tta, "evaluate.tta")
+    return kept
 
 
 def chosen_decision(
-    asked: DecisionRule, validation: Predictions, dataset: Dataset, digest: str
+    asked: DecisionRule, validation: Predictions, dataset: Dataset, model: Predictor
 ) -> Decision:
     """The decision by a rule that needs the model's predictions for validation images."""
     weights = choose_weights(asked, validation, dataset.counts.get(TRAIN, {}))
@@ -48,6 +51,7 @@ def chosen_decision(
     return Decision(
         asked=asked,
         weights=weights,
-        model=digest,
+        model=model.digest,
+        tta=model.tta,
         validation=dict(zip(weights, counts.tolist(), strict=True)),
     )

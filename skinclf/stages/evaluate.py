@@ -142,7 +142,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
 def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
     # No engine is chosen, for which a run may get a file.
-    model = Predictor.of_run(config.run.path, decided=False)
+    model = Predictor.of_run(config.run.path, tta=config.evaluate.tta, decided=False)
     run, dataset, folder, outside, _ = _checked(config, model)
     more = [*outside.paths, *outside.metadata_files] if outside else []
     reads = [run.path, dataset.path, *more]
@@ -161,7 +161,7 @@ def _checked(
     check_gate_settings(config.evaluate.gates, model.taxonomy)
     run = RunFolder(absolute(config.run.path))
     dataset = _trained_on(run, config.dataset.path)
-    kept = kept_decision(config.decision, run, model.digest, dataset)
+    kept = kept_decision(config.decision, run, model, dataset)
     outside = _outside_archive(config, model.taxonomy)
     folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
@@ -217,7 +217,7 @@ def _predicted(
     validation = predictions_of(found.get("validation", found["tested"]), dataset.taxonomy)
     asked, decision = config.decision, kept  # neither: the most probable class is decided on
     if asked.is_chosen:
-        decision = chosen_decision(asked, validation, dataset, predictor.digest)
+        decision = chosen_decision(asked, validation, dataset, predictor)
     delete(folder.predictions)
     write_table(
         with_decisions(found["tested"], weights_of(decision, dataset.taxonomy), dataset.taxonomy),

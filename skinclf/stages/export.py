@@ -61,7 +61,7 @@ def export(config: RunConfig, to: str, output: str) -> Export:
     written_as = format_named(to)
     if exists(output):
         raise UsageError(f"{output}: exists. Name another folder: --output PATH, or remove it")
-    run, predictor = RunFolder(config.path), Predictor.of_run(config.path)
+    run, predictor = RunFolder(config.path), Predictor.of_run(config.path, decided=False)
     images = images_to_compare(run)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "export"

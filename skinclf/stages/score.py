@@ -28,6 +28,7 @@ from skinclf.spark.score_table import ScoreTable, open_table
 from skinclf.spark.score_tasks import outcomes_by_spark, outcomes_of, scorer
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spec.rejects import REASONS
+from skinclf.spec.views import Tta
 from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.score_summary import Summary, drift_of, log_summary, summarized
 from skinclf.storage.files import absolute, delete, join, write_text
@@ -99,7 +100,8 @@ def score(
 
 def preview(config: Config) -> Preview:
     """What `score` would do. Raises what it raises before Spark starts."""
-    model = Predictor.of_run(config.run.path)  # no engine is chosen, for which a run may get a file
+    # No engine is chosen, for which a run may get a file.
+    model = Predictor.of_run(config.run.path, tta=_views(config.score))
     paths, folder = _checked(config, model)
     reads = [config.run.path, *paths]
     writes = [folder.path, *filter(None, [config.score.table])]
@@ -124,7 +126,11 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
 
 def _model_of_run(config: Config) -> ModelLoader:
     settings = config.score
-    return predictor_for(config.run.path, settings.engine, settings.precision, tta=settings.tta)
+    return predictor_for(config.run.path, settings.engine, settings.precision, tta=_views(settings))
+
+
+def _views(settings: ScoreConfig) -> Tta | None:
+    return None if settings.tta == "auto" else settings.tta
 
 
 def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:
@@ -133,7 +139,7 @@ def folder_of(model: ModelLoader, settings: ScoreConfig) -> ScoreFolder:
     """
     name = model.digest[:DIGEST_CHARACTERS]
     name += "" if settings.precision == "float32" else f"-{settings.precision}"
-    name += "" if settings.tta == "none" else f"-{settings.tta}"
+    name += "" if model.tta == "none" else f"-{model.tta}"
     name += f"-decided-{_short_digest(model.weights)}" if model.weights else ""
     return ScoreFolder(join(absolute(settings.output), name), model.taxonomy)
 

@@ -16,7 +16,7 @@ def predictor_for(
     engine: str,
     precision: str = "float32",
     *,
-    tta: Tta = "none",
+    tta: Tta | None = None,
     decided: bool = True,
 ) -> Predictor:
     """The run's model on an engine (`score.engine`), which is logged.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.errors import RunError
-from skinclf.spec.decision import weights_of
+from skinclf.spec.decision import warn_of_views, weights_of
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.spec.views import Tta, views_of
@@ -46,11 +46,12 @@ class Predictor:
 
     @classmethod
     def of_run(
-        cls, run: str, precision: str = "float32", *, tta: Tta = "none", decided: bool = True
+        cls, run: str, precision: str = "float32", *, tta: Tta | None = None, decided: bool = True
     ) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none.
 
-        `decided`: with the weights of the decision that the run keeps. Else it is not even read.
+        `tta`: the views to average over; None: those that the run's decision was chosen for.
+        `decided`: with the weights of that decision. Else it is not even read.
         """
         run = absolute(run)  # a task may run in another folder
         folder = RunFolder(run)
@@ -65,8 +66,9 @@ class Predictor:
         _check_fits(content, labels, run)
         digest = model_digest(content)
         decision = folder.read_decision(digest) if decided else None
-        weights = weights_of(decision, labels.taxonomy)
-        return cls(run, digest, *labels, precision, tta, weights)
+        views: Tta = tta or (decision.tta if decision else "none")
+        warn_of_views(decision, views, "score.tta")
+        return cls(run, digest, *labels, precision, views, weights_of(decision, labels.taxonomy))
 
     def load(self, threads: int) -> Predict:
         """The model in this process, read on the first call only, computing on `threads` cores."""

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from skinclf.reporting.mlflow_model import save_model
 from skinclf.reporting.tracking import send_to_mlflow
+from skinclf.spec.decision import Decision, DecisionRule
 from skinclf.spec.image import decode_rgb
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.predictor import Predictor
@@ -70,6 +71,24 @@ def test_image_files_become_probabilities_and_what_is_no_image_nulls(
     assert list(found["predicted"][:70]) == [CODES[n] for n in expected.argmax(axis=1)]
     assert found[70:].isna().all(axis=None)
     assert model.predict(files[70:]).isna().all(axis=None)  # nothing but such
+
+
+def test_a_saved_model_decides_as_its_run_does(trained: Path, tmp_path: Path) -> None:
+    run = RunFolder(shutil.copytree(trained / "run", tmp_path / "run").as_posix())
+    model = Predictor.of_run(run.path)
+    weights = dict.fromkeys(CODES, 1.0) | {"mel": 1e6}
+    rule = DecisionRule(rule="accuracy")
+    run.write_decision(
+        Decision(asked=rule, weights=weights, model=model.digest, tta="flips", validation={})
+    )
+    save_model(run, str(tmp_path / "model"))
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(
+        pd.DataFrame({"content": FILES[:3]})
+    )
+    assert list(found["predicted"]) == ["mel"] * 3
+    pixels = np.stack([decode_rgb(file, max_pixels=10**6) for file in FILES[:3]])
+    expected = Predictor.of_run(run.path, tta="flips").load(0)(pixels)
+    assert found[COLUMNS].to_numpy() == pytest.approx(expected, abs=1e-5)
 
 
 WHERE = """

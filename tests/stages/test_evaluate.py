@@ -232,9 +232,12 @@ def test_images_that_were_trained_on_are_refused(trained: Path, run: Path) -> No
     assert "These metrics are too good" in Path(report).read_text()
 
 
-def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(trained: Path, run: Path) -> None:
+def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(
+    trained: Path, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """`predicted` follows it, here and in scores, until another is chosen."""
-    settings = [f"run.path={run}", "decision.rule=costs", "decision.costs.mel=1000"]
+    views = "evaluate.tta=flips"
+    settings = [f"run.path={run}", views, "decision.rule=costs", "decision.costs.mel=1000"]
     config = pipeline_config(trained, *settings)
     result, report = evaluate(config, QUIET)
     assert result.decision
@@ -251,9 +254,12 @@ def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(trained: Path, r
     pixels = [np.zeros((75, 100, 3), np.uint8).tobytes(), None]
     scored = predictions_of(pixels, model.load(1), model)
     assert scored["predicted"].to_pylist() == ["mel", None]
-    assert "-decided-" in folder_of(model, config.score).path
+    assert "-flips-decided-" in folder_of(model, config.score).path
+    assert "were chosen for" not in caplog.text
+    assert Predictor.of_run(str(run), tta="none").tta == "none"
+    assert "chosen for four mirror images, and probabilities are of the image alone" in caplog.text
     assert known_result(config, "test") == result
-    assert known_result(pipeline_config(trained, f"run.path={run}"), "test") == result
+    assert known_result(pipeline_config(trained, f"run.path={run}", views), "test") == result
     probable = pipeline_config(trained, f"run.path={run}", "decision.rule=probability")
     assert known_result(probable, "test") is None
     evaluate(probable, QUIET)

@@ -7,6 +7,7 @@ import numpy as np
 from skinclf.spark.inference import Predict
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
+from skinclf.spec.views import Tta
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Brightness:
     digest: str = "b" * 64
     taxonomy: Taxonomy = HAM10000
     image: ImageSpec = BENBRAHIM_2020
+    tta: Tta = "none"
     weights: tuple[float, ...] = ()
 
     def load(self, threads: int) -> Predict:
