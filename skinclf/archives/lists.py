@@ -65,15 +65,17 @@ def _remote(names: list[str]) -> Iterator[Found]:
     """What the files of one file system are."""
     # A URI has no bytes that are not ASCII, whatever the list has.
     names = [text_of(name.encode("utf-8", "surrogateescape")) for name in names]
-    try:
-        places = [locate(name) for name in names]
-    except (UnknownStorage, pa.ArrowException, OSError, ValueError, KeyError) as error:
-        for name in names:
+    places = {}
+    for name in names:
+        try:
+            places[name] = locate(name)
+        except (UnknownStorage, pa.ArrowException, OSError, ValueError, KeyError) as error:
             yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
-        return
-    paths = [inner for _, inner in places]
-    infos = retried(lambda: places[0][0].get_file_info(paths), names[0])
-    yield from map(remote_file, names, infos)
+    if places:
+        file_system, _ = next(iter(places.values()))
+        paths = [inner for _, inner in places.values()]
+        infos = retried(lambda: file_system.get_file_info(paths), next(iter(places)))
+        yield from map(remote_file, places, infos)
 
 
 def _names_in(path: str) -> Iterator[str]:

@@ -98,6 +98,12 @@ class ArchiveConfig(Section):
     storage_errors: Literal["fail", "reject"] = "fail"
 
     @property
+    def selection(self) -> dict[str, Any]:
+        """What decides which files become images, as JSON: the settings that are not defaults."""
+        deciding = {"include", "exclude", "formats", "max_file_bytes", "max_pixels"}
+        return self.model_dump(mode="json", include=deciding, exclude_defaults=True)
+
+    @property
     def metadata_files(self) -> tuple[str, ...]:
         """The metadata file as a tuple; none where folders are the classes, or nothing is named."""
         return () if self.metadata in ("", FOLDERS) else (self.metadata,)

@@ -17,7 +17,7 @@ from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.errors import PreflightError, SlotsUnavailable, StorageError
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
-from skinclf.storage.files import delete, exists, join, read_text, write_text
+from skinclf.storage.files import beside, delete, exists, join, read_text, write_text
 from skinclf.system.machine import free_megabytes, has_bfloat16, versions
 from skinclf.system.ports import listening_socket
 
@@ -107,7 +107,7 @@ def _probe_folder(run: str) -> str:
     run folder at any moment, and then owns it.
     """
     name = f"preflight-{uuid4().hex}"
-    return join(run, name) if exists(run) else f"{run.rstrip('/')}-{name}"
+    return join(run, name) if exists(run) else beside(run, f"-{name}")
 
 
 def check_fit(checks: list[Check]) -> None:

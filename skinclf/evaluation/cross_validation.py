@@ -28,9 +28,6 @@ from skinclf.evaluation.result import (
 )
 from skinclf.evaluation.values import by_name, intervals_by_name
 
-COMPARED = ("accuracy", "balanced_accuracy")
-"""The metrics of a fold that its validation images have, too."""
-
 
 class FoldResult(Frozen):
     """A fold, or a source that was left out: its model, and the metrics of its test images."""

@@ -179,6 +179,10 @@ class Assessment(Frozen):
         }
 
 
+COMPARED = ("accuracy", "balanced_accuracy")
+"""The metrics that are known of a model's validation images, too."""
+
+
 class DecisionMetrics(Frozen):
     """How classes were decided on, and how good the most probable classes would have been."""
 
@@ -198,6 +202,10 @@ class _Subject(Frozen):
     leaks: LeakCounts
     decision: DecisionMetrics | None = Field(default=None, exclude_if=lambda found: found is None)
     """None where the predicted class is the most probable one."""
+
+    validation: dict[str, float] = Field(default={}, exclude_if=lambda found: not found)
+    """COMPARED of the model's validation images, of the same views and decided alike; empty where
+    there are none, or where they are what is evaluated."""
 
     @property
     def averaged_over(self) -> str:

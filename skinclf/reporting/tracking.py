@@ -120,7 +120,7 @@ class Tracking:
 
     def _send_evaluation(self, folder: EvaluationFolder) -> None:
         """Send an evaluation's metrics and pages, where they have changed."""
-        name = folder.path.rpartition("/")[2]
+        name = folder.name
         place = f"evaluation/{name}"
         for page in (folder.report, folder.picture("confusion")):
             self._upload(page, place)
@@ -174,7 +174,8 @@ def _begin(client: Any, config: Config, run: RunFolder) -> str:
     experiment = client.get_experiment_by_name(name)
     place = experiment.experiment_id if experiment else client.create_experiment(name)
     created = client.create_run(place, run_name=run.name)
-    for key, value in config.hyperparameters.items():
+    # Those that it was trained with: another command may have been given others.
+    for key, value in run.read_config().hyperparameters.items():
         client.log_param(created.info.run_id, key, value)
     return str(created.info.run_id)
 

@@ -4,6 +4,8 @@ Spark's binaryFile source brings the bytes through the JVM, which costs about tw
 pay that open the files themselves; archives are not looked into.
 """
 
+import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
@@ -22,9 +24,11 @@ from skinclf.archives.names import image_id_of
 from skinclf.config.schema import ArchiveConfig
 from skinclf.errors import ArchiveError, UnknownStorage
 from skinclf.spark.failures import root_cause
-from skinclf.spark.reading import literal_reader, read_binary_files, readable_by_hadoop
-from skinclf.spark.versions import is_connect
+from skinclf.spark.reading import binary_files, read_binary_files, readable_by_hadoop
+from skinclf.spark.versions import is_connect, lists_hidden_names
 from skinclf.storage.files import hadoop_options, hadoop_path, locate
+
+log = logging.getLogger(__name__)
 
 UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon in its path"}
 
@@ -53,13 +57,22 @@ def needs_spark(archive: ArchiveConfig, paths: Sequence[str]) -> bool:
 
 
 def spark_images(
-    spark: SparkSession, paths: Sequence[str], selection: Selection
+    spark: SparkSession, paths: Sequence[str], leave_out: Sequence[str], selection: Selection
 ) -> Iterator[dict[str, Any]]:
-    """Every file below `paths`, row by row of LISTING."""
-    reader = literal_reader(spark, *paths).format("binaryFile")
-    reader = reader.option("recursiveFileLookup", "true")
+    """Every file below `paths`, row by row of LISTING, without those at or below `leave_out`.
+
+    Warns where this Spark does not list all names.
+    """
+    if not lists_hidden_names(spark):
+        log.warning(
+            "Spark %s does not list files whose names begin with _ or a point: they are left out. "
+            "Spark 4.3 does",
+            spark.version,
+        )
+    roots = [_place(hadoop_path(path)) for path in paths]
+    others = [_place(hadoop_path(path)) for path in leave_out]
     try:
-        files = reader.load([hadoop_path(path) for path in paths])
+        files = binary_files(spark, *paths).load([hadoop_path(path) for path in paths])
     except (Py4JError, PySparkException) as error:  # no such path, host or kind of storage
         raise ArchiveError(
             f"{', '.join(paths)}: can't be listed: {root_cause(str(error))}"
@@ -68,8 +81,11 @@ def spark_images(
     found = files.select("path", F.col(FILE_PATH).alias("file"), "length", changed)
     for file in found.toLocalIterator():
         path = file["path"]
-        name = path.rpartition("/")[2]
-        if selection.includes(name) and not selection.excludes(name):
+        name, place = path.rpartition("/")[2], _place(path)
+        if any(_is_within(place, other) for other in others):
+            continue
+        root = max((root for root in roots if _is_within(place, root)), key=len, default="")
+        if selection.includes(name) and not selection.excludes(place[len(root) :] or name):
             yield dict.fromkeys(LISTING.names) | {
                 "source": path,
                 "image_id": image_id_of(name),
@@ -79,6 +95,15 @@ def spark_images(
                 "version": version_of(1000 * file["changed"], file["length"]),
                 **({} if readable_by_hadoop(path) else UNREADABLE),
             }
+
+
+def _place(uri: str) -> str:
+    """A path of Hadoop's without scheme and authority, which it may leave out or add."""
+    return re.sub(r"^[A-Za-z][\w+.-]*:(//[^/]*)?", "", uri).rstrip("/")
+
+
+def _is_within(place: str, folder: str) -> bool:
+    return place == folder or place.startswith(f"{folder}/")
 
 
 def with_contents(frame: DataFrame, paths: Sequence[str]) -> DataFrame:

@@ -48,7 +48,7 @@ def listed_rows(
     Raises what `iter_images` and `spark_images` raise.
     """
     if needs_spark(archive, paths):
-        return spark_images(spark, paths, selection)
+        return spark_images(spark, paths, list(leave_out), selection)
     named = [
         named_images(spark, path.removeprefix(TABLE)) if path.startswith(TABLE) else path
         for path in paths

@@ -15,6 +15,11 @@ LITERAL = ("__globPaths__", "false")
 """Spark's own option (DataSource.GLOB_PATHS_KEY) against patterns. Escapes would not do: Hadoop
 can't match patterns in folders with a colon in a name."""
 
+HIDDEN, HIDDEN_NAMES = "ignoredPathSegmentRegex", "(?!)"
+"""Which files Spark does not list: none. By default it leaves out names that begin with `_` or a
+point, as photographs in Adobe RGB do (`_DSC1234.JPG`). See
+`versions.lists_hidden_names`."""
+
 PATTERN = re.compile(r"[\[\]{}*?\\]")
 
 
@@ -71,9 +76,13 @@ def read_binary_files(spark: SparkSession, folder: str, *paths: str) -> DataFram
 
     Raises AnalysisException if there is none.
     """
+    return binary_files(spark, *paths).option("ignoreMissingFiles", "true").load(folder)
+
+
+def binary_files(spark: SparkSession, *paths: str) -> DataFrameReader:
+    """A reader of all files below what it is to load; see `read_binary_files` for `paths`."""
     reader = literal_reader(spark, *paths).format("binaryFile")
-    reader = reader.option("recursiveFileLookup", "true")
-    return reader.option("ignoreMissingFiles", "true").load(folder)
+    return reader.options(**{"recursiveFileLookup": "true", HIDDEN: HIDDEN_NAMES})
 
 
 def readable_by_hadoop(path: str) -> bool:

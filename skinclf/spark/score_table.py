@@ -5,6 +5,7 @@ with the manifest and gets what it lacks. So it does not matter where a job was 
 the table was named from the first job on.
 """
 
+import hashlib
 import logging
 
 import pyarrow as pa
@@ -24,7 +25,10 @@ from skinclf.storage.score_folder import SCORES, ScoreFolder
 from skinclf.storage.score_manifest import Manifest
 
 FOLDER = "skinclf.scores"
-"""The property of a table that names the folder which it follows."""
+"""The property of a table that names the folder which it follows, for people."""
+
+OWNER = "skinclf.owner"
+"""The property that stands for that folder: the SHA-256 of its path, hexadecimal."""
 
 PART = "part"
 """The column of a copy that names the folder's file in which a row is."""
@@ -79,14 +83,19 @@ class ScoreTable:
         columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in types)
         self.spark.sql(
             f"CREATE TABLE {quoted(self.name)} ({columns}) {self._storage()} "
-            f"TBLPROPERTIES ({literal(FOLDER)} = {literal(self.folder.path)})"
+            f"TBLPROPERTIES ({literal(FOLDER)} = {literal(self.folder.path)}, "
+            f"{literal(OWNER)} = {literal(self._owner())})"
         )
         log.info("created the table %s", self.name)
+
+    def _owner(self) -> str:
+        """Stands for the folder's path, which Spark hides where it has "url" or "token" in it."""
+        return hashlib.sha256(self.folder.path.encode()).hexdigest()
 
     def _check_owner(self) -> None:
         rows = self.spark.sql(f"SHOW TBLPROPERTIES {quoted(self.name)}").collect()
         properties = {row["key"]: row["value"] for row in rows}
-        if properties.get(FOLDER) != self.folder.path:
+        if properties.get(OWNER) != self._owner():
             owner = properties.get(FOLDER, "something else")
             raise ConfigError(
                 f"score.table={self.name}: exists, and is the table of {owner}, not of "

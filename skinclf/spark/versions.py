@@ -33,6 +33,12 @@ def is_connect(spark: SparkSession) -> bool:
     return type(spark).__module__.startswith("pyspark.sql.connect")
 
 
+def lists_hidden_names(spark: SparkSession) -> bool:
+    """Whether files are found whose names begin with `_` or a point (since Spark 4.3)."""
+    major, minor, *_ = spark.version.split(".")
+    return (int(major), int(minor)) >= (4, 3)
+
+
 def master_of(spark: SparkSession) -> str:
     """The master of a session; "" where Spark Connect does not tell it."""
     if is_connect(spark):

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from skinclf.errors import RunError, UsageError
 from skinclf.evaluation.comparison import count_shared, paired_differences, same_images
@@ -16,6 +17,7 @@ from skinclf.reporting.comparison import (
     write_comparison,
 )
 from skinclf.reporting.results import read_cross_validation, read_predictions, read_result
+from skinclf.spec.decision import DecisionRule
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.files import absolute, exists
 from skinclf.storage.run_folder import RunFolder, model_digest
@@ -90,7 +92,7 @@ def _read(folder: RunFolder, name: str) -> _Evaluated:
     model = model_digest(folder.read_model())
     evaluation = folder.evaluation(name)
     if not exists(evaluation.metrics):
-        known = [each.path.rpartition("/")[2] for each in folder.evaluations()]
+        known = [each.name for each in folder.evaluations()]
         others = f", or name a set that it has: --on {known[0]}" if known else ""
         raise RunError(
             f"{folder}: was not evaluated on {name}. Evaluate it: skinclf evaluate --run "
@@ -150,4 +152,15 @@ def _settings(run: RunFolder, result: EvaluationResult) -> dict[str, str]:
         | split
         | image
         | {DATASET: dataset.digest[:12], "evaluate.tta": result.tta}
+        | _decided(result)
+    )
+
+
+def _decided(result: EvaluationResult) -> dict[str, Any]:
+    """By which rule classes were decided on."""
+    asked = result.decision.asked if result.decision else DecisionRule(rule="probability")
+    found: dict[str, Any] = {"decision.rule": asked.rule}
+    found |= {f"decision.costs.{code}": cost for code, cost in asked.costs.items()}
+    return found | (
+        {"decision.sensitivity": asked.sensitivity} if asked.rule == "sensitivity" else {}
     )

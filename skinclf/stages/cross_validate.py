@@ -18,7 +18,6 @@ from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
 from skinclf.config.schema import Config
 from skinclf.errors import CheckError, ConfigError, UsageError
 from skinclf.evaluation.cross_validation import (
-    COMPARED,
     CrossValidation,
     FoldResult,
     Pooled,
@@ -35,6 +34,7 @@ from skinclf.reporting.results import (
     write_cross_validation,
 )
 from skinclf.stages import prepare as preparing
+from skinclf.stages.deciding import check_decision
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.resuming import finished_dataset, known_result, prepared
@@ -42,7 +42,7 @@ from skinclf.stages.train import train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder, source_folder
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, join, write_table
-from skinclf.storage.history import check_best_is_known, final_epoch
+from skinclf.storage.history import check_best_is_known
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.text import printable
 from skinclf.training.batches import check_divides
@@ -158,6 +158,7 @@ def _checked(config: Config) -> _Plan:
     """The folds and their folder. Raises UsageError children for what can't be done as asked."""
     check_choices(config)
     check_gate_settings(config.evaluate.gates, config.classes)
+    check_decision(config.decision, config.classes, config.split.val)
     check_divides(config.dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, int(config.split.val > 0))
     if config.split.folds or config.split.left_out:
@@ -261,6 +262,7 @@ def _pooled(
     _check_each_once(table, datasets, plan)
     order = pc.sort_indices(table["image_id"])  # as `compare` reads them
     table, places = table.take(order), places[order.to_numpy()]
+    delete(plan.folder.metrics)  # of an earlier start, which may have had other models
     delete(plan.folder.predictions)
     write_table(table, join(plan.folder.predictions, "part-00000.parquet"))
     rounds = config.evaluate.bootstrap_samples
@@ -272,7 +274,7 @@ def _pooled(
             model=result.digest,
             trained_on=dataset.count("train"),
             metrics=part_metrics(pooled.predictions.subset(places == place), rounds),
-            validation=_validation(fold.run),
+            validation=result.validation,
         )
         for place, (fold, dataset, result) in enumerate(
             zip(plan.folds, datasets, results, strict=True)
@@ -308,10 +310,3 @@ def _check_each_once(table: pa.Table, datasets: Sequence[Dataset], plan: _Plan) 
             f"twice; the datasets have {sizes} images. Did the archive or its metadata change in "
             f"the meantime? Begin anew in another folder: --output NAME"
         )
-
-
-def _validation(run: RunFolder) -> dict[str, float]:
-    """COMPARED on the validation images, by the epoch whose weights the model has."""
-    history = run.read_history()
-    epoch = history[final_epoch(history, run.read_config().train) - 1]
-    return {name: epoch[f"val_{name}"] for name in COMPARED if f"val_{name}" in epoch}

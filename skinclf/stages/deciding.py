@@ -9,6 +9,7 @@ from skinclf.evaluation.decisions import check_rule, choose_weights
 from skinclf.evaluation.predictions import Predictions
 from skinclf.spark.splits import TRAIN, VAL
 from skinclf.spec.decision import Decision, DecisionRule, decide, warn_of_views
+from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.predictor import Predictor
@@ -21,19 +22,23 @@ def kept_decision(
 ) -> Decision | None:
     """The decision that the run keeps of its model, where the rule is "stored".
 
-    Raises ConfigError where classes can't be decided on as asked, RunError where what is kept can't
-    be used.
+    Raises what `check_decision` does, and RunError where what is kept can't be used.
     """
-    fault = check_rule(asked, dataset.taxonomy)
-    if not fault and asked.is_chosen and not dataset.count(VAL):
-        fault = (
-            f'rule = "{asked.rule}" needs validation images, and the dataset has none: split.val'
-        )
-    if fault:
-        raise ConfigError(f"decision.{fault}")
+    check_decision(asked, dataset.taxonomy, dataset.count(VAL))
     kept = run.read_decision(model.digest) if asked.rule == "stored" else None
     warn_of_views(kept, model.tta, "evaluate.tta")
     return kept
+
+
+def check_decision(asked: DecisionRule, taxonomy: Taxonomy, validation: float) -> None:
+    """Raise ConfigError where classes can't be decided on as asked. `validation`: how many images,
+    or which share of them, are there to choose on.
+    """
+    fault = check_rule(asked, taxonomy)
+    if not fault and asked.is_chosen and not validation:
+        fault = f'rule = "{asked.rule}" needs validation images, and there are none: split.val'
+    if fault:
+        raise ConfigError(f"decision.{fault}")
 
 
 def chosen_decision(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 import pyarrow.compute as pc
@@ -11,12 +12,13 @@ from rich.console import Console
 
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
-from skinclf.errors import CheckError, LeakError, RunError
+from skinclf.errors import CheckError, ConfigError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.decisions import decision_metrics
 from skinclf.evaluation.gates import check_gate_settings
+from skinclf.evaluation.metrics import METRICS
 from skinclf.evaluation.predictions import Predictions, predictions_of, with_decisions
-from skinclf.evaluation.result import Assessment, EvaluationResult, LeakCounts
+from skinclf.evaluation.result import COMPARED, DecisionMetrics, EvaluationResult, LeakCounts
 from skinclf.reporting.evaluation import (
     Neighbors,
     most_confident_errors,
@@ -40,14 +42,14 @@ from skinclf.spark.tested import (
     split_files,
     split_images,
 )
-from skinclf.spec.decision import Decision, weights_of
+from skinclf.spec.decision import Decision, decide, weights_of
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.stages.deciding import chosen_decision, kept_decision
 from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
-from skinclf.storage.files import absolute, delete, join, locate, write_table, write_text
+from skinclf.storage.files import absolute, delete, join, locate, name_of, write_table, write_text
 from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import RunFolder
@@ -117,12 +119,21 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
             sensitivities=settings.screening_sensitivities,
             rounds=settings.bootstrap_samples,
         )
-        chosen_on = name if validation is predictions else "val"
-        result = _result(assessment, tested, predictor, leaks, name=name, chosen_on=chosen_on)
-        if decision:
-            decided = decision_metrics(decision.asked, decision.weights, predictions)
-            result = result.model_copy(update={"decision": decided})
-        run.write_decision(decision)
+        result = EvaluationResult(
+            set=name,
+            digest=predictor.digest,
+            tta=predictor.tta,
+            split_by=tested.split_by,
+            chosen_on=name if validation is predictions else VAL,
+            rejects=tested.rejects,
+            leaks=leaks,
+            decision=_decided(decision, predictions),
+            validation={} if validation is predictions else _compared(validation),
+            **dict(assessment),
+        )
+        _warn_of_thresholds(result)
+        if config.decision.rule != "stored":  # else another evaluation may have chosen meanwhile
+            run.write_decision(decision)
         write_result(folder.metrics, result)
         drawn = [(pair, pictures[pair.image_id], seen_pictures[pair.seen]) for pair in nearest]
         report = write_report(result, predictions, errors, pictures, run, folder, drawn)
@@ -168,31 +179,14 @@ def _checked(
     return run, dataset, folder, outside, kept
 
 
-def _result(
-    assessment: Assessment,
-    tested: TestedImages,
-    predictor: Predictor,
-    leaks: LeakCounts,
-    *,
-    name: str,
-    chosen_on: str,
-) -> EvaluationResult:
-    """The assessment with what it is of.
+def _decided(decision: Decision | None, predictions: Predictions) -> DecisionMetrics | None:
+    if decision is None:
+        return None
+    return decision_metrics(decision.asked, decision.weights, predictions)
 
-    Warns where validation has too few images to choose thresholds on.
-    """
-    result = EvaluationResult(
-        set=name,
-        digest=predictor.digest,
-        tta=predictor.tta,
-        split_by=tested.split_by,
-        chosen_on=chosen_on,
-        rejects=tested.rejects,
-        leaks=leaks,
-        **dict(assessment),
-    )
-    _warn_of_thresholds(result)
-    return result
+
+def _compared(validation: Predictions) -> dict[str, float]:
+    return {name: METRICS[name].value(validation) for name in COMPARED}
 
 
 def _predicted(
@@ -218,9 +212,12 @@ def _predicted(
     asked, decision = config.decision, kept  # neither: the most probable class is decided on
     if asked.is_chosen:
         decision = chosen_decision(asked, validation, dataset, predictor)
+    weights = weights_of(decision, dataset.taxonomy)
+    validation = replace(validation, decided=decide(validation.probabilities, weights))
+    delete(folder.metrics)  # of an evaluation before: these predictions are others
     delete(folder.predictions)
     write_table(
-        with_decisions(found["tested"], weights_of(decision, dataset.taxonomy), dataset.taxonomy),
+        with_decisions(found["tested"], weights, dataset.taxonomy),
         join(folder.predictions, "part-00000.parquet"),
     )
     predictions = _read_predictions(folder.predictions, tested.count, dataset.taxonomy)
@@ -230,12 +227,15 @@ def _predicted(
 def set_name(settings: EvaluateConfig) -> str:
     """The folder of an evaluation: its split, or what the outside set is called.
 
-    An outside set that is called like a split has another folder than the split.
+    An outside set that is called like a split has another folder than the split. Raises ConfigError
+    where its metadata or archive has no name that a folder can have.
     """
     if not settings.archive:
         return settings.split
     named_by = settings.archive[0] if settings.metadata == FOLDERS else settings.metadata
-    name = settings.name or PurePath(named_by).stem
+    name = settings.name or PurePath(name_of(absolute(named_by))).stem
+    if not name.strip("."):
+        raise ConfigError(f"evaluate.name: say what the set is called, which {named_by} does not")
     return f"outside-{name}" if name in SPLITS else name
 
 
@@ -297,6 +297,7 @@ def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictio
 
 
 def _warn_of_thresholds(result: EvaluationResult) -> None:
+    """Warn where validation has too few images to choose thresholds on."""
     short = [
         point for point in result.screening if point.expected_sensitivity < point.wanted_sensitivity
     ]

@@ -184,6 +184,7 @@ def _checked(
         sources=list(config.archive.paths),
         metadata=config.archive.metadata,
         same_lesion=config.archive.same_lesion,
+        selection=config.archive.selection,
         words=config.metadata,
         licence=config.archive.licence,
         taxonomy=config.classes,

@@ -13,12 +13,13 @@ from skinclf.config.schema import Config
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
 from skinclf.spark.session import spark_session
+from skinclf.stages.deciding import check_decision
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
 from skinclf.stages.resuming import known_result, prepared
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import EXPLORATION
-from skinclf.storage.files import exists, join, list_names, read_bytes, write_text
+from skinclf.storage.files import beside, exists, join, list_names, read_bytes, write_text
 from skinclf.storage.run_folder import RunFolder
 
 PAPER = {
@@ -81,6 +82,7 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
     run.path itself. Raises what the stages raise, and DatasetError where a finished dataset is
     of another archive.
     """
+    check_decision(config.decision, config.classes, config.split.val)
     results, pictures = [], []
     for by in PROTOCOLS:
         protocol = protocol_config(config, by)
@@ -117,8 +119,8 @@ def protocol_config(config: Config, by: str) -> Config:
     """The settings with another split, and with folders of their own for it."""
     changes: dict[str, dict[str, Any]] = {
         "split": {"by": by},
-        "dataset": {"path": f"{config.dataset.path.rstrip('/')}-by-{by}"},
-        "run": {"path": f"{config.run.path.rstrip('/')}-by-{by}"},
+        "dataset": {"path": beside(config.dataset.path, f"-by-{by}")},
+        "run": {"path": beside(config.run.path, f"-by-{by}")},
         # By image, tested lesions were trained on: that is what is to be shown.
         "evaluate": {"allow_leaks": by == "image"},
     }

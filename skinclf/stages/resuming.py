@@ -33,10 +33,12 @@ def finished_dataset(config: Config) -> Dataset | None:
         "archive.paths": (dataset.sources, list(archive.paths)),
         "archive.metadata": (dataset.metadata, archive.metadata),
         "archive.same_lesion": (dataset.same_lesion, archive.same_lesion),
+        "[archive]": (dataset.selection, archive.selection),
         "[metadata]": (dataset.words, config.metadata),
         "[classes]": (dataset.taxonomy, config.classes),
         "[image]": (dataset.image, config.image),
         "[split]": (dataset.split, config.split),
+        "dataset.shards": (dataset.shards, config.dataset.shards),
     }
     differing = [name for name, (theirs, ours) in asked.items() if theirs != ours]
     if differing:
@@ -50,15 +52,15 @@ def finished_dataset(config: Config) -> Dataset | None:
 def known_result(config: Config, split: str) -> EvaluationResult | None:
     """The evaluation of the run's model on a split, if there is one of it as it is now."""
     run = RunFolder(config.run.path)
-    metrics = run.evaluation(split).metrics
-    if run.is_finished and exists(metrics):
-        result = read_result(metrics)
-        settings = config.evaluate
+    folder, settings = run.evaluation(split), config.evaluate
+    if run.is_finished and exists(folder.metrics):
+        result = read_result(folder.metrics)
         wanted = settings.screening_sensitivities if result.taxonomy.screened else ()
         if (
             result.digest == model_digest(run.read_model())
             and result.tta == settings.tta
             and _decided_as_asked(config, result)
+            and (not settings.neighbors or exists(folder.neighbors))
             and tuple(point.wanted_sensitivity for point in result.screening) == wanted
         ):
             return result

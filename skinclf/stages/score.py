@@ -78,14 +78,21 @@ def score(
         if done:
             log.info("finished the %s images of a job that was interrupted", f"{done:,}")
         changed = 0
-        for retry in (config.score.retry_rejects, *[()] * ROUNDS):
+        # A limited job lists once: what moves meanwhile is the next job's.
+        last = 0 if config.score.limit else ROUNDS
+        for again in range(last + 1):
+            retry = () if again else config.score.retry_rejects
             new, known = _list(scoring, paths, retry)
             changed += known
             display.expect(new)
             done += scoring.run(display)
             if not scoring.moved:
                 break
-            log.info("%s inputs moved while they were read: listing again", f"{scoring.moved:,}")
+            log.info(
+                "%s inputs moved while they were read: %s",
+                f"{scoring.moved:,}",
+                "listing again" if again < last else "the next job scores them",
+            )
         scoring.finish()
         rate = done / (time.monotonic() - start)
         summary = summarized(scoring.ledger, scored_by.digest, done, changed, rate)
@@ -180,7 +187,7 @@ def _list(scoring: "Scoring", paths: tuple[str, ...], retry: Sequence[str]) -> t
         raise ArchiveError(f"no files in {', '.join(paths)}")
     counts = {"new": new, "changed": known}
     log.info(
-        "%s inputs are new, of which %s have changed",
+        "%s inputs are new, of which %s are known: changed, or to be tried again",
         *(f"{count:,}" for count in counts.values()),
         extra={"counts": counts},
     )

@@ -35,7 +35,7 @@ class Summary:
     rejects: dict[str, int]
     drift: dict[str, float]
     new: int  # inputs that this job scored or rejected
-    changed: int  # of these, known before with another content
+    changed: int  # of these, known before: with another content, or rejects that are tried again
     images_per_second: float
 
 

@@ -66,6 +66,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
             training_display(run, config.train.epochs, console, supervisor.cancel),
             epochs_tracked(tracking, run, supervisor.cancel),
         ):
+            run.check(config, dataset)  # another start may have begun it as this one did
             supervisor.train()
     history = run.read_history()
     if not is_over(history, config.train):

@@ -64,6 +64,9 @@ class Dataset(BaseModel):
     same_lesion: str = Field(default="", exclude_if=lambda name: not name)
     """archive.same_lesion as given."""
 
+    selection: dict[str, Any] = Field(default={}, exclude_if=lambda chosen: not chosen)
+    """ArchiveConfig.selection as given."""
+
     words: MetadataConfig = Field(default=NO_WORDS, exclude_if=lambda own: own == NO_WORDS)
     """[metadata] as given."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from skinclf.storage.dataset_folder import TENSORS
-from skinclf.storage.files import join
+from skinclf.storage.files import join, name_of
 
 
 @dataclass(frozen=True)
@@ -11,6 +11,11 @@ class EvaluationFolder:
     """The folder of one evaluation of a run's model."""
 
     path: str
+
+    @property
+    def name(self) -> str:
+        """The split, or what the outside set is called."""
+        return name_of(self.path)
 
     @property
     def metrics(self) -> str:

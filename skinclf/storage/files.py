@@ -152,6 +152,17 @@ def join(folder: str, *names: str) -> str:
     return "/".join([folder.rstrip("/"), *names]) + options
 
 
+def beside(path: str, ending: str) -> str:
+    """The path of what lies beside a path, or URI with options, and is called so with an ending."""
+    path, options = split_options(path)
+    return path.rstrip("/") + ending + options
+
+
+def name_of(path: str) -> str:
+    """The last part of a path, which may be a URI with options."""
+    return split_options(path)[0].rstrip("/").rpartition("/")[2]
+
+
 def below(folder: str, name: str) -> str:
     """The URI of what is called `name`, which is not %-encoded, below the URI of a folder."""
     return join(folder, quote(name))

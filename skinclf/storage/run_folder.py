@@ -40,6 +40,7 @@ from skinclf.storage.files import (
     exists,
     join,
     list_names,
+    name_of,
     read_bytes,
     read_json,
     read_text,
@@ -77,7 +78,7 @@ class RunFolder:
     @property
     def name(self) -> str:
         """The last part of its path."""
-        return self.path.rstrip("/").rpartition("/")[2]
+        return name_of(self.path)
 
     @property
     def history(self) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from skinclf.archives import LISTING, Selection
@@ -13,13 +14,13 @@ from skinclf.spark.archive import (
     with_contents,
     with_contents_of,
 )
-from skinclf.spark.versions import frame_of
+from skinclf.spark.versions import frame_of, lists_hidden_names
 
 STRANGE = "[1] {a,b} * ? % # é ' \\"
 
 
 def listing_of(spark: SparkSession, *paths: Path) -> DataFrame:
-    rows = spark_images(spark, [str(path) for path in paths], Selection())
+    rows = spark_images(spark, [str(path) for path in paths], [], Selection())
     return frame_of(spark, pa.Table.from_pylist(list(rows), schema=LISTING))
 
 
@@ -50,6 +51,24 @@ def test_all_files_get_their_contents_whatever_their_names(
         (folder / name).write_bytes(content)
     paths = [str(folder.parent), str(folder), f"{folder}/"]
     assert contents(with_contents(listing_of(spark, folder.parent), paths)) == names
+
+
+def test_names_that_spark_hides_are_listed_and_what_is_left_out_is_not(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`_DSC1234.JPG` is how cameras call a photograph in Adobe RGB."""
+    for name in ("_DSC1.JPG", ".a.jpg", "b.jpg", "Rejected/c.jpg", "_d/e.jpg", "scores/f.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    selection = Selection(exclude=["rejected", tmp_path.name.lower()])
+    rows = list(spark_images(spark, [str(tmp_path)], [str(tmp_path / "scores")], selection))
+    found = {row["source"].removeprefix(f"file:{tmp_path}/") for row in rows}
+    hidden = {"_DSC1.JPG", ".a.jpg", "_d/e.jpg"} if lists_hidden_names(spark) else set()
+    assert found == {"b.jpg", *hidden}
+    assert ("does not list files" in caplog.text) == (not hidden)
+    assert selection.left_out == {"rejected": 1}
+    frame = frame_of(spark, pa.Table.from_pylist(rows, schema=LISTING))
+    assert None not in contents(with_contents(frame, [str(tmp_path)])).values()
 
 
 def test_of_a_micro_batch_only_its_files_are_read(spark: SparkSession, tmp_path: Path) -> None:
