@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from skinclf.archives import ArchiveReader, Selection, iter_images, list_images
+from skinclf.archives.lists import files_named
 from skinclf.archives.names import image_id_of
 from skinclf.errors import ArchiveError
 from skinclf.spec.rejects import RejectedImage
@@ -326,3 +328,21 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+def test_one_name_that_is_no_uri_costs_no_other_image_of_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+
+    def locate(name: str) -> tuple[fs.FileSystem, str]:
+        if " " in name:
+            raise ValueError(f"Cannot parse URI: '{name}'")
+        return fs.LocalFileSystem(), str(tmp_path / name.rpartition("/")[2])
+
+    monkeypatch.setattr("skinclf.archives.lists.locate", locate)
+    found = list(files_named(["gs://bucket/my a.jpg", "gs://bucket/a.jpg"]))
+    assert [(file.name, file.reason) for file in found] == [
+        ("my a.jpg", "unreadable"),
+        ("a.jpg", None),
+    ]

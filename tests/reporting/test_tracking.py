@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from skinclf.config.loader import load_config, to_toml
+from skinclf.config.schema import TrainConfig
 from skinclf.errors import ConfigError
 from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
 from skinclf.spec.image_spec import BENBRAHIM_2020
@@ -33,12 +34,13 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
         trained, "model.name=tiny", f"run.path={run}", f"mlflow.tracking_uri={uri}"
     )
     train(config, QUIET)
-    evaluate(config, QUIET)
+    (run / "mlflow.json").unlink()  # as if it had been trained without MLflow
+    evaluate(config.model_copy(update={"train": TrainConfig(learning_rate=0.5)}), QUIET)
 
     client = MlflowClient(uri)
     place = client.get_experiment_by_name("skinclf")
     assert place is not None
-    (tracked,) = client.search_runs([place.experiment_id])
+    tracked, _ = client.search_runs([place.experiment_id])
     assert tracked.data.params["train.learning_rate"] == "0.001"
     losses = client.get_metric_history(tracked.info.run_id, "val_loss")
     assert sorted(metric.step for metric in losses) == [1, 2]

@@ -127,10 +127,6 @@ def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int 
         write_run(path, part, f"train.seed={config.train.seed}", "train.epochs=1")
         table = table_of(replace(part, lesions=whole.lesions[where]))  # not numbered anew
         write_table(table, str(path / "evaluation/test/predictions/part-00000.parquet"))
-        write_text(
-            RunFolder(str(path)).history,
-            json.dumps({"epoch": 1, "val_accuracy": 0.7, "val_balanced_accuracy": 0.5}) + "\n",
-        )
 
     monkeypatch.setattr(stage, "prepared", prepared)
     monkeypatch.setattr(stage, "train", write_fold)
@@ -234,6 +230,7 @@ def test_images_that_are_not_tested_are_told(
         ("cross_validate.by=source", "two sources or more are expected"),
         ("train.optimizer=sgd", "there is no 'sgd'"),
         ("evaluate.gates.nope=1", "there is no metric 'nope'"),
+        ("decision.rule=costs decision.costs.melanoma=2", "decision.costs: melanoma is no class"),
         ("archive.metadata=nowhere.csv", "nowhere.csv: can't be read"),
     ],
 )
@@ -241,7 +238,7 @@ def test_what_is_wrong_is_told_before_anything_starts(
     tmp_path: Path, setting: str, told: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        preview(folds_config(tmp_path, "cv", setting))
+        preview(folds_config(tmp_path, "cv", *setting.split()))
     assert told in str(caught.value)
     assert not (tmp_path / "cv").exists()
 

@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,8 @@ from rich.console import Console
 
 from skinclf.config.schema import EvaluateConfig
 from skinclf.errors import ConfigError, LeakError, RunError
+from skinclf.evaluation.assessment import assess
+from skinclf.evaluation.result import Assessment
 from skinclf.reporting.evaluation import GALLERY
 from skinclf.spark.inference import predictions_of
 from skinclf.spec.decision import Decision, DecisionRule, decide
@@ -285,6 +288,38 @@ def test_a_decision_of_another_model_is_refused(trained: Path, run: Path) -> Non
     preview(pipeline_config(trained, f"run.path={run}", "decision.rule=accuracy"))  # chosen anew
 
 
+def test_an_evaluation_that_is_broken_off_leaves_no_metrics_of_other_predictions(
+    trained: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one by the stored rule leaves a decision alone that was chosen meanwhile."""
+    config = pipeline_config(trained, f"run.path={run}")
+    result, _ = evaluate(config, QUIET)
+    assert result.validation.keys() == {"accuracy", "balanced_accuracy"}
+    folder = RunFolder(str(run))
+    rule = DecisionRule(rule="accuracy")
+    weights = dict.fromkeys(HAM10000.codes, 1.0)
+    chosen = Decision(asked=rule, weights=weights, model=result.digest, validation={})
+
+    def chooses(*values: Any, **named: Any) -> Assessment:
+        folder.write_decision(chosen)
+        return assess(*values, **named)
+
+    monkeypatch.setattr("skinclf.stages.evaluate.assess", chooses)
+    evaluate(config, QUIET)
+    assert folder.read_decision(result.digest) == chosen
+    monkeypatch.setattr("skinclf.stages.evaluate.assess", None)
+    with pytest.raises(TypeError):
+        evaluate(config, QUIET)
+    assert known_result(config, "test") is None
+    assert folder.evaluations() == []
+
+
+def test_a_set_without_a_name_is_refused() -> None:
+    settings = EvaluateConfig(archive=("/",), metadata="folders")
+    with pytest.raises(ConfigError, match=r"evaluate\.name: say what the set is called"):
+        set_name(settings)
+
+
 def test_costs_of_an_unknown_class_are_refused_before_spark_starts(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +355,8 @@ def test_a_model_that_carries_code_is_refused(run: Path) -> None:
         ({"archive": ("a.zip",), "metadata": "isic/GroundTruth.csv"}, "GroundTruth"),
         ({"archive": ("a.zip",), "metadata": "isic/test.csv"}, "outside-test"),
         ({"archive": ("a.zip",), "metadata": "isic/test.csv", "name": "isic"}, "isic"),
+        ({"archive": ("a.zip",), "metadata": "s3://b/new truth.csv?region=x"}, "new truth"),
+        ({"archive": ("/clinic/.",), "metadata": "folders"}, "clinic"),
     ],
 )
 def test_each_evaluated_set_has_a_folder_of_its_own(

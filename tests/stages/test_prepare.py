@@ -25,6 +25,7 @@ from skinclf.spark.tensors import dataset_tensors
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, TENSORS
 from skinclf.stages.prepare import prepare
+from skinclf.stages.resuming import finished_dataset
 from skinclf.storage.dataset_folder import Dataset
 from tests.support.images import encoded, jpeg, write_zip
 from tests.support.sessions import shared_session
@@ -265,6 +266,16 @@ def test_a_finished_dataset_is_not_written_over_unless_allowed(
     with pytest.raises(UsageError, match=r"dataset\.overwrite=true"):
         prepare(config_for(folder), QUIET)
     assert Dataset.read(dataset.path) == dataset
+
+
+def test_a_finished_dataset_of_other_settings_is_not_taken_over(
+    odd_archive: tuple[Path, Dataset],
+) -> None:
+    folder, dataset = odd_archive
+    assert finished_dataset(config_for(folder)) == dataset
+    for setting, name in (("archive.exclude=[]", r"\[archive\]"), ("dataset.shards=1", "shards")):
+        with pytest.raises(DatasetError, match=name):
+            finished_dataset(config_for(folder, setting))
 
 
 def test_a_folder_of_somebody_else_s_is_not_emptied(tmp_path: Path) -> None:

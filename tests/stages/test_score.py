@@ -16,6 +16,7 @@ from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.score import score
 from skinclf.stages.score_summary import Summary, log_summary
 from skinclf.training.predictor import Predictor
+from tests.support.decoders import moved
 from tests.support.documentation import example
 from tests.support.images import jpeg, write_zip
 from tests.support.models import Brightness
@@ -212,3 +213,10 @@ def test_storage_that_only_hadoop_reaches_is_read_by_spark(
     assert rows_of(by_spark.path) == rows_of(archive.score().path)
     (archive.folder / "IMG_007.jpg").write_bytes(jpeg((7, 7, 7)))
     assert score(config, QUIET, model=BRIGHTNESS).new == 1
+
+
+def test_a_limit_holds_where_an_archive_is_rewritten_meanwhile(tmp_path: Path) -> None:
+    scoring = Scoring(tmp_path, decode=moved)
+    scoring.write(*range(5))
+    summary = scoring.score("score.limit=2")
+    assert (summary.inputs, summary.rejects) == (2, {"changed": 2})

@@ -1,6 +1,8 @@
 import io
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -232,4 +234,21 @@ def test_a_loss_that_is_no_number_ends_training_with_its_cause(
     )
     with pytest.raises(TrainingError, match=r"epoch \d, step \d: the loss is no longer a finite"):
         train(config, QUIET)
+    assert not (run / "model.keras").exists()
+
+
+def test_of_two_starts_at_once_one_folder_has_the_recipe_of_the_one_that_trains(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other = tmp_path / "run", tmp_path / "other.toml"
+    other.write_text((trained / "run" / "config.toml").read_text())
+
+    @contextmanager
+    def owned(*_: object) -> Iterator[None]:
+        shutil.copy(other, run / "config.toml")  # by the other start, after this one's check
+        yield
+
+    monkeypatch.setattr("skinclf.stages.train.owned", owned)
+    with pytest.raises(RunError, match=r"train\.seed = 77 but"):
+        train(pipeline_config(trained, f"run.path={run}", "train.seed=77"), QUIET)
     assert not (run / "model.keras").exists()

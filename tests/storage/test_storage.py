@@ -19,6 +19,7 @@ from skinclf.storage.attempt import begin_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import (
+    beside,
     delete,
     exists,
     hadoop_path,
@@ -30,6 +31,7 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.ownership import RECORD, Owner, check_free
+from skinclf.storage.run_folder import RunFolder
 from skinclf.storage.score_view import read_rejects, read_scores, score_files
 from tests.support.pipeline import pipeline_config, weights
 from tests.support.score_job import EXPECTED, Job
@@ -179,3 +181,11 @@ def test_files_and_folders_have_the_rights_that_the_user_grants(tmp_path: Path, 
     rights = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
     files = 0o666 & ~mask
     assert rights == {"run": 0o777 & ~mask, "labels.json": files, "part.parquet": files}
+
+
+@pytest.mark.parametrize("options", ["", "?endpoint_override=127.0.0.1:9000&scheme=http"])
+def test_names_are_of_the_path_and_not_of_its_options(options: str) -> None:
+    run = RunFolder(f"s3://bucket/runs/first/{options}")
+    assert run.name == "first"
+    assert run.evaluation("test").name == "test"
+    assert beside(run.path, "-by-image") == f"s3://bucket/runs/first-by-image{options}"
