@@ -21,7 +21,15 @@ yardstick with itself: a difference smaller than its spread means nothing.
 
 - **pool** reads, decodes and writes the same Parquet files by the same code in a process pool,
   without Spark; **floor** is decoding alone (prepare), or decoding and the network (score).
-- **start** is the wall time of a run over 1,000 images, which the cost per image does not contain.
+- **loop** is one process that decodes each image in full with Pillow and calls `model.predict` by
+  batch. **spark** is Spark's documented way: `binaryFile`, decoding in a UDF, `predict_batch_udf`.
+- **ray** (Ray Data) and **daft** hand paths to an actor on each core. It reads, decodes and scores
+  by skinclf's own decoder and engine. `make bench PEERS=PYTHON` runs these two; PYTHON is an
+  interpreter that has both.
+- **start** is the wall time of a run over 1,000 images, in the comparison with other ways of 200.
+  The cost per image does not contain it.
+- The scored images are JPEGs of 600x450 pixels and some 24 kB. `make bench SOURCE=ORIGINALS.zip`
+  takes yours; without it they are drawn.
 """
 
 

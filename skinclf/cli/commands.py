@@ -32,7 +32,7 @@ def prepare(
     """Read an archive and its metadata, and write the dataset to train on.
 
     **Inputs:** `--archive` (folders, zip, tar and Parquet files, images, lists) and `--metadata`: a
-    CSV in the format of HAM10000, of the ISIC archive's export or of ISIC 2018's ground truth.
+    CSV of a known format (HAM10000, ISIC and others) or with `[metadata.columns]`; or `folders`.
 
     **Output:** the dataset with tensors, rejects and, written last, dataset.json.
 
@@ -182,8 +182,7 @@ def evaluate(
     """Evaluate a model on a split of its dataset, or on a labelled archive from elsewhere.
 
     **Inputs:** `--run` and `--dataset`, the one that the run was trained on; with `--archive` and
-    `--metadata` any labelled archive, its CSV in the format of HAM10000, of the ISIC archive's
-    export or of ISIC 2018's ground truth.
+    `--metadata`, as for prepare, any labelled archive.
 
     **Output:** `--run`/evaluation/SET with predictions, metrics.json, figures, a report (HTML) and
     near duplicates of training images; and `--run`/model_card.md. Exit status 3 if `evaluate.gates`

@@ -61,7 +61,11 @@ LabelledArchive = Annotated[
 ]
 Metadata = Annotated[
     str | None,
-    typer.Option("--metadata", metavar="FILE", help="The CSV of diagnoses (archive.metadata)."),
+    typer.Option(
+        "--metadata",
+        metavar="FILE",
+        help="The CSV of diagnoses, or `folders`: each class has a folder (archive.metadata).",
+    ),
 ]
 DatasetOutput = Annotated[
     str | None,
@@ -76,7 +80,10 @@ TestedArchive = Annotated[
     ),
 ]
 TestedMetadata = Annotated[
-    str | None, typer.Option("--metadata", metavar="FILE", help="The archive's CSV of diagnoses.")
+    str | None,
+    typer.Option(
+        "--metadata", metavar="FILE", help="The archive's CSV of diagnoses, or `folders`."
+    ),
 ]
 ScoredArchive = Annotated[
     list[str] | None,
