@@ -15,8 +15,8 @@ LOG, PAGE, CHART = Path("bench/rank.jsonl"), Path("docs/results.md"), Path("docs
 BEGIN, END = "<!-- written by bench.ablation -->\n", "<!-- end -->\n"
 
 STEPS = {
-    "base": "the former `best.toml`: 30 epochs, quarter turns, zoom 0.9–1.1",
-    "matched": "training images as sharp as tested ones",
+    "base": "30 epochs, quarter turns, zoom 0.9–1.1",
+    "matched": "zoomed and turned images are sharpened",
     "matched60": "60 epochs",
     "geometry": "any angle, zoom 0.75–1.3, aspect",
     "both": "colors",
@@ -55,7 +55,7 @@ def read() -> Rows:
 
 def table(rows: Rows) -> str:
     """The steps in Markdown."""
-    head = ["", "folds: log loss", "balanced", *(f"without {source}" for source in SOURCES)]
+    head = ["", "folds: log loss", "balanced", *(f"{source} left out" for source in SOURCES)]
     cells = [
         [
             title,
@@ -81,8 +81,8 @@ def chart(rows: Rows) -> Figure:
         axes.plot(values(fold), places, "o", color="#44546a", alpha=0.3, markersize=4)
     axes.plot(values("folds"), places, "o-", color="#44546a", label="five folds (each: small dots)")
     for source, color in SOURCES.items():
-        axes.plot(values(source), places, "o-", color=color, label=f"without {source}")
-    titles = [title.partition(":")[0].replace("`", "") for title in STEPS.values()]
+        axes.plot(values(source), places, "o-", color=color, label=f"{source} left out")
+    titles = [*STEPS.values()]
     axes.set_yticks(places, [titles[0], *(f"+ {title}" for title in titles[1:])])
     axes.invert_yaxis()
     axes.set_xlabel("balanced accuracy")
