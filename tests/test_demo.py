@@ -4,6 +4,10 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import pytest
+
+from skinclf.errors import UsageError
+from skinclf.stages.demo import MARK, _empty
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
 
 
@@ -42,3 +46,20 @@ def test_the_demo_takes_an_archive_all_the_way(tmp_path: Path) -> None:
     assert float(table["balanced accuracy"]) > 50  # percent; 1/7 is the baseline: it has learned
     report = done.stdout.strip().rpartition("report: ")[2]
     assert Path(report).exists()
+
+
+def test_a_demo_s_folder_may_be_a_link_and_holds_nothing_of_the_one_before(tmp_path: Path) -> None:
+    scratch, link = tmp_path / "scratch", tmp_path / "demo"
+    scratch.mkdir()
+    link.symlink_to(scratch)
+    _empty(link)
+    (scratch / "run").mkdir()
+    (scratch / "run" / "model.keras").write_bytes(b"old")
+    _empty(link)
+    assert [path.name for path in scratch.iterdir()] == [MARK]
+    (scratch / MARK).unlink()
+    (scratch / "mine").touch()
+    with pytest.raises(UsageError, match="no demo made it"):
+        _empty(link)
+    with pytest.raises(UsageError, match="is no folder"):
+        _empty(scratch / "mine")

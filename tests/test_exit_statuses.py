@@ -1,5 +1,6 @@
 """What a job's process ends with: docs/reference/exit-statuses.md."""
 
+import errno
 import inspect
 import re
 from pathlib import Path
@@ -49,6 +50,21 @@ def test_every_error_ends_a_command_with_its_status_and_one_line(
     done = skinclf("explore")
     expected = next((status for status, names in STATUSES.items() if kind.__name__ in names), 1)
     assert (done.returncode, done.stderr) == (expected, "error: what happened\n")
+
+
+def test_a_folder_that_may_not_be_entered_is_told_in_one_line(
+    skinclf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/root/dataset")
+
+    monkeypatch.setattr("skinclf.stages.explore.explore", fail)
+    done = skinclf("explore")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: [Errno 13] Permission denied: '/root/dataset'. Check the path, or choose another "
+        "one\n"
+    )
 
 
 UNKNOWN_HOST = OSError(

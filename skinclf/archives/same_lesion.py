@@ -23,7 +23,7 @@ def read_groups(name: str) -> list[list[str]]:
         return []
     path = shipped_config(SHIPPED[name]) if name in SHIPPED else name
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(path).removeprefix("\ufeff").splitlines()  # as Excel writes UTF-8
     except (OSError, ValueError) as error:
         if may_pass(error):
             raise

@@ -7,7 +7,7 @@ from skinclf.cli import commands
 from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_interruption, wants_json
 from skinclf.errors import TRY_AGAIN, WRONG_USE, SkinclfError
 from skinclf.system.interruption import interrupted_by
-from skinclf.system.retrying import may_pass
+from skinclf.system.retrying import LASTING, may_pass
 
 NOT_INSTALLED = {
     "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
@@ -52,6 +52,9 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
     if isinstance(error, SkinclfError):
         tell_error(str(error))
         return error.exit_status
+    if isinstance(error, OSError) and error.errno in LASTING:
+        tell_error(f"{error}. Check the path, or choose another one")
+        return WRONG_USE
     if isinstance(error, OSError) and error.errno is None:  # pyarrow's, of storage on a network
         again = may_pass(error)
         advice = "Rerun the same command, once it is back" if again else "Check the path and keys"

@@ -15,6 +15,7 @@ from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.distributed.worker import train_here, train_in_task
 from skinclf.errors import TrainingError, WorkersLost
 from skinclf.spark.failures import root_cause
+from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.attempt import WorkerError, read_errors
 from skinclf.training.job import TrainingJob
@@ -74,9 +75,9 @@ class SparkLauncher:
             runner.run(train_here, job=job, check=self._check_cancelled)
             return
         context = self._spark.sparkContext
-        context.setJobGroup(self.group, f"train {job.run}", interruptOnCancel=True)
         try:
-            runner.run(train_in_task, job=job, ports=self._limits.ports)
+            with job_group(context, self.group, f"train {job.run}", interrupts=True):
+                runner.run(train_in_task, job=job, ports=self._limits.ports)
         except (Py4JError, PySparkException) as error:
             reported = read_errors(job.run.path, job.attempt, config.slots)
             raise lost_by(reported, str(error)) from error

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.errors import PreflightError, SlotsUnavailable, StorageError
+from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import beside, delete, exists, join, read_text, write_text
@@ -280,8 +281,8 @@ def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: s
         yield report
 
     context = spark.sparkContext
-    context.setJobGroup("skinclf preflight", "preflight")
-    return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
+    with job_group(context, "skinclf preflight", "preflight"):
+        return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
 
 
 def _report(probe: str, dataset: str, task: int, addresses: list[str]) -> Report:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from skinclf.spark.caching import Keep
 from skinclf.spark.splits import lesion
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
@@ -36,9 +37,11 @@ class Exploration:
     samples: dict[str, NDArray[np.uint8]]  # diagnosis → (height, width, 3) uint8
 
 
-def explore_tensors(tensors: DataFrame, taxonomy: Taxonomy, image: ImageSpec) -> Exploration:
+def explore_tensors(
+    tensors: DataFrame, taxonomy: Taxonomy, image: ImageSpec, keep: Keep
+) -> Exploration:
     """Count TENSORS by every category and fetch one image of each class."""
-    slim = tensors.drop("pixels").cache()
+    slim = keep(tensors.drop("pixels"))
     classes = category_counts(slim, "dx")
     ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
     by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}

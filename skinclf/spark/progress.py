@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from skinclf.spark.job_groups import job_group
 from skinclf.system.background import watching
 from skinclf.system.progress_lines import tell_progress
 
@@ -28,14 +29,13 @@ LINE_SECONDS = 15
 def spark_progress(spark: SparkSession, title: str, console: Console) -> Iterator[None]:
     """Show the tasks of the Spark jobs that run inside: a bar in a terminal, lines in a log."""
     group = f"skinclf {title} {time.monotonic_ns()}"
-    spark.sparkContext.setJobGroup(group, title)
     show = _show_bar if console.is_terminal else _show_lines
-    try:
-        cancel = partial(spark.sparkContext.cancelJobGroup, group)
-        with watching(partial(show, spark, group, title, console), cancel):
-            yield
-    finally:
-        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
+    cancel = partial(spark.sparkContext.cancelJobGroup, group)
+    with (
+        job_group(spark.sparkContext, group, title),
+        watching(partial(show, spark, group, title, console), cancel),
+    ):
+        yield
 
 
 def task_counts(spark: SparkSession, group: str) -> tuple[int, int]:

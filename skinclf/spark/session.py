@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -44,6 +45,18 @@ log = logging.getLogger(__name__)
 STARTING = threading.Lock()
 OURS: list[SparkSession] = []
 """The session that was started here, once for each job that uses it: in threads of a notebook."""
+
+
+@dataclass
+class _Guests:
+    """The jobs that use a session of somebody else."""
+
+    before: dict[str, str | None]  # its settings before the first of them
+    jobs: int = 0
+
+
+GUESTS: dict[str, _Guests] = {}
+"""By session: several jobs may use one at once, in threads of a notebook."""
 
 LOGGING = Path(__file__).with_name("log4j2.properties")
 
@@ -151,7 +164,7 @@ def spark_session(
 
 @contextmanager
 def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[None]:
-    """Leave a session with the settings that it has now.
+    """Leave a session with the settings that it has now, once its last guest leaves.
 
     Raises ConfigError unless it has the settings that are `required`.
     """
@@ -165,11 +178,27 @@ def _guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[Non
             f"the running Spark session lacks settings that this job needs: {', '.join(missing)}. "
             f"Start the session with them, or stop it: the job then starts one of its own"
         )
-    before = {key: spark.conf.get(key, None) for key in ALWAYS}
+    session = _identity(spark)
+    with STARTING:
+        if session not in GUESTS:
+            GUESTS[session] = _Guests({key: spark.conf.get(key, None) for key in ALWAYS})
+        guests = GUESTS[session]
+        guests.jobs += 1
     try:
         yield
     finally:
-        _set(spark, before)
+        with STARTING:
+            guests.jobs -= 1
+            if not guests.jobs:
+                del GUESTS[session]
+                _set(spark, guests.before)
+
+
+def _identity(spark: SparkSession) -> str:
+    """Of the session, for which Python may have several objects."""
+    if is_connect(spark):
+        return str(spark.session_id)  # type: ignore[attr-defined]
+    return str(spark._jsparkSession.hashCode())
 
 
 def _set(spark: SparkSession, settings: Mapping[str, str | None]) -> None:

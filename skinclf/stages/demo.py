@@ -101,10 +101,18 @@ def demo_config(root: Path) -> Config:
 
 
 def _empty(root: Path) -> None:
-    if root.exists() and any(root.iterdir()) and not (root / MARK).exists():
+    """Make the folder, or empty one of an earlier demo; a link or a mount stays what it is."""
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root}: is no folder. Name another one: --folder NAME")
+    there = list(root.iterdir()) if root.exists() else []
+    if there and not (root / MARK).exists():
         raise UsageError(
             f"{root}: is not empty, and no demo made it. Name another folder: --folder NAME"
         )
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
+    for path in there:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != MARK:
+            path.unlink()

@@ -3,6 +3,7 @@
 from skinclf.config.schema import Config
 from skinclf.distributed.launcher import REQUIRED_CONF
 from skinclf.distributed.preflight import Check, preflight
+from skinclf.spark.failures import spark_failures
 from skinclf.spark.session import spark_session
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute
@@ -16,14 +17,15 @@ REGISTRATION_SECONDS = 15
 def doctor(config: Config) -> list[Check]:
     """The checks that `train` makes with the same settings; trains nothing.
 
-    Raises ConfigError or DatasetError where the settings alone are wrong.
+    Raises ConfigError or DatasetError where the settings alone are wrong, and what
+    `spark_failures` does.
     """
     check_choices(config)
     dataset = Dataset.read(config.dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     required = {} if config.train.local_mode else REQUIRED_CONF
-    with spark_session("doctor", config.spark, required) as spark:
-        run = absolute(config.run.path)
+    run = absolute(config.run.path)
+    with spark_session("doctor", config.spark, required) as spark, spark_failures(run):
         seconds = min(REGISTRATION_SECONDS, config.fault_tolerance.slot_wait_timeout_seconds)
         limits = config.fault_tolerance.model_copy(update={"slot_wait_timeout_seconds": seconds})
         return preflight(spark, dataset, run, config.train, limits)

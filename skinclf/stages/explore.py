@@ -7,15 +7,21 @@ from rich.console import Console
 
 from skinclf import __version__
 from skinclf.config.schema import Config
+from skinclf.errors import DatasetError
 from skinclf.reporting.figures.counts import bar_figure, histogram_figure, samples_figure
 from skinclf.reporting.pages import png, render
+from skinclf.spark.caching import kept_frames
 from skinclf.spark.exploration import AGE_YEARS, Exploration, explore_tensors
+from skinclf.spark.failures import spark_failures
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import spark_session
 from skinclf.spark.tensors import dataset_tensors
 from skinclf.stages.preview import Preview, session_text
-from skinclf.storage.dataset_folder import EXPLORATION, Dataset
+from skinclf.storage.dataset_folder import EXPLORATION, MANIFEST, Dataset
 from skinclf.storage.files import join, write_bytes, write_text
+
+PAGE = "exploration.html"
+"""Written last."""
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +29,22 @@ log = logging.getLogger(__name__)
 def explore(config: Config, console: Console) -> str:
     """Draw what the dataset of `config` holds; returns the path of the HTML page.
 
-    Raises DatasetError where there is no dataset.
+    Raises DatasetError where there is no dataset, or a part of it is missing.
     """
     dataset = Dataset.read(config.dataset.path)
     with (
         spark_session("explore", config.spark) as spark,
+        spark_failures(dataset.path),
         spark_progress(spark, "explore", console),
+        kept_frames() as keep,
     ):
         tensors = dataset_tensors(spark, dataset)
-        exploration = explore_tensors(tensors, dataset.taxonomy, dataset.image)
+        exploration = explore_tensors(tensors, dataset.taxonomy, dataset.image, keep)
+    if exploration.images != dataset.tensors:
+        raise DatasetError(
+            f"{dataset.path}: {exploration.images:,} images are there, and {dataset.tensors:,} in "
+            f"{MANIFEST}: files are missing. Build the dataset anew: skinclf prepare"
+        )
     pictures = []
     for name, figure in exploration_figures(exploration).items():
         picture = png(figure)
@@ -52,7 +65,7 @@ def explore(config: Config, console: Console) -> str:
             "figures": pictures,
         },
     )
-    path = join(dataset.path, EXPLORATION, "exploration.html")
+    path = join(dataset.path, EXPLORATION, PAGE)
     write_text(path, page)
     counts = {"figures": len(pictures), "images": exploration.images}
     log.info("drew %s figures of %s images in %s", *counts.values(), path, extra={"counts": counts})

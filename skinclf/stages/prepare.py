@@ -32,8 +32,8 @@ from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.stages.preview import Preview, session_text
-from skinclf.storage.dataset_folder import CARD, STAGING, Dataset, output_folder
-from skinclf.storage.files import absolute, join, write_text
+from skinclf.storage.dataset_folder import CARD, MANIFEST, STAGING, Dataset, output_folder
+from skinclf.storage.files import absolute, exists, join, write_text
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
@@ -149,11 +149,18 @@ def preview(config: Config) -> Preview:
 
 
 def _named(path: str) -> list[str]:
-    """The files of the dataset that is to be replaced; none where there is none to read."""
+    """The files of the dataset that is to be replaced; none where there is none.
+
+    Raises DatasetError where it can't be read: all of it would be deleted as nobody's.
+    """
+    if not exists(join(path, MANIFEST)):
+        return []
     try:
         return Dataset.read(path).named
-    except DatasetError:
-        return []
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error} What lies there is kept: to replace it, delete {path}"
+        ) from None
 
 
 def _checked(

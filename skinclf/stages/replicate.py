@@ -15,7 +15,7 @@ from skinclf.reporting.pages import render
 from skinclf.spark.session import spark_session
 from skinclf.stages.deciding import check_decision
 from skinclf.stages.evaluate import evaluate
-from skinclf.stages.explore import explore
+from skinclf.stages.explore import PAGE, explore
 from skinclf.stages.resuming import known_result, prepared
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import EXPLORATION
@@ -133,7 +133,7 @@ def protocol_config(config: Config, by: str) -> Config:
 def _prepared(config: Config, console: Console) -> None:
     """Prepare and explore, unless that is done."""
     dataset = prepared(config, console)
-    if not exists(join(dataset.path, EXPLORATION)):
+    if not exists(join(dataset.path, EXPLORATION, PAGE)):
         explore(config, console)
 
 

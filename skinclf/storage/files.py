@@ -1,6 +1,5 @@
 """Files by path or URI, through pyarrow.fs: local disks, s3, gs, hdfs alike."""
 
-import errno
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from pyarrow import fs
 from skinclf.errors import StorageError, UnknownStorage
 from skinclf.storage import hdfs
 from skinclf.storage.range_files import SizedFile
-from skinclf.system.retrying import PAUSES, is_final, tried
+from skinclf.system.retrying import LASTING, PAUSES, is_final, tried
 from skinclf.system.uris import bucket_and_key, check_no_secret, is_uri, options_of, split_options
 
 S3 = re.compile("^s3[an]?://")
@@ -42,9 +41,6 @@ REQUESTS_AT_A_TIME = 16
 """To storage that answers over a network."""
 
 T = TypeVar("T")
-
-LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
-"""Why a file can't be written now, nor when it is tried again."""
 
 
 def absolute(path: str) -> str:

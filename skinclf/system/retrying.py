@@ -18,6 +18,12 @@ LONG_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 OF_THE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that another try will not mend and that concern one file."""
 
+LASTING = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
+"""Why a file can't be written now, nor when it is tried again."""
+
 REFUSED = re.compile(
     r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
     r"|NO_SUCH_BUCKET|HTTP status 40[013]"

@@ -5,6 +5,7 @@ looks whether a checkpoint is whole.
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,7 @@ def read_checkpoint(content: bytes) -> Checkpoint:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
             written = about.pop("format")
-            names = sorted(arrays.files)
-            model = [arrays[name] for name in names if name.startswith("model_")]
-            optimizer = [arrays[name] for name in names if name.startswith("optimizer_")]
+            model, optimizer = (_numbered(arrays, kind) for kind in ("model_", "optimizer_"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DamagedCheckpoint(f"is no whole checkpoint ({error})") from None
     if written != FORMAT:
@@ -77,6 +76,12 @@ def read_checkpoint(content: bytes) -> Checkpoint:
             f"the run with the version that began it"
         )
     return Checkpoint(Position(**about), model, optimizer)
+
+
+def _numbered(arrays: Mapping[str, np.ndarray], kind: str) -> list[np.ndarray]:
+    """The arrays of a kind, by their numbers, which may have more digits than others."""
+    numbers = sorted(int(name.removeprefix(kind)) for name in arrays if name.startswith(kind))
+    return [arrays[f"{kind}{number:03}"] for number in numbers]
 
 
 def restore(

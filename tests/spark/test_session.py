@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from rich.console import Console
 
 from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
+from skinclf.spark.job_groups import PROPERTIES
+from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import ALWAYS, OURS, spark_session
 
 
@@ -26,6 +29,37 @@ def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> No
         assert (spark.conf.get(key), spark.conf.get(inner)) == ("77", before)
     finally:
         spark.conf.set(key, ALWAYS[key])
+
+
+def test_settings_come_back_once_the_last_guest_leaves(spark: SparkSession) -> None:
+    """Jobs in threads of a notebook need not end in the order in which they began."""
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    spark.conf.set(key, "77")
+    try:
+        with ExitStack() as first, ExitStack() as second:
+            first.enter_context(spark_session("first", SparkConfig()))
+            second.enter_context(spark_session("second", SparkConfig()))
+            first.close()
+            assert spark.conf.get(key) == ALWAYS[key]
+            second.close()
+            assert spark.conf.get(key) == "77"
+    finally:
+        spark.conf.set(key, ALWAYS[key])
+
+
+def test_a_group_of_jobs_gives_the_caller_s_own_back(spark: SparkSession) -> None:
+    context = spark.sparkContext
+    context.setJobGroup("mine", "my cell", interruptOnCancel=True)
+    before = [context.getLocalProperty(key) for key in PROPERTIES]
+    with spark_progress(spark, "count", Console(quiet=True)):
+        assert context.getLocalProperty(PROPERTIES[0]) != "mine"
+    assert (
+        [context.getLocalProperty(key) for key in PROPERTIES]
+        == before
+        == ["mine", "my cell", "true"]
+    )
+    for key in PROPERTIES:
+        context.setLocalProperty(key, None)  # type: ignore[arg-type]
 
 
 def test_a_running_session_without_what_a_job_needs_is_told(spark: SparkSession) -> None:

@@ -74,6 +74,21 @@ def test_16_bit_grey_keeps_its_high_byte_instead_of_turning_white() -> None:
     assert (decode_rgb(file, max_pixels=LIMIT) == 0x4D).all()
 
 
+def test_16_bit_grey_is_turned_as_its_exif_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    left = np.zeros((150, 200), np.uint16)
+    left[:, :100] = 0xFF00
+    file = encoded(left, "PNG", exif=exif)
+    for pixels in (
+        decode_rgb(file, max_pixels=LIMIT),
+        decode_thumbnail(file, 90, max_pixels=LIMIT),
+    ):
+        assert pixels.shape[2] == 3
+        assert pixels[:30, 40].min() > 240
+        assert pixels[60:65, 40].max() < 15
+
+
 def test_cmyk_becomes_rgb() -> None:
     buffer = io.BytesIO()
     Image.new("CMYK", (120, 90), (0, 255, 255, 0)).save(buffer, "JPEG")  # no cyan: red

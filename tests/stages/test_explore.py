@@ -2,9 +2,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pyspark.sql import SparkSession
 from rich.console import Console
 
+from skinclf.errors import DatasetError
+from skinclf.spark.caching import kept_frames
 from skinclf.spark.exploration import explore_tensors
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
@@ -24,7 +27,8 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
         "image_id string, lesion_id string, dx string, dx_type string, age float, sex string, "
         "localization string, pixels binary",
     )
-    exploration = explore_tensors(tensors, HAM10000, BENBRAHIM_2020)
+    with kept_frames() as keep:
+        exploration = explore_tensors(tensors, HAM10000, BENBRAHIM_2020, keep)
     assert (exploration.images, exploration.lesions) == (4, 3)
     assert exploration.classes == {"mel": 1, "nv": 3}
     assert exploration.dx_types == {"histo": 3, "unknown": 1}
@@ -48,3 +52,6 @@ def test_the_page_holds_its_six_figures(prepared: Path, tmp_path: Path) -> None:
     page = Path(explore(config, Console(quiet=True)))
     assert page.read_text().count("data:image/png;base64,") == 6
     assert len(list(page.parent.glob("*.png"))) == 6
+    next((tmp_path / "dataset" / "tensors").rglob("*.parquet")).unlink()
+    with pytest.raises(DatasetError, match="files are missing"):
+        explore(config, Console(quiet=True))

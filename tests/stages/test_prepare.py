@@ -268,6 +268,19 @@ def test_a_finished_dataset_is_not_written_over_unless_allowed(
     assert Dataset.read(dataset.path) == dataset
 
 
+def test_a_dataset_that_can_t_be_read_is_not_written_over(tmp_path: Path) -> None:
+    """All its files would be deleted as nobody's, before there is another."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(jpeg())
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
+    prepare(config_for(tmp_path), QUIET)
+    before = {path: path.read_bytes() for path in (tmp_path / "dataset").rglob("*.parquet")}
+    (tmp_path / "dataset" / "dataset.json").write_text('{"format": 3}')
+    with pytest.raises(DatasetError, match="What lies there is kept"):
+        prepare(config_for(tmp_path, "dataset.overwrite=true"), QUIET)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_finished_dataset_of_other_settings_is_not_taken_over(
     odd_archive: tuple[Path, Dataset],
 ) -> None:
