@@ -82,8 +82,8 @@ def chart(rows: Rows) -> Figure:
     axes.plot(values("folds"), places, "o-", color="#44546a", label="five folds (each: small dots)")
     for source, color in SOURCES.items():
         axes.plot(values(source), places, "o-", color=color, label=f"{source} left out")
-    titles = [*STEPS.values()]
-    axes.set_yticks(places, [titles[0], *(f"+ {title}" for title in titles[1:])])
+    first, *others = STEPS.values()
+    axes.set_yticks(places, [first, *(f"+ {title}" for title in others)])
     axes.invert_yaxis()
     axes.set_xlabel("balanced accuracy")
     axes.grid(axis="x", color="#ddd")

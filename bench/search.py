@@ -69,14 +69,17 @@ def main() -> None:
 
 
 def validated(dataset: Dataset, run: str) -> dict[str, Any]:
-    """FIGURES on the validation split: plain, of 4 and 8 views, and of 8 at ADJUSTMENTS."""
+    """FIGURES on the validation split: plain, of 4 and 8 views, and of 8 at ADJUSTMENTS.
+
+    Rows of the log without "symmetries" are older: they have 4 views at ADJUSTMENTS.
+    """
     tables = [pq.read_table(f"{dataset.path}/{file.path}") for file in dataset.files_of("val")]
     pixels = np.concatenate(
         [pixel_array(table["pixels"].combine_chunks(), dataset.image) for table in tables]
     )
     labels = np.concatenate([table["label"].to_numpy() for table in tables])
     plain, flips, symmetries = (
-        predicted(Predictor.of_run(run, tta=tta).load(threads=0), pixels)
+        predicted(Predictor.of_run(run, tta=tta, decided=False).load(threads=0), pixels)
         for tta in ("none", "flips", "symmetries")
     )
     counts = np.array(

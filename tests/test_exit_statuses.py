@@ -52,7 +52,7 @@ def test_every_error_ends_a_command_with_its_status_and_one_line(
     assert (done.returncode, done.stderr) == (expected, "error: what happened\n")
 
 
-def test_a_folder_that_may_not_be_entered_is_told_in_one_line(
+def test_a_folder_that_may_not_be_entered_is_reported_in_one_line(
     skinclf: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

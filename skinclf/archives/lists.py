@@ -72,9 +72,9 @@ def _remote(names: list[str]) -> Iterator[Found]:
         except (UnknownStorage, pa.ArrowException, OSError, ValueError, KeyError) as error:
             yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
     if places:
-        file_system, _ = next(iter(places.values()))
+        first, (file_system, _) = next(iter(places.items()))
         paths = [inner for _, inner in places.values()]
-        infos = retried(lambda: file_system.get_file_info(paths), next(iter(places)))
+        infos = retried(lambda: file_system.get_file_info(paths), first)
         yield from map(remote_file, places, infos)
 
 

@@ -195,7 +195,7 @@ class DecisionMetrics(Frozen):
 class _Subject(Frozen):
     set: str  # the name of the split or of the outside set
     digest: str  # SHA-256 of model.keras
-    tta: Tta
+    tta: Tta  # the views over which probabilities are means
     split_by: str  # such as "lesion" or "lesion, fold 2 of 5"; "" for an outside set
     chosen_on: str  # the set on which thresholds and temperature are chosen
     rejects: dict[str, int]  # by reason
@@ -206,6 +206,11 @@ class _Subject(Frozen):
     validation: dict[str, float] = Field(default={}, exclude_if=lambda found: not found)
     """COMPARED of the model's validation images, of the same views and decided alike; empty where
     there are none, or where they are what is evaluated."""
+
+    @property
+    def decided_by(self) -> DecisionRule:
+        """The rule by which classes were decided on."""
+        return self.decision.asked if self.decision else DecisionRule(rule="probability")
 
     @property
     def averaged_over(self) -> str:

@@ -152,15 +152,14 @@ def _settings(run: RunFolder, result: EvaluationResult) -> dict[str, str]:
         | split
         | image
         | {DATASET: dataset.digest[:12], "evaluate.tta": result.tta}
-        | _decided(result)
+        | _decided(result.decided_by)
     )
 
 
-def _decided(result: EvaluationResult) -> dict[str, Any]:
-    """By which rule classes were decided on."""
-    asked = result.decision.asked if result.decision else DecisionRule(rule="probability")
+def _decided(asked: DecisionRule) -> dict[str, Any]:
+    """A rule as settings, without what it does not use."""
     found: dict[str, Any] = {"decision.rule": asked.rule}
     found |= {f"decision.costs.{code}": cost for code, cost in asked.costs.items()}
-    return found | (
-        {"decision.sensitivity": asked.sensitivity} if asked.rule == "sensitivity" else {}
-    )
+    if asked.rule == "sensitivity":
+        found["decision.sensitivity"] = asked.sensitivity
+    return found

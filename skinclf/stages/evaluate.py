@@ -70,7 +70,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     for what is missing, LeakError where the model was trained on tested lesions, images or files,
     and CheckError where an image got lost.
     """
-    # Long, but without branches: its parts would need most of these values each.
+    # Long: its parts would need most of these values each.
     settings = config.evaluate
     name = set_name(settings)
     engine, tta = config.score.engine, settings.tta

@@ -159,7 +159,7 @@ def _named(path: str) -> list[str]:
         return Dataset.read(path).named
     except DatasetError as error:
         raise DatasetError(
-            f"{error} What lies there is kept: to replace it, delete {path}"
+            f"{error}. What lies there is kept: to replace it, delete {path}"
         ) from None
 
 

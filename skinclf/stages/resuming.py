@@ -6,7 +6,6 @@ from skinclf.config.schema import Config
 from skinclf.errors import DatasetError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.results import read_result
-from skinclf.spec.decision import DecisionRule
 from skinclf.stages.prepare import prepare
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import exists, join
@@ -72,4 +71,4 @@ def _decided_as_asked(config: Config, result: EvaluationResult) -> bool:
     if asked.rule == "stored":
         kept = RunFolder(config.run.path).read_decision(result.digest)
         return (found and found.weights) == (kept and kept.weights)
-    return (found.asked if found else DecisionRule(rule="probability")) == asked
+    return result.decided_by == asked

@@ -10,7 +10,6 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from skinclf.config.loader import load_config, to_toml
-from skinclf.config.schema import TrainConfig
 from skinclf.errors import ConfigError
 from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
 from skinclf.spec.image_spec import BENBRAHIM_2020
@@ -34,13 +33,12 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
         trained, "model.name=tiny", f"run.path={run}", f"mlflow.tracking_uri={uri}"
     )
     train(config, QUIET)
-    (run / "mlflow.json").unlink()  # as if it had been trained without MLflow
-    evaluate(config.model_copy(update={"train": TrainConfig(learning_rate=0.5)}), QUIET)
+    evaluate(config, QUIET)
 
     client = MlflowClient(uri)
     place = client.get_experiment_by_name("skinclf")
     assert place is not None
-    tracked, _ = client.search_runs([place.experiment_id])
+    (tracked,) = client.search_runs([place.experiment_id])
     assert tracked.data.params["train.learning_rate"] == "0.001"
     losses = client.get_metric_history(tracked.info.run_id, "val_loss")
     assert sorted(metric.step for metric in losses) == [1, 2]
@@ -52,6 +50,21 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     }
     files = {file.path for file in client.list_artifacts(tracked.info.run_id, "evaluation/test")}
     assert "evaluation/test/report.html" in files
+
+
+def test_a_run_that_is_tracked_later_has_the_settings_that_it_was_trained_with(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "mlruns").as_uri()
+    run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
+    others = pipeline_config(trained, "train.learning_rate=0.5", f"mlflow.tracking_uri={uri}")
+    send_to_mlflow(others, run)
+    client = MlflowClient(uri)
+    place = client.get_experiment_by_name("skinclf")
+    assert place is not None
+    (tracked,) = client.search_runs([place.experiment_id])
+    assert tracked.data.params["train.learning_rate"] == "0.001"
 
 
 def test_a_tracked_run_that_goes_on_tells_each_epoch_once(

@@ -288,7 +288,7 @@ def test_a_decision_of_another_model_is_refused(trained: Path, run: Path) -> Non
     preview(pipeline_config(trained, f"run.path={run}", "decision.rule=accuracy"))  # chosen anew
 
 
-def test_an_evaluation_that_is_broken_off_leaves_no_metrics_of_other_predictions(
+def test_an_evaluation_that_is_interrupted_leaves_no_metrics_of_other_predictions(
     trained: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And one by the stored rule leaves a decision alone that was chosen meanwhile."""

@@ -21,9 +21,7 @@ TWO = "score.micro_batch_images=2"
 
 @pytest.fixture
 def archive(tmp_path: Path, spark: SparkSession) -> Iterator[Scoring]:
-    folder = tmp_path / "curl-token"  # which Spark hides in what it says of tables
-    folder.mkdir()
-    yield Scoring(folder)
+    yield Scoring(tmp_path)
     spark.sql(f"DROP TABLE IF EXISTS {NAME}")
 
 
@@ -50,6 +48,18 @@ def test_a_table_that_is_named_later_has_all(archive: Scoring, spark: SparkSessi
     archive.write(1, 2)
     archive.score()
     archive.score(TABLE)
+    assert {row[1] for row in rows(spark.table(NAME))} == {"IMG_001", "IMG_002"}
+
+
+def test_a_folder_whose_name_spark_hides_has_a_table_too(
+    archive: Scoring, spark: SparkSession, tmp_path: Path
+) -> None:
+    """In what it says of tables, it hides what has "url" or "token" in it."""
+    archive.write(1)
+    output = f"score.output={tmp_path / 'curl-token'}"
+    archive.score(TABLE, output)
+    archive.write(2)
+    archive.score(TABLE, output)
     assert {row[1] for row in rows(spark.table(NAME))} == {"IMG_001", "IMG_002"}
 
 
@@ -94,15 +104,15 @@ def test_a_table_that_can_t_be_used_is_refused_before_an_image_is_read(
         with pytest.raises(ConfigError, match=told) as caught:
             archive.score(*settings)
         assert "\n" not in str(caught.value)
-        assert not list(tmp_path.rglob("manifests"))
+        assert not list((tmp_path / "scores").glob("*/manifests"))
 
 
 def test_the_table_of_another_model_or_format_is_refused(
     archive: Scoring, spark: SparkSession, tmp_path: Path
 ) -> None:
     archive.write(1)
-    archive.score(TABLE)
-    with pytest.raises(ConfigError, match=r"is the table of .*, not of .*Name another one"):
+    path = archive.score(TABLE).path
+    with pytest.raises(ConfigError, match=f"is the table of {path}, not of .*Name another one"):
         archive.score(TABLE, "score.precision=bfloat16")
     with pytest.raises(ConfigError, match=r"score\.table_format and model: part\. Drop it"):
         archive.score(TABLE, "score.table_format=delta")
