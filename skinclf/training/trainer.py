@@ -20,6 +20,7 @@ from skinclf.training.dropout import dropped
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.losses import LOSSES, make_objective
 from skinclf.training.networks import build_network
+from skinclf.training.normalization import with_fused_normalization
 from skinclf.training.optimizers import make_optimizer
 from skinclf.training.shards import Images
 from skinclf.training.strategy import make_strategy
@@ -55,6 +56,7 @@ def make_trainer(job: TrainingJob, context: WorkerContext) -> Trainer:
             dropout=config.dropout,
             precision=config.precision,
         )
+        model = with_fused_normalization(model)
         optimizer = make_optimizer(config, steps)
         optimizer.build(model.trainable_variables)
     counts = dataset.counts["train"]
