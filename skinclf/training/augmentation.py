@@ -13,8 +13,8 @@ from skinclf.config.schema import AugmentConfig
 from skinclf.training.batches import DRAWS
 
 SHARPENING = 0.6
-"""How much an image is sharpened before it is resampled, which softens it by as much: training images
-are then as sharp as images that are only resized (tests/training/test_augmentation.py)."""
+"""How much an image is sharpened before it is resampled, which softens it by as much: training
+images are then as sharp as those that are only resized (tests/training/test_augmentation.py)."""
 
 LIGHTNESS = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601)."""
