@@ -1,6 +1,7 @@
 """What our training loop, a second slot and bfloat16 cost or gain, against Keras and PyTorch.
 
     .venv/bin/python -m bench.train
+    .venv/bin/python -m bench.train --network compact
     .venv/bin/python -m bench.train --torch ENVIRONMENT/bin/python   # one that has torch
 
 In one run, in turns, each contender in processes of its own: the same network, threads, batch
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=2, help="counted ones")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--network", default=ModelConfig().name, help="but for PyTorch")
     parser.add_argument("--torch", help="the Python of an environment that has torch")
     for name in ("--run", "--data", "--addresses"):
         parser.add_argument(name, default="", help=argparse.SUPPRESS)
@@ -169,7 +171,8 @@ def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     config = TrainConfig(global_batch_size=arguments.batch, precision=arguments.run.split()[-1])
     addresses = tuple(filter(None, arguments.addresses.split(",")))
     threads = arguments.threads // max(len(addresses), 1)
-    job = TrainingJob(dataset, RunFolder(""), ModelConfig(), config)
+    model = ModelConfig(name=arguments.network)
+    job = TrainingJob(dataset, RunFolder(""), model, config)
     context = WorkerContext(arguments.index, addresses, threads)
     worker = Worker(job, context, lambda _doing, **_state: None)
     reader = worker.reader("train", 2**40)
@@ -184,7 +187,7 @@ def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
 
 
 def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int], object]:
-    """The network as the paper prints it, in plain Keras, on arrays in memory."""
+    """The same network in plain Keras, on arrays in memory."""
     import keras
 
     from skinclf.training.networks import build_network
@@ -192,7 +195,7 @@ def fit_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
 
     limit_threads(arguments.threads)
     model = build_network(
-        ModelConfig(),
+        ModelConfig(name=arguments.network),
         dataset.image,
         len(dataset.taxonomy),
         dropout=TrainConfig().dropout,

@@ -283,7 +283,7 @@ class TrainConfig(Section):
     logit_adjustment: NonNegativeFloat = 0.0
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
-    seed: NonNegativeInt = 2020
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 2020
     monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
     early_stopping_patience: NonNegativeInt = 0
     final_weights: Literal["last", "best"] = "last"

@@ -60,6 +60,8 @@ class Supervisor:
                 return
             except WorkersLost as lost:
                 self._check_cancelled()
+                if self._job.run.is_finished:  # a worker was lost after the model was written
+                    return
                 cause = stopped[0] if stopped else str(lost)
                 reached = last_checkpoint(self._job.run.path)
                 restarts = 1 if _is_newer(reached, resume) else restarts + 1

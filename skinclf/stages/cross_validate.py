@@ -47,6 +47,7 @@ from skinclf.storage.run_folder import RunFolder
 from skinclf.system.text import printable
 from skinclf.training.batches import check_divides
 from skinclf.training.choices import check_choices
+from skinclf.training.networks import check_size
 
 TESTED = "test"
 
@@ -115,10 +116,13 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
         dataset = prepared(fold.config, console)
         fold.check_run(dataset)
         if not dataset.count(TESTED):
-            raise ConfigError(
-                f"{fold.title}: has no image to test: the archive has too few lesions for "
-                f"{len(plan.folds)} folds. Choose fewer (--folds), and another folder (--output)"
+            cause = (
+                f"the archive has too few lesions for {len(plan.folds)} folds. Choose fewer "
+                f"(--folds), and another folder (--output)"
+                if fold.source is None
+                else f"none could be read. Its rejects are in {dataset.path}"
             )
+            raise ConfigError(f"{fold.title}: has no image to test: {cause}")
         datasets.append(dataset)
         results.append(fold.result or _measured(fold, console))
     found = _pooled(plan, datasets, results, config)
@@ -161,6 +165,7 @@ def _checked(config: Config) -> _Plan:
     check_decision(config.decision, config.classes, config.split.val)
     check_divides(config.dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, int(config.split.val > 0))
+    check_size(config.model, config.image)
     if config.split.folds or config.split.left_out:
         raise ConfigError(
             "split.folds and split.left_out are set by cross-validate itself: leave them out, and "

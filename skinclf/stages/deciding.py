@@ -22,9 +22,11 @@ def kept_decision(
 ) -> Decision | None:
     """The decision that the run keeps of its model, where the rule is "stored".
 
-    Raises what `check_decision` does, and RunError where what is kept can't be used.
+    Raises ConfigError where validation images don't do for what is asked, and RunError where what
+    is kept can't be used.
     """
     check_decision(asked, dataset.taxonomy, dataset.count(VAL))
+    _check_classes(asked, dataset)
     kept = run.read_decision(model.digest) if asked.rule == "stored" else None
     warn_of_views(kept, model.tta, "evaluate.tta")
     return kept
@@ -39,6 +41,26 @@ def check_decision(asked: DecisionRule, taxonomy: Taxonomy, validation: float) -
         fault = f'rule = "{asked.rule}" needs validation images, and there are none: split.val'
     if fault:
         raise ConfigError(f"decision.{fault}")
+
+
+def _check_classes(asked: DecisionRule, dataset: Dataset) -> None:
+    """Warn of classes without a validation image. Raises ConfigError where that is the one whose
+    sensitivity is asked for.
+    """
+    there, taxonomy = dataset.counts.get(VAL, {}), dataset.taxonomy
+    missing = [code for code in taxonomy.codes if not there.get(code)]
+    if asked.rule == "sensitivity" and taxonomy.screened in missing:
+        raise ConfigError(
+            f'decision.rule = "sensitivity": no validation image is of {taxonomy.screened}, so no '
+            f"weight can be chosen"
+        )
+    if missing and asked.is_chosen:
+        log.warning(
+            "decision.rule = %s: no validation image is of %s, so weights are chosen for the other "
+            "classes alone",
+            asked.rule,
+            ", ".join(missing),
+        )
 
 
 def chosen_decision(

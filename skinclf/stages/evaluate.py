@@ -1,7 +1,8 @@
 """Dataset or outside archive + run → predictions, metrics, a report and a model card."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -17,6 +18,7 @@ from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.decisions import decision_metrics
 from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.metrics import METRICS
+from skinclf.evaluation.operating_points import screened
 from skinclf.evaluation.predictions import Predictions, predictions_of, with_decisions
 from skinclf.evaluation.result import COMPARED, DecisionMetrics, EvaluationResult, LeakCounts
 from skinclf.reporting.evaluation import (
@@ -80,7 +82,10 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
         exclusive(spark, folder.path, "evaluate"),
+        _without_scratch(folder),
     ):
+        if outside:
+            delete(folder.metrics)  # of an evaluation before: its rejects are written anew
         tested = (
             outside_images(
                 spark,
@@ -111,8 +116,6 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         shown = [*(each.image_id for each in errors), *(pair.image_id for pair in nearest)]
         pictures = _pictures(spark, tested.files, shown, dataset.image)
         seen_pictures = _pictures(spark, seen, [pair.seen for pair in nearest], dataset.image)
-        for place in folder.scratch:
-            delete(place)
         assessment = assess(
             predictions,
             validation,
@@ -131,7 +134,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
             validation={} if validation is predictions else _compared(validation),
             **dict(assessment),
         )
-        _warn_of_thresholds(result)
+        _warn_of_thresholds(result, validation)
         if config.decision.rule != "stored":  # else another evaluation may have chosen meanwhile
             run.write_decision(decision)
         write_result(folder.metrics, result)
@@ -148,6 +151,16 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         extra={"counts": {"images": images}},
     )
     return result, report
+
+
+@contextmanager
+def _without_scratch(folder: EvaluationFolder) -> Iterator[None]:
+    """However it ends, leave nothing of what is needed only meanwhile."""
+    try:
+        yield
+    finally:
+        for place in folder.scratch:
+            delete(place)
 
 
 def preview(config: Config) -> Preview:
@@ -174,6 +187,12 @@ def _checked(
     dataset = _trained_on(run, config.dataset.path)
     kept = kept_decision(config.decision, run, model, dataset)
     outside = _outside_archive(config, model.taxonomy)
+    split = config.evaluate.split
+    if not outside and not dataset.count(split):
+        raise ConfigError(
+            f"evaluate.split: {dataset.path} has no {split} images. Choose another split, or "
+            f"prepare with split.{split} above 0"
+        )
     folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
     return run, dataset, folder, outside, kept
@@ -296,8 +315,15 @@ def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictio
     return predictions
 
 
-def _warn_of_thresholds(result: EvaluationResult) -> None:
+def _warn_of_thresholds(result: EvaluationResult, validation: Predictions) -> None:
     """Warn where validation has too few images to choose thresholds on."""
+    if result.screening and not screened(validation)[0].any():
+        log.warning(
+            "%s: none of the %s images is of this class, so no threshold can be chosen: every "
+            "image is flagged",
+            result.taxonomy.name_of(result.taxonomy.screened),
+            result.chosen_on,
+        )
     short = [
         point for point in result.screening if point.expected_sensitivity < point.wanted_sensitivity
     ]

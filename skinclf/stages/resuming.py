@@ -59,6 +59,7 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
             result.digest == model_digest(run.read_model())
             and result.tta == settings.tta
             and _decided_as_asked(config, result)
+            and (settings.allow_leaks or not result.leaks.images)
             and (not settings.neighbors or exists(folder.neighbors))
             and tuple(point.wanted_sensitivity for point in result.screening) == wanted
         ):
@@ -71,4 +72,6 @@ def _decided_as_asked(config: Config, result: EvaluationResult) -> bool:
     if asked.rule == "stored":
         kept = RunFolder(config.run.path).read_decision(result.digest)
         return (found and found.weights) == (kept and kept.weights)
+    if not asked.is_chosen:
+        return found is None
     return result.decided_by == asked

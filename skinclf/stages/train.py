@@ -30,6 +30,7 @@ from skinclf.system.machine import has_bfloat16
 from skinclf.training.batches import check_divides, steps_an_epoch
 from skinclf.training.choices import check_choices
 from skinclf.training.job import TrainingJob
+from skinclf.training.networks import check_size
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
         log.warning("[classes] and [image] are not used: %s has others", dataset.path)
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, dataset.count("val"))
+    check_size(config.model, dataset.image)
     steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)

@@ -88,8 +88,13 @@ def steps_an_epoch(rows: Sequence[int], global_batch_size: int) -> int:
     """How many whole global batches an epoch has: `rows` counts the images of each shard.
 
     What is left over, less than one batch, is other images in every epoch's order. Raises
-    ConfigError where there is not even one batch.
+    ConfigError where there is not even one batch, or an empty shard.
     """
+    if min(rows) == 0:
+        raise ConfigError(
+            f"dataset.shards: {sum(rows)} training images are too few for {len(rows)} shards; "
+            f"prepare with fewer"
+        )
     steps = min(rows) * len(rows) // global_batch_size
     if steps == 0:
         raise ConfigError(

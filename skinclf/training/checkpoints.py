@@ -17,7 +17,9 @@ from skinclf.storage.history import Epoch
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 3
+FORMAT = 4
+"""Raised by each change after which the same settings learn something else, too: what resumes is
+then refused, not half of one training and half of another."""
 
 
 @dataclass
@@ -87,7 +89,16 @@ def _numbered(arrays: Mapping[str, np.ndarray], kind: str) -> list[np.ndarray]:
 def restore(
     checkpoint: Checkpoint, model: "keras.Model", optimizer: "keras.optimizers.Optimizer"
 ) -> None:
-    """Put a checkpoint's state into a model and an optimizer of the same form."""
+    """Put a checkpoint's state into a model and an optimizer. Raises RunError where they are of
+    another form.
+    """
+    theirs = [array.shape for array in (*checkpoint.model, *checkpoint.optimizer)]
+    ours = [tuple(variable.shape) for variable in (*model.weights, *optimizer.variables)]
+    if theirs != ours:
+        raise RunError(
+            "the checkpoint is of another network or optimizer than these settings now name. "
+            "Train anew in another folder (--set run.path=runs/NAME)"
+        )
     model.set_weights(checkpoint.model)
     for variable, value in zip(optimizer.variables, checkpoint.optimizer, strict=True):
         variable.assign(value)

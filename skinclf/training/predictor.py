@@ -109,7 +109,13 @@ def _load(predictor: Predictor, threads: int) -> Predict:
         network = folder.read_config().model
         image, classes = predictor.image, len(predictor.taxonomy)
         model = build_network(network, image, classes, dropout=0.0, precision=predictor.precision)
-        model.set_weights(weights)
+        try:
+            model.set_weights(weights)
+        except ValueError:
+            raise RunError(
+                f"{predictor.run}: the network {network.name} has changed since it was trained, so "
+                f"its model computes in float32 alone: score.precision"
+            ) from None
     signature = [tf.TensorSpec((None, *predictor.image.shape), tf.uint8)]
 
     @tf.function(input_signature=signature, autograph=False)

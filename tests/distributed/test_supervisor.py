@@ -135,6 +135,16 @@ def test_restarts_from_one_checkpoint_are_bounded(tmp_path: Path) -> None:
     assert all(len(name) == 32 for name in names)  # a uuid: containers share hosts' and pids' names
 
 
+def test_workers_that_are_lost_after_the_model_was_written_are_not_missed(tmp_path: Path) -> None:
+    def lost(_attempt: int) -> None:
+        (tmp_path / "model.keras").touch()
+        raise WorkersLost("a machine went with its work done")
+
+    launcher = Rehearsal(lost)
+    supervisor_of(launcher, tmp_path, max_restarts=0).train()
+    assert len(launcher.attempts) == 1
+
+
 def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

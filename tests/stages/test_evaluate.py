@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from pyarrow import csv
 from rich.console import Console
 
-from skinclf.config.schema import EvaluateConfig
+from skinclf.config.schema import Config, EvaluateConfig
 from skinclf.errors import ConfigError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.result import Assessment
@@ -265,8 +267,10 @@ def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(
     assert known_result(pipeline_config(trained, f"run.path={run}", views), "test") == result
     probable = pipeline_config(trained, f"run.path={run}", "decision.rule=probability")
     assert known_result(probable, "test") is None
-    evaluate(probable, QUIET)
+    again, _ = evaluate(probable, QUIET)
     assert Predictor.of_run(str(run)).weights == ()
+    other = f"run.path={run}", "decision.rule=probability", "decision.sensitivity=0.8"
+    assert known_result(pipeline_config(trained, *other), "test") == again
 
 
 def test_a_decision_of_another_model_is_refused(trained: Path, run: Path) -> None:
@@ -363,3 +367,48 @@ def test_each_evaluated_set_has_a_folder_of_its_own(
     settings: dict[str, object], folder: str
 ) -> None:
     assert set_name(EvaluateConfig.model_validate(settings)) == folder
+
+
+@pytest.fixture
+def without(trained: Path, run: Path, tmp_path: Path) -> Callable[[str, str], Config]:
+    """The settings for the run as if its dataset had no images of a class in a split; "": of any
+    class.
+    """
+
+    def make(split: str, code: str = "", *assignments: str) -> Config:
+        manifest = json.loads((trained / "dataset" / "dataset.json").read_text())
+        gone = [code] if code else list(manifest["counts"][split])
+        for each in gone:
+            del manifest["counts"][split][each]
+        if not code:
+            manifest["files"] = [file for file in manifest["files"] if file["split"] != split]
+        for folder in (run, tmp_path / "dataset"):
+            folder.mkdir(exist_ok=True)
+            (folder / "dataset.json").write_text(json.dumps(manifest))
+        own = [f"run.path={run}", f"dataset.path={tmp_path}/dataset"]
+        return pipeline_config(trained, *own, *assignments)
+
+    return make
+
+
+def test_an_empty_split_is_refused_before_spark_starts(without: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.split: \S+ has no test images"):
+        preview(without("test"))
+
+
+def test_a_sensitivity_of_a_class_without_validation_images_is_refused(
+    without: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match="no validation image is of mel"):
+        preview(without("val", "mel", "decision.rule=sensitivity"))
+    preview(without("val", "mel", "decision.rule=balanced_accuracy"))
+    assert re.search("no validation image is of .*mel.*, so weights are chosen", caplog.text)
+
+
+def test_an_outside_set_that_leaks_leaves_nothing_behind(trained: Path, run: Path) -> None:
+    own = [f"evaluate.archive={json.dumps([str(trained / 'archive' / ZIPS[0])])}"]
+    own += [f"evaluate.metadata={trained / 'archive' / METADATA}", f"run.path={run}"]
+    with pytest.raises(LeakError):
+        evaluate(pipeline_config(trained, *own), QUIET)
+    left = {path.name for path in (run / "evaluation").glob("*/*")}
+    assert not left & {"staging", "tensors"}

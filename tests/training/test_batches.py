@@ -164,3 +164,8 @@ def test_what_does_not_divide_is_refused_with_the_numbers_that_would(
 def test_a_batch_larger_than_the_training_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected at most 20"):
         steps_an_epoch([10, 11], 32)
+
+
+def test_fewer_training_images_than_shards_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dataset.shards: 2 training images are too few for 3"):
+        steps_an_epoch([1, 0, 1], 1)

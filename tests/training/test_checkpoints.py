@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
+import pytest
 
-from skinclf.training.checkpoints import Position, read_checkpoint, take_checkpoint
+from skinclf.errors import RunError
+from skinclf.training.checkpoints import Position, read_checkpoint, restore, take_checkpoint
 
 
 def test_more_than_a_thousand_arrays_keep_their_order() -> None:
@@ -16,3 +19,16 @@ def test_more_than_a_thousand_arrays_keep_their_order() -> None:
     found = read_checkpoint(take_checkpoint(Position([], 0, [], 0.0), model, optimizer))
     assert [int(array) for array in found.model] == list(range(1_001))
     assert [int(array) for array in found.optimizer] == list(range(2_005))
+
+
+def test_a_checkpoint_of_another_network_is_refused() -> None:
+    def trained(units: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+        optimizer = keras.optimizers.Adam()
+        optimizer.build(model.trainable_variables)
+        return model, optimizer
+
+    checkpoint = read_checkpoint(take_checkpoint(Position([], 0, [], 0.0), *trained(2)))
+    restore(checkpoint, *trained(2))
+    with pytest.raises(RunError, match="of another network or optimizer"):
+        restore(checkpoint, *trained(4))

@@ -69,9 +69,25 @@ def test_every_network_reads_other_sizes_and_answers_in_other_classes(name: str)
     assert network(np.zeros((2, 48, 64, 3), np.uint8)).shape == (2, 4)
 
 
-def test_images_that_are_too_small_for_a_network_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"benbrahim2020 can't read images of 40x30 pixels"):
-        build_network(ModelConfig(), ImageSpec(height=30, width=40), 7, dropout=0.5)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].smallest > 1])
+def test_images_that_are_too_small_for_a_network_are_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = NETWORKS[name]
+
+    def build(side: int) -> None:
+        for height, width in ((side, 100), (100, side)):
+            image = ImageSpec(height=height, width=width)
+            build_network(ModelConfig(name=name), image, 7, dropout=0.5)
+
+    build(network.smallest)
+    with pytest.raises(
+        ConfigError, match=rf"{name} can't read images of 100x45 pixels: it needs 46"
+    ):
+        build(network.smallest - 1)
+    monkeypatch.setitem(NETWORKS, name, network._replace(smallest=1))
+    with pytest.raises(ValueError, match="zero or negative"):
+        build(network.smallest - 1)
 
 
 def test_shades_of_gray_take_away_the_color_of_the_light() -> None:

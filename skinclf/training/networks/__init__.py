@@ -22,11 +22,12 @@ class Network(NamedTuple):
     """Scaled images, arguments for layers with weights (`kernel_initializer`, `dtype`), and the
     layer of dropout → features (n, f). The layer of dropout is called once; what follows it is one
     layer after another."""
+    smallest: int = 1  # pixels of height and of width that images need
 
 
 NETWORKS = {
     "benbrahim2020": Network(
-        "The convolutional network of Benbrahim, Hachimi and Amine (2020)", benbrahim2020
+        "The convolutional network of Benbrahim, Hachimi and Amine (2020)", benbrahim2020, 46
     ),
     "compact": Network("A residual network with batch normalization", compact),
     "tiny": Network("A network for tests, too small to learn much", tiny),
@@ -51,6 +52,7 @@ def build_network(
     "float64" is for checks. The weights fit the network of every precision. Raises ConfigError
     where the images are too small for the network.
     """
+    check_size(config, image)
     import keras
     from keras import layers
 
@@ -61,17 +63,22 @@ def build_network(
     pixels = keras.Input(image.shape, dtype="float32")
     toned = shades_of_gray(pixels) if config.color_constancy == "shades_of_gray" else pixels
     scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(toned)
-    try:
-        features = NETWORKS[config.name].features(
-            scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
-        )
-    except ValueError as error:
-        raise ConfigError(
-            f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
-            f"{error}. Prepare a dataset with a larger image.width and image.height"
-        ) from None
+    features = NETWORKS[config.name].features(
+        scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
+    )
     probabilities = layers.Dense(classes, activation="softmax", dtype=outer)(features)
     return keras.Model(pixels, probabilities, name=config.name)
+
+
+def check_size(config: ModelConfig, image: ImageSpec) -> None:
+    """Raise ConfigError where images are too small for the network; builds none."""
+    smallest = NETWORKS[config.name].smallest
+    if min(image.height, image.width) < smallest:
+        raise ConfigError(
+            f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
+            f"it needs {smallest} in height and in width. Prepare a dataset with a larger "
+            f"image.width and image.height, or train another network"
+        )
 
 
 def shades_of_gray(pixels: Any) -> Any:
