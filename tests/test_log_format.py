@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from skinclf.cli.json_log import secrets_of_environment
+from skinclf.cli.json_log import json_logging, secrets_of_environment
 from skinclf.cli.terminal import wants_json
 from tests.support.command import Command
 from tests.support.images import jpeg, write_zip
@@ -161,3 +161,26 @@ def test_ctrl_c_while_the_command_is_imported_prints_no_trace() -> None:
         [sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("log", ["/dev/full", None])
+def test_a_log_that_cannot_be_written_ends_no_command(form: str, log: str | None) -> None:
+    """None: a pipe that nobody reads."""
+    command = [sys.executable, "-m", "skinclf", "compare", "--log-format", form, "no-run"]
+    if log:
+        writing = os.open(log, os.O_WRONLY)
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+    try:
+        assert subprocess.run(command, stderr=writing, timeout=120, check=False).returncode == 2
+    finally:
+        os.close(writing)
+
+
+def test_a_line_of_another_logger_may_have_any_level(capsys: pytest.CaptureFixture[str]) -> None:
+    with json_logging("prepare") as log:
+        log.foreign('{"level": ["odd"], "message": "from elsewhere"}')
+    (line,) = lines_of(capsys.readouterr().err)
+    assert (line["level"], line["message"]) == ("WARNING", "from elsewhere")

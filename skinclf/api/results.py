@@ -1,6 +1,5 @@
 """What the stages give, as types that show themselves: in words, and in a notebook as HTML."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,9 +90,9 @@ class Explored(Result):
 
     def _output(self) -> "Output":
         from skinclf.reporting.notebook import Output
-        from skinclf.storage.files import join, read_bytes
+        from skinclf.storage.files import join, parent, read_bytes
 
-        folder = os.path.dirname(self.page)
+        folder = parent(self.page)
         pictures = [
             (title, read_bytes(join(folder, f"{name}.png")))
             for title, name in (("Diagnoses", "6-1-classes"), ("One of each class", "6-6-samples"))

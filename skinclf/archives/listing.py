@@ -12,9 +12,9 @@ from skinclf.archives import lists
 from skinclf.archives.folders import Found, Walk
 from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.names import Selection, image_id_of
-from skinclf.errors import ArchiveError
+from skinclf.errors import ArchiveError, ConfigError
 from skinclf.spec.rejects import RejectedImage
-from skinclf.storage.files import local_path, locate, uri
+from skinclf.storage.files import absolute, local_path, locate, name_of, uri
 from skinclf.system.uris import is_uri
 
 LISTING = pa.schema(
@@ -110,14 +110,24 @@ def check_paths(paths: Iterable[str]) -> None:
             next(_files([path], Walk()), None)
 
 
+def check_apart(paths: Iterable[str], output: str, setting: str) -> None:
+    """Raise ConfigError where a job would write into what it reads: that is left out, and nothing
+    is there to read.
+    """
+    if absolute(output) in map(absolute, paths):
+        raise ConfigError(f"{setting}: {output} is the archive itself; name another folder")
+
+
 def _files(paths: Iterable[str | Iterator[str]], walk: Walk) -> Iterator[Found]:
     """The files that paths name. Raises ArchiveError."""
     for path in paths:
         if not isinstance(path, str):
             yield from lists.files_named(path)
             continue
+        # A glob that may find anything finds no lists, but images beside texts and tables.
+        may_be_list = name_of(path).lower().endswith(lists.ENDINGS)
         for expanded in _expand(path):
-            listed = expanded.lower().endswith(lists.ENDINGS) and _is_file(expanded)
+            listed = may_be_list and _is_file(expanded)
             yield from lists.files_of_list(expanded) if listed else walk.files(expanded)
     yield from walk.linked()
 

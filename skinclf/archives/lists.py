@@ -12,7 +12,8 @@ from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.folders import Found, local_file, remote_file
 from skinclf.archives.names import text_of
 from skinclf.errors import ArchiveError, UnknownStorage
-from skinclf.storage.files import join, local_path, locate
+from skinclf.spec.rejects import RejectedImage
+from skinclf.storage.files import join, local_path, locate, name_of, parent
 from skinclf.system.retrying import retried
 from skinclf.system.uris import is_uri
 
@@ -27,7 +28,7 @@ CHUNK = 1000
 
 def files_of_list(path: str) -> Iterator[Found]:
     """The files that a list names. Relative paths are taken from the list's own folder."""
-    folder = path.rpartition("/")[0] or "."
+    folder = parent(path)
     return files_named(
         name if is_uri(name) or name.startswith("/") else join(folder, name)
         for name in _names_in(path)
@@ -79,7 +80,17 @@ def _remote(names: list[str]) -> Iterator[Found]:
 
 
 def _names_in(path: str) -> Iterator[str]:
-    """The names in a list, line by line: it may have millions. UTF-8, or UTF-16 with its mark."""
+    """The names in a list, line by line: it may have millions. UTF-8, or UTF-16 with its mark.
+
+    Raises ArchiveError where it can't be read.
+    """
+    try:
+        yield from _lines_of(path)
+    except (RejectedImage, UnicodeError) as error:
+        raise ArchiveError(f"{path}: this list of images can't be read: {error}") from None
+
+
+def _lines_of(path: str) -> Iterator[str]:
     with (
         StorageFile(path) as opened,
         io.TextIOWrapper(
@@ -89,17 +100,18 @@ def _names_in(path: str) -> Iterator[str]:
             newline="",
         ) as text,
     ):
-        if not path.lower().endswith(".csv"):
+        if not name_of(path).lower().endswith(".csv"):
             yield from filter(None, (line.strip() for line in text))
             return
         reader = csv.DictReader(text)
-        column = next((n for n in URI_COLUMNS if n in (reader.fieldnames or ())), None)
-        if column is None:
-            raise ArchiveError(
-                f"{path}: has the columns {', '.join(reader.fieldnames or ())}; a list of images "
-                f"names them in one of {', '.join(URI_COLUMNS)}"
-            )
         try:
+            columns = reader.fieldnames or ()
+            column = next((n for n in URI_COLUMNS if n in columns), None)
+            if column is None:
+                raise ArchiveError(
+                    f"{path}: has the columns {', '.join(columns)}; a list of images "
+                    f"names them in one of {', '.join(URI_COLUMNS)}"
+                )
             yield from filter(None, ((row[column] or "").strip() for row in reader))
         except csv.Error as error:
             raise ArchiveError(f"{path}: line {reader.line_num + 1}: {error}") from None

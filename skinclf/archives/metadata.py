@@ -19,6 +19,9 @@ OLDEST = 130
 
 DELIMITERS = (",", "\t", ";")  # HAM10000's; Dataverse's .tab; a spreadsheet's in half of Europe
 
+MISSING = ("na", "n/a", "<na>", "nan", "null", "none")
+"""In lower case, what R, pandas and databases write for a field that is empty."""
+
 NAMES_ALONE = MetadataConfig()
 """No columns and no labels of one's own."""
 
@@ -73,7 +76,8 @@ def read_rows(
     or CR; UTF-8 with or without a byte order mark, or UTF-16 with one. Bytes that are not UTF-8
     are percent-encoded, as in the names of files. Blank lines are no rows. The format is known by
     the columns, which may have any order, with others between them, whatever their case. Codes
-    and sexes are compared without case. An age that is no number of years (0 to OLDEST) is None.
+    and sexes are compared without case. An age that is no number of years (0 to OLDEST) is None;
+    so is a field of MISSING, but for image_id and dx.
 
     Raises MetadataError if no format fits, or if a quoted field does not end.
     """
@@ -81,6 +85,7 @@ def read_rows(
     form, delimiter = _format_of(path, taxonomy, own)
     columns = {ours: normalized(theirs).lower() for ours, theirs in own.columns.items()}
     id_column = columns.get("image_id", form.id_column)
+    optional = {*OPTIONAL, *columns.values()} - {id_column, columns.get("dx")}
     for place, (line, fields) in enumerate(_records(path, delimiter)):
         if place == 0 and not isinstance(fields, str):
             header = _names(fields)
@@ -88,7 +93,10 @@ def read_rows(
         if isinstance(fields, str):
             yield Malformed(None, f"line {line}: {fields}")
             continue
-        values = dict(zip(header, ((normalized(text) or None) for text in fields), strict=False))
+        values = {
+            name: None if name in optional and lower(text) in MISSING else text or None
+            for name, text in zip(header, map(normalized, fields), strict=False)
+        }
         if len(fields) != len(header):
             image_id = values.get(id_column)
             found = f"{len(fields)} fields, {len(header)} expected"
@@ -129,11 +137,12 @@ def _code(
 def _format_of(path: str, taxonomy: Taxonomy, own: MetadataConfig) -> tuple[Format, str]:
     """The format of a file and its delimiter. Raises MetadataError."""
     mapped = {normalized(name).lower() for name in own.columns.values()}
-    headers = {}
+    headers, faults = {}, []
     for delimiter in DELIMITERS:
         line, fields = next(_records(path, delimiter), (1, "there is none; the file is empty"))
-        if isinstance(fields, str):
-            raise MetadataError(f"{path}: line {line}: {fields}")
+        if isinstance(fields, str):  # or a name in quotes, followed by another delimiter
+            faults.append(f"line {line}: {fields}")
+            continue
         headers[delimiter] = names = _names(fields)
         for form, required in _candidates(taxonomy, own):
             if {*required, *mapped} <= set(names):
@@ -142,7 +151,9 @@ def _format_of(path: str, taxonomy: Taxonomy, own: MetadataConfig) -> tuple[Form
                 if twice:
                     raise MetadataError(f"{path}: has the column {twice[0]} more than once")
                 return form, delimiter
-    raise MetadataError(f"{path}: {_why_unknown(max(headers.values(), key=len), taxonomy, own)}")
+    columns = max(headers.values(), key=len, default=[])
+    why = _why_unknown(columns, taxonomy, own) if len(columns) > 1 or not faults else faults[0]
+    raise MetadataError(f"{path}: {why}")
 
 
 def _candidates(

@@ -34,7 +34,10 @@ def read_groups(name: str) -> list[list[str]]:
     groups = []
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):
-            group = list(filter(None, map(normalized, next(csv.reader([line])))))
+            try:
+                group = list(filter(None, map(normalized, next(csv.reader([line])))))
+            except csv.Error as error:
+                raise MetadataError(f"{path}: line {number}: {error}") from None
             if len(set(group)) < 2:
                 raise MetadataError(f"{path}: line {number}: two or more ids are expected")
             groups.append(group)

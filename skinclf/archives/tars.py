@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from skinclf.archives.files import StorageFile
 from skinclf.archives.names import text_of
+from skinclf.storage.files import name_of
 from skinclf.storage.range_files import RangeFile
 
 UNPACKERS: dict[str, Callable[[StorageFile], Any]] = {
@@ -73,7 +74,7 @@ def members(file: str) -> Iterator[dict[str, Any]]:
     neither file nor folder is a row with a reason. A packed tar is unpacked for each pass, and
     again by each task that reads of it: it has no places to enter at.
     """
-    kind = kind_of(file) or "tar"
+    kind = kind_of(name_of(file)) or "tar"
     version = StorageFile(file).version()
     targets: dict[str, tuple[int, int] | None] = {}  # of hard links: (offset, size)
     try:

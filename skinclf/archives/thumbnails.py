@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +13,10 @@ from PIL import Image
 from skinclf.archives.decoding import Decoding, Entry
 from skinclf.archives.files import StorageFile
 from skinclf.archives.isolation import IsolatedDecoder
+from skinclf.archives.listing import iter_images
+from skinclf.archives.reader import PLAIN
 from skinclf.config.schema import ArchiveConfig
+from skinclf.errors import SkinclfError
 from skinclf.spec.image import decode_thumbnail
 from skinclf.spec.rejects import RejectedImage
 
@@ -47,7 +51,9 @@ def thumbnails(entries: Iterable[Entry], limits: ArchiveConfig) -> Iterator[tupl
         decode_thumbnail, side=SIDE, max_pixels=limits.max_pixels, formats=limits.formats
     )
     limits = limits.model_copy(update={"storage_errors": "reject"})
-    ordered = sorted(entries, key=lambda row: (row["file"], row["offset"] or 0, row["source"]))
+    ordered = sorted(
+        _as_they_lie_now(entries), key=lambda row: (row["file"], row["offset"] or 0, row["source"])
+    )
     failures = 0
     with IsolatedDecoder(Decoding(limits, decode)) as decoder:
         for entry in ordered:
@@ -57,6 +63,30 @@ def thumbnails(entries: Iterable[Entry], limits: ArchiveConfig) -> Iterator[tupl
             thumbnail = _thumbnail(entry, decoder)
             failures = failures + 1 if thumbnail.reason == "storage_error" else 0
             yield entry["source"], thumbnail
+
+
+def _as_they_lie_now(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same rows; of an archive that was rewritten since, with the places that its members have
+    now. A member that is another image by now keeps its row, and is `changed` when it is read.
+    """
+    by_file: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_file.setdefault(entry["file"], []).append(entry)
+    for file, rows in by_file.items():
+        now: dict[tuple[str, str], Entry] = {}
+        # What can't be listed has no picture: reading it says why.
+        with suppress(RejectedImage, SkinclfError):
+            if rows[0]["kind"] not in PLAIN and _was_rewritten(file, rows):
+                wanted = {(row["source"], row["version"]) for row in rows}
+                listed = iter_images([file])
+                now = {k: row for row in listed if (k := (row["source"], row["version"])) in wanted}
+        for row in rows:
+            yield row | now.get((row["source"], row["version"]), {})
+
+
+def _was_rewritten(file: str, rows: Iterable[Entry]) -> bool:
+    with StorageFile(file) as opened:
+        return any(row["file_version"] != opened.version() for row in rows)
 
 
 def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:

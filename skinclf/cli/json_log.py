@@ -44,7 +44,7 @@ class JsonLog:
             static_fields={"stage": stage, "run": None},
             timestamp="time",
         )
-        self.handler = logging.StreamHandler(stream)
+        self.handler = Handler(stream)
         self.handler.setFormatter(self._formatter)
         self._stage, self._started = stage, time.monotonic()
 
@@ -72,7 +72,7 @@ class JsonLog:
         except ValueError:
             found = None
         if isinstance(found, dict):
-            level = logging.getLevelNamesMapping().get(found.get("level", ""), logging.WARNING)
+            level = logging.getLevelNamesMapping().get(str(found.get("level")), logging.WARNING)
             known = {k: found[k] for k in ("logger", "traceback") if found.get(k)}
             self.write(level, str(found.get("message", line)), **known)
         else:
@@ -112,6 +112,13 @@ def json_logging(stage: str) -> Iterator[JsonLog]:
             os.environ.pop(VARIABLE)
             if variable is not None:
                 os.environ[VARIABLE] = variable
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """A line that can't be written, such as to a full disk, is lost: the job goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Say nothing: stderr, where the base class reports it, is what this log is made of."""
 
 
 class Formatter(JsonFormatter):

@@ -6,9 +6,10 @@ Lines for people, or JSON for log collectors: `logged_as_json`.
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,7 +22,30 @@ if TYPE_CHECKING:
     from skinclf.cli.json_log import JsonLog
     from skinclf.config.schema import Config
 
-terminal = Console(stderr=True, soft_wrap=True)
+
+class Stderr:
+    """sys.stderr, as it is at each moment, where what can't be written is lost: no job ends
+    because the disk of its log is full, its reader gone, or stderr closed.
+    """
+
+    def write(self, text: str) -> int:
+        """Write, if that is possible; all of it counts as written."""
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+terminal = Console(file=cast("TextIO", Stderr()), soft_wrap=True)
 """Progress and log lines."""
 
 VARIABLE = "SKINCLF_LOG_FORMAT"

@@ -147,7 +147,7 @@ def to_toml(config: Config) -> str:
 
 def _read(file: str) -> str:
     try:
-        return Path(file).read_text()
+        return Path(file).read_text("utf-8-sig")  # Notepad writes a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file}: can't be read ({error}). "

@@ -89,7 +89,10 @@ def preflight(
             return [*checks, Check("slots", False, found, str(error), temporary=not fixed)]
         checks.append(Check("slots", True, f"{config.slots} at once"))
     probe = _probe_folder(run)
-    write_text(join(probe, DRIVER), probe)
+    try:
+        write_text(join(probe, DRIVER), probe)
+    except StorageError as error:
+        return [*checks, Check("run folder", False, "can't be written", str(error))]
     try:
         if config.local_mode:
             reports = [_report(probe, dataset.path, 0, [])]

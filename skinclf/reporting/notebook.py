@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from skinclf.reporting.pages import render
 from skinclf.storage.files import local_path
@@ -43,4 +44,4 @@ def link_to(path: str) -> str:
     if local is None:
         return ""
     relative = os.path.relpath(local)
-    return "" if relative.startswith(os.pardir) else relative
+    return "" if relative.startswith(os.pardir) else quote(relative)

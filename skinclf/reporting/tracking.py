@@ -16,7 +16,7 @@ from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
 from skinclf.storage.evaluation_folder import EvaluationFolder
-from skinclf.storage.files import exists, read_bytes, read_json, write_text
+from skinclf.storage.files import exists, name_of, read_bytes, read_json, write_text
 from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
@@ -151,7 +151,7 @@ class Tracking:
             return False
         content = read_bytes(path)
         digest = hashlib.sha256(content).hexdigest()
-        name = path.rpartition("/")[2]
+        name = name_of(path)
         if self._uploaded.get(f"{place}/{name}") == digest:
             return False
         with tempfile.TemporaryDirectory() as copies:

@@ -42,7 +42,7 @@ def explore_tensors(
 ) -> Exploration:
     """Count TENSORS by every category and fetch one image of each class."""
     slim = keep(tensors.drop("pixels"))
-    classes = category_counts(slim, "dx")
+    classes = category_counts(slim, "dx", most=len(taxonomy) + 1)
     ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
     by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}
     unknown_ages = by_age.pop(None, 0)
@@ -60,18 +60,18 @@ def explore_tensors(
     )
 
 
-def category_counts(tensors: DataFrame, column: str) -> dict[str, int]:
+def category_counts(tensors: DataFrame, column: str, most: int = CATEGORIES) -> dict[str, int]:
     """Category → images, the most frequent first; empty fields count as unknown.
 
-    What is rarer than the first CATEGORIES is one category: a column may hold anything.
+    What is rarer than the first `most` is one category: a column may hold anything.
     """
     category = F.coalesce(F.col(column), F.lit(UNKNOWN)).alias("category")
     counted = tensors.groupBy(category).count()
-    rows = counted.orderBy(F.desc("count"), "category").limit(CATEGORIES).collect()
+    rows = counted.orderBy(F.desc("count"), "category").limit(most).collect()
     counts = {row["category"]: row["count"] for row in rows}
-    if len(rows) == CATEGORIES:
+    if len(rows) == most:
         others = tensors.count() - sum(counts.values())
-        counts |= {f"{counted.count() - CATEGORIES:,} others": others} if others else {}
+        counts |= {f"{counted.count() - most:,} others": others} if others else {}
     return counts
 
 

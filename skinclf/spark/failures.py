@@ -13,8 +13,10 @@ from skinclf.errors import (
     ExecutorsLost,
     SkinclfError,
     SparkJobError,
+    StorageError,
     StorageUnavailable,
 )
+from skinclf.system.retrying import LASTING
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -65,6 +67,8 @@ def spark_failures(place: str) -> Iterator[None]:
     except (Py4JError, PySparkException) as error:
         raise failure(place, str(error)) from error
     except OSError as error:  # of the driver's own reading and writing
+        if error.errno in LASTING:
+            raise StorageError(f"{place}: {error}") from error
         raise StorageUnavailable(f"{place}: {error}. {AGAIN}") from error
 
 

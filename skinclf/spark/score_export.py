@@ -1,5 +1,6 @@
 """All scores of a model in one CSV."""
 
+import logging
 from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
@@ -10,6 +11,7 @@ from skinclf.spark.reading import read_parquet_files
 from skinclf.spec.taxonomy import probability_column
 from skinclf.storage.files import (
     delete,
+    exists,
     hadoop_options,
     hadoop_path,
     join,
@@ -18,7 +20,7 @@ from skinclf.storage.files import (
     move,
     new_file,
 )
-from skinclf.storage.score_folder import SCORES
+from skinclf.storage.score_folder import SCORES, ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger
 
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
@@ -27,15 +29,31 @@ ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false"}
 """As the CSV standard has it: Spark would escape quotes by backslashes and trim names."""
 
-
 PIECE = 2**20
 """Bytes that are copied at a time."""
+
+log = logging.getLogger(__name__)
+
+
+EXPORTS = {"csv": "scores.csv", "isic": "isic.csv"}
+"""The file of each form."""
 
 
 def isic_order(codes: Sequence[str]) -> list[str]:
     """Codes as the challenge has them, any others behind them in their own order."""
     known = [code for code in ISIC_ORDER if code in codes]
     return [*known, *(code for code in codes if code not in known)]
+
+
+def warn_of_stale(folder: ScoreFolder, form: str) -> None:
+    """Log that a file of earlier scores lies beside new ones, unless it was written as `form`."""
+    for other, name in EXPORTS.items():
+        if other != form and exists(join(folder.path, name)):
+            log.warning(
+                "%s has the scores before this job; --format %s writes it anew",
+                join(folder.path, name),
+                other,
+            )
 
 
 def export(spark: SparkSession, ledger: ScoreLedger, form: str) -> str:
@@ -61,7 +79,7 @@ def export(spark: SparkSession, ledger: ScoreLedger, form: str) -> str:
     table.write.options(**options).csv(hadoop_path(staging), mode="overwrite", header=False)
     whole = join(staging, "whole.csv")
     _put_together(staging, ",".join(table.columns), whole)
-    target = join(folder.path, "isic.csv" if form == "isic" else "scores.csv")
+    target = join(folder.path, EXPORTS[form])
     move(whole, target)
     delete(staging)
     return target

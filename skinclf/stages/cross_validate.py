@@ -41,7 +41,7 @@ from skinclf.stages.resuming import finished_dataset, known_result, prepared
 from skinclf.stages.train import train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder, source_folder
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import absolute, delete, join, write_table
+from skinclf.storage.files import absolute, delete, exists, join, write_table
 from skinclf.storage.history import check_best_is_known
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.text import printable
@@ -180,6 +180,11 @@ def _checked(config: Config) -> _Plan:
     preparing.check_archive(config)
     folder = CrossValidationFolder(absolute(config.cross_validate.output))
     plan = _plan(config, folder)
+    if exists(folder.card) and not exists(folder.page):
+        raise UsageError(
+            f"{folder.path}: holds a README.md, which no cross-validation wrote there. Choose "
+            f"another folder: --output NAME"
+        )
     if folder.is_finished:
         there = {fold.name for fold in read_cross_validation(folder.metrics).folds}
         if there != {fold.name for fold in plan.folds}:

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf import __version__
-from skinclf.archives import check_paths
+from skinclf.archives import check_apart, check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.metadata import check_metadata_file
 from skinclf.archives.same_lesion import read_groups
@@ -127,6 +127,7 @@ def check_archive(config: Config) -> None:
             "archive.paths: is empty; name the folders or zip files with the images, such as "
             '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
         )
+    check_apart(config.archive.paths, config.dataset.path, "dataset.path")
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata, config.classes, config.metadata)

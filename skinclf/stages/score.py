@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archives import Selection, check_paths
+from skinclf.archives import Selection, check_apart, check_paths
 from skinclf.archives.decoding import Decode, Decoding
 from skinclf.config.schema import Config, ScoreConfig
 from skinclf.errors import ArchiveError, CheckError, ConfigError
@@ -22,7 +22,7 @@ from skinclf.spark.content_check import with_content_versions
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import ModelLoader
 from skinclf.spark.listing import listed_rows, log_left_out
-from skinclf.spark.score_export import export
+from skinclf.spark.score_export import export, warn_of_stale
 from skinclf.spark.score_listing import list_new
 from skinclf.spark.score_table import ScoreTable, open_table
 from skinclf.spark.score_tasks import outcomes_by_spark, outcomes_of, scorer
@@ -100,6 +100,8 @@ def score(
             summary = replace(summary, drift=drift_of(summary, config.run.path, folder.taxonomy))
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, scoring.ledger, config.score.format))
+        if done:
+            warn_of_stale(folder, config.score.format)
         write_text(folder.summary, json.dumps(asdict(summary), indent=1) + "\n")
     log_summary(summary, config.score.max_reject_fraction)
     return summary
@@ -123,6 +125,7 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
     check_retried(config.score.retry_rejects)
     if not paths:
         raise ConfigError("score.archive: is empty; name the folders or archives to score")
+    check_apart(paths, config.score.output, "score.output")
     if not needs_spark(config.archive, paths):
         check_paths(paths)
     folder = folder_of(model, config.score)

@@ -192,4 +192,5 @@ def shard_ranges(rows: int, shards: int) -> Iterator[range]:
 
 def output_folder(path: str) -> OutputFolder:
     """The folder that prepare writes a dataset to."""
-    return OutputFolder(path, "dataset", MANIFEST, (TENSORS, REJECTS), STAGING, EXPLORATION)
+    tables = TENSORS, REJECTS
+    return OutputFolder(path, "dataset", MANIFEST, tables, CARD, STAGING, EXPLORATION)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 from uuid import uuid4
 
 import pyarrow as pa
@@ -49,11 +49,12 @@ def absolute(path: str) -> str:
 
 
 def uri(path: str) -> str:
-    """The absolute, %-encoded URI of a local path; a URI stays as it is.
+    """The absolute, %-encoded URI of a local path; that of other storage stays as it is.
 
     Bytes of a name that are not UTF-8 are %-encoded like any other.
     """
-    return path if is_uri(path) else Path(absolute(path)).as_uri()
+    local = local_path(path)
+    return path if local is None else Path(os.path.abspath(local)).as_uri()
 
 
 def local_path(path: str) -> str | None:
@@ -67,13 +68,15 @@ def local_path(path: str) -> str | None:
 
 
 def hadoop_path(path: str) -> str:
-    """The form of a path or URI that Spark has: local paths with file:, never %-encoded;
-    S3 by s3a:, Hadoop's own name for it, without options: see `hadoop_options`.
+    """The form of a path or URI that Spark has, never %-encoded: local paths with file:; S3 by
+    s3a:, Hadoop's own name for it, without options: see `hadoop_options`.
     """
     local = local_path(path)
     if local is not None:
         return f"file://{local}"
-    return "s3a://{}/{}".format(*bucket_and_key(path)) if S3.match(path) else path
+    if S3.match(path):
+        return "s3a://{}/{}".format(*bucket_and_key(path))
+    return unquote(split_options(path)[0])  # as pyarrow reads it
 
 
 def hadoop_options(path: str) -> dict[str, str]:
@@ -157,6 +160,12 @@ def beside(path: str, ending: str) -> str:
 def name_of(path: str) -> str:
     """The last part of a path, which may be a URI with options."""
     return split_options(path)[0].rstrip("/").rpartition("/")[2]
+
+
+def parent(path: str) -> str:
+    """The folder of a path, which may be a URI with options."""
+    path, options = split_options(path)
+    return (path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")) + options
 
 
 def below(folder: str, name: str) -> str:

@@ -28,13 +28,15 @@ WRITTEN = re.compile(
 class OutputFolder:
     """`path` is the setting `section`.path, and `tables` are the folders of files in it.
 
-    `scratch` is there only while a job writes; `derived` is made from the tables by others.
+    `card` is a page about them. `scratch` is there only while a job writes; `derived` is made from
+    the tables by others.
     """
 
     path: str
     section: str
     manifest: str
     tables: Sequence[str]
+    card: str
     scratch: str
     derived: str
 
@@ -49,7 +51,7 @@ class OutputFolder:
                 f"({self.section}.path) or allow its replacement: "
                 f"--set {self.section}.overwrite=true"
             )
-        names = (*self.tables, self.scratch, self.derived)
+        names = (*self.tables, self.card, self.scratch, self.derived)
         foreign = [name for name in names if exists(join(self.path, name))]
         if foreign and not finished and not exists(join(self.path, UNFINISHED)):
             raise UsageError(

@@ -8,8 +8,8 @@ from skinclf.errors import UsageError
 WITH_OPTIONS = re.compile(r"(s3[an]?|gs|gcs|abfss?)://")
 """Object stores, whose URIs may end in options: ?region=…&endpoint_override=…"""
 
-WITHOUT_SLASHES = re.compile(r"dbfs:/(?!/)")
-"""Databricks' own form, which has one slash only; any other such name is a local file's."""
+WITH_ONE_SLASH = re.compile(r"(dbfs|file):/(?!/)")
+"""As Databricks and Hadoop write them; any other such name is a local file's."""
 
 USER_INFO = re.compile(
     r"(s3[an]?://)(?:[^/?#\s]*:\S*@|[^/?#\s]*@|[^/?#\s]*:[^/?#\s]*)|(://)[^/?#@\s]*:[^/?#@\s]*@"
@@ -25,7 +25,7 @@ SECRET_OPTION = re.compile(
 
 def is_uri(path: str) -> bool:
     """Whether this names something on storage rather than a local file by its path."""
-    return "://" in path or WITHOUT_SLASHES.match(path) is not None
+    return "://" in path or WITH_ONE_SLASH.match(path) is not None
 
 
 def split_options(uri: str) -> tuple[str, str]:

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from skinclf.archives import ArchiveReader, Selection, iter_images, list_images
+from skinclf.archives import ArchiveReader, Selection, check_apart, iter_images, list_images
 from skinclf.archives.lists import files_named
 from skinclf.archives.names import image_id_of
-from skinclf.errors import ArchiveError
+from skinclf.errors import ArchiveError, ConfigError
 from skinclf.spec.rejects import RejectedImage
 from tests.support.images import jpeg, write_zip
 
@@ -346,3 +346,38 @@ def test_one_name_that_is_no_uri_costs_no_other_image_of_a_list(
         ("my a.jpg", "unreadable"),
         ("a.jpg", None),
     ]
+
+
+def test_a_glob_that_finds_anything_takes_no_table_or_text_for_a_list(tmp_path: Path) -> None:
+    for name in ("a.jpg", "LICENSE.txt", "meta.csv"):
+        (tmp_path / name).write_text("a licence, or a table")
+    (tmp_path / "list.txt").write_text("a.jpg\n")
+    found = list_images([f"{tmp_path}/*"], leave_out=[f"{tmp_path}/meta.csv"])
+    assert sorted(found["image_id"].to_pylist()) == ["LICENSE", "a", "list"]
+    assert list_images([f"{tmp_path}/li*.txt"])["image_id"].to_pylist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.txt", b"\xff\xfea"),  # UTF-16 that ends within a letter
+        ("list.csv", b"uri," + b"x" * 200_000),
+    ],
+)
+def test_a_damaged_list_is_an_error_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArchiveError, match=name):
+        list_images([str(tmp_path / name)])
+
+
+def test_hadoop_s_form_of_a_local_uri_may_be_in_a_list(tmp_path: Path) -> None:
+    (tmp_path / "a b.jpg").write_bytes(b"image")
+    (tmp_path / "list.txt").write_text(f"file:{tmp_path}/a%20b.jpg\n")
+    (row,) = list_images([str(tmp_path / "list.txt")]).to_pylist()
+    assert (row["image_id"], row["reason"]) == ("a b", None)
+
+
+def test_an_archive_that_is_the_output_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"score\.output: \S+ is the archive itself"):
+        check_apart([f"{tmp_path}/"], str(tmp_path), "score.output")
+    check_apart([str(tmp_path)], f"{tmp_path}/scores", "score.output")

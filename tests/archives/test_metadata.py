@@ -284,3 +284,27 @@ def test_a_label_of_no_class_is_refused_with_the_classes(tmp_path: Path) -> None
         mapped(tmp_path, KAGGLE, {}, {"naevus": "nev"})
     with pytest.raises(ConfigError, match=told):
         check_metadata_file("folders", HAM10000, MetadataConfig(labels={"naevus": "nev"}))
+
+
+@pytest.mark.parametrize("missing", ["NA", "nan", "NULL", "None", "n/a", "<NA>"])
+def test_what_other_programs_write_for_an_empty_field_is_none(tmp_path: Path, missing: str) -> None:
+    """R writes NA: as the id of a lesion it would join thousands of images."""
+    text = KAGGLE + f"{missing},NA,nv,{missing},{missing},{missing},{missing}\n"
+    (row,) = read(tmp_path, text)
+    optional = {name: row[name] for name in ("lesion_id", "dx_type", "age", "sex", "localization")}
+    assert set(optional.values()) == {None}
+    assert (row["image_id"], row["dx"]) == ("NA", "nv")  # a file may be called so
+    own = MetadataConfig(columns={"lesion_id": "lesion", "image_id": "photo", "dx": "diagnosis"})
+    file = written(tmp_path, f"photo,lesion,diagnosis\nI1,{missing},nv\n")
+    (mapped,) = read_rows(file, HAM10000, own)
+    assert not isinstance(mapped, Malformed)
+    assert mapped["lesion_id"] is None
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_all_fields_may_be_in_quotes(tmp_path: Path, delimiter: str) -> None:
+    """As write.table of R and LibreOffice write them."""
+    fields = [*KAGGLE.strip().split(","), *["HAM_1", "ISIC_1", "nv", "histo", "45", "male", "back"]]
+    lines = (delimiter.join(f'"{field}"' for field in part) for part in (fields[:7], fields[7:]))
+    (row,) = read(tmp_path, "\n".join(lines))
+    assert (row["image_id"], row["lesion_id"], row["age"]) == ("ISIC_1", "HAM_1", 45)

@@ -94,3 +94,13 @@ def test_a_storage_that_fails_again_and_again_is_left_alone(
     assert len(asked) == 3
     assert {picture.reason for picture in pictures.values()} == {"storage_error"}
     assert len(pictures) == 6
+
+
+def test_members_of_an_archive_that_grew_are_found_at_their_new_places(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", {"old.jpg": jpeg(), "other.jpg": jpeg((200, 0, 0))})
+    entries = listed(tmp_path)
+    first = {"new.jpg": jpeg((1, 2, 3)), "old.jpg": jpeg(), "other.jpg": jpeg((0, 200, 0))}
+    write_zip(tmp_path / "a.zip", first)
+    pictures = found(entries)
+    assert pictures["old.jpg"].jpeg
+    assert pictures["other.jpg"].reason == "changed"

@@ -148,6 +148,15 @@ def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
         check_fit(list(checks.values()))
 
 
+def test_a_run_folder_that_the_driver_may_not_write_is_a_failed_check(
+    prepared: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").write_text("not a folder")
+    found = in_local_mode(prepared, tmp_path, TrainConfig())["run folder"]
+    assert (found.passed, found.found) == (False, "can't be written")
+    assert "Not a directory" in found.advice
+
+
 def test_ports_that_are_closed_are_told(prepared: Path, tmp_path: Path) -> None:
     """Port 1 of this machine: nobody listens there."""
     dataset = Dataset.read(str(prepared / "dataset"))

@@ -10,7 +10,7 @@ from skinclf.errors import DatasetError
 from skinclf.spark.caching import kept_frames
 from skinclf.spark.exploration import explore_tensors
 from skinclf.spec.image_spec import BENBRAHIM_2020
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.explore import exploration_figures, explore
 from tests.support.pipeline import pipeline_config
 
@@ -43,6 +43,21 @@ def test_images_are_counted_by_category(spark: SparkSession) -> None:
     (mel, _) = figures["6-6-samples"].axes
     shown = np.asarray(mel.images[0].get_array())
     assert np.array_equal(shown, exploration.samples["mel"])
+
+
+def test_all_classes_are_counted_however_many_there_are(spark: SparkSession) -> None:
+    codes = tuple(f"class{n}" for n in range(35))
+    taxonomy = Taxonomy(codes=codes, majority="class0", screened="")
+    pixels = bytes(BENBRAHIM_2020.size_bytes)
+    rows = [(code, code, code, "x", 45.0, "x", code, pixels) for code in codes]
+    columns = "image_id string, lesion_id string, dx string, dx_type string, age float, "
+    tensors = spark.createDataFrame(
+        rows, columns + "sex string, localization string, pixels binary"
+    )
+    with kept_frames() as keep:
+        exploration = explore_tensors(tensors, taxonomy, BENBRAHIM_2020, keep)
+    assert exploration.classes == dict.fromkeys(codes, 1)
+    assert exploration.localizations["5 others"] == 5
 
 
 def test_the_page_holds_its_six_figures(prepared: Path, tmp_path: Path) -> None:

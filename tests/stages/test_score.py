@@ -184,7 +184,7 @@ def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Scoring) -
     assert archive.score("score.max_reject_fraction=0.25").scored == 3
 
 
-def test_exports_are_one_file(archive: Scoring) -> None:
+def test_exports_are_one_file(archive: Scoring, caplog: pytest.LogCaptureFixture) -> None:
     archive.write(2, 1)
     folder = Path(archive.score("score.format=isic").path)
     lines = (folder / "isic.csv").read_text().splitlines()
@@ -193,6 +193,9 @@ def test_exports_are_one_file(archive: Scoring) -> None:
     assert sum(map(float, lines[1].split(",")[1:])) == pytest.approx(1, abs=1e-5)
     archive.score("score.format=csv")
     assert len((folder / "scores.csv").read_text().splitlines()) == 3
+    archive.write(3)
+    archive.score()
+    assert "isic.csv has the scores before this job; --format isic writes it anew" in caplog.text
 
 
 @pytest.mark.usefixtures("own_session")

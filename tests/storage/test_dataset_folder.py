@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from skinclf.config.schema import SplitConfig
+from skinclf.errors import UsageError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.tables import REJECTS, TENSORS
-from skinclf.storage.dataset_folder import Dataset, shard_ranges
+from skinclf.storage.dataset_folder import Dataset, output_folder, shard_ranges
 from skinclf.storage.output_folder import clear_unnamed
 from skinclf.storage.part_files import Written, part_files
 from tests.support.datasets import dataset_of
@@ -105,3 +106,14 @@ def test_the_default_image_has_row_groups_of_some_740(tmp_path: Path) -> None:
         files.add("train", tensors(800, BENBRAHIM_2020))
     (file,) = files.written()
     assert pq.read_metadata(tmp_path / file.path).row_group(0).num_rows == 745
+
+
+def test_a_page_of_somebody_s_is_not_replaced(tmp_path: Path) -> None:
+    folder = output_folder(str(tmp_path))
+    (tmp_path / "README.md").write_text("My project\n")
+    with pytest.raises(UsageError, match=r"holds README\.md, which no job of ours wrote there"):
+        folder.check(overwrite=True)
+    (tmp_path / "README.md").unlink()
+    folder.begin(overwrite=False)
+    (tmp_path / "README.md").write_text("A dataset\n")
+    folder.check(overwrite=False)

@@ -19,15 +19,19 @@ from skinclf.storage.attempt import begin_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import (
+    absolute,
     beside,
     delete,
     exists,
     hadoop_path,
     join,
     list_names,
+    local_path,
     locate,
+    parent,
     read_json,
     read_text,
+    uri,
     write_text,
 )
 from skinclf.storage.ownership import RECORD, Owner, check_free
@@ -188,4 +192,16 @@ def test_names_are_of_the_path_and_not_of_its_options(options: str) -> None:
     run = RunFolder(f"s3://bucket/runs/first/{options}")
     assert run.name == "first"
     assert run.evaluation("test").name == "test"
+    assert parent(run.model) == f"s3://bucket/runs/first{options}"
     assert beside(run.path, "-by-image") == f"s3://bucket/runs/first-by-image{options}"
+
+
+def test_spark_reads_paths_of_other_storage_as_pyarrow_does() -> None:
+    assert hadoop_path("hdfs://nn/data/my%20set") == "hdfs://nn/data/my set"
+    assert hadoop_path("gs://b/my%20set?retry_limit_seconds=3") == "gs://b/my set"
+
+
+@pytest.mark.parametrize("local", ["file:/data/a%20b", "file:///data/a%20b", "/data/a b"])
+def test_a_local_path_has_one_uri(local: str) -> None:
+    assert uri(local) == "file:///data/a%20b"
+    assert local_path(absolute(local)) == "/data/a b"

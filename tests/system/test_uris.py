@@ -40,6 +40,7 @@ def test_options_are_those_of_object_stores_alone() -> None:
 
 def test_databricks_own_form_is_a_uri() -> None:
     assert is_uri("dbfs:/mnt/x")
+    assert is_uri("file:/mnt/x")  # Hadoop's
     assert not is_uri("C:/x")
 
 
