@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=2, help="counted ones")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--network", default=ModelConfig().name, help="but for PyTorch")
+    parser.add_argument("--network", default=ModelConfig().name, help="model.name")
     parser.add_argument("--torch", help="the Python of an environment that has torch")
     for name in ("--run", "--data", "--addresses"):
         parser.add_argument(name, default="", help=argparse.SUPPRESS)
@@ -55,6 +55,8 @@ def main() -> None:
     if arguments.run:
         print(json.dumps(work(arguments)))
         return
+    if arguments.torch and arguments.network != ModelConfig().name:
+        parser.error("PyTorch has the paper's network alone")
     contenders = [*KERAS, *OURS, *(TORCH if arguments.torch else ())]
     results: dict[str, list[Result]] = {name: [] for name in contenders}
     with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as folder:

@@ -182,5 +182,36 @@ def test_a_log_that_cannot_be_written_ends_no_command(form: str, log: str | None
 def test_a_line_of_another_logger_may_have_any_level(capsys: pytest.CaptureFixture[str]) -> None:
     with json_logging("prepare") as log:
         log.foreign('{"level": ["odd"], "message": "from elsewhere"}')
-    (line,) = lines_of(capsys.readouterr().err)
-    assert (line["level"], line["message"]) == ("WARNING", "from elsewhere")
+        log.foreign("[" * 60_000)
+    first, second = lines_of(capsys.readouterr().err)
+    assert (first["level"], first["message"]) == ("WARNING", "from elsewhere")
+    assert second["message"].startswith("[[[")
+
+
+def test_a_log_line_of_ours_that_is_wrong_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    with json_logging("prepare"):
+        logging.getLogger("skinclf").info("%d files", "x")
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
+def test_a_bar_and_the_lines_above_it_end_no_job_where_they_cannot_be_shown() -> None:
+    """While rich shows a bar, sys.stderr is its own."""
+    code = """
+import logging
+from rich.progress import Progress
+from skinclf.cli.terminal import log_to_terminal, terminal
+log_to_terminal()
+with Progress(console=terminal) as bar:
+    bar.advance(bar.add_task("score"))
+    logging.getLogger("skinclf").warning("a line")
+print("done")
+"""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            env=os.environ | {"FORCE_COLOR": "1"},
+            check=False,
+        )
+    assert done.stdout == b"done\n"

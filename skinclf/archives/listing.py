@@ -14,7 +14,7 @@ from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.names import Selection, image_id_of
 from skinclf.errors import ArchiveError, ConfigError
 from skinclf.spec.rejects import RejectedImage
-from skinclf.storage.files import absolute, local_path, locate, name_of, uri
+from skinclf.storage.files import local_path, locate, name_of, uri
 from skinclf.system.uris import is_uri
 
 LISTING = pa.schema(
@@ -114,8 +114,14 @@ def check_apart(paths: Iterable[str], output: str, setting: str) -> None:
     """Raise ConfigError where a job would write into what it reads: that is left out, and nothing
     is there to read.
     """
-    if absolute(output) in map(absolute, paths):
+    if _place(output) in map(_place, paths):
         raise ConfigError(f"{setting}: {output} is the archive itself; name another folder")
+
+
+def _place(path: str) -> str:
+    """What is the same for all names of one folder."""
+    local = local_path(path)
+    return path.rstrip("/") if local is None else os.path.realpath(local)
 
 
 def _files(paths: Iterable[str | Iterator[str]], walk: Walk) -> Iterator[Found]:

@@ -71,7 +71,7 @@ def _remote(names: list[str]) -> Iterator[Found]:
         try:
             places[name] = locate(name)
         except (UnknownStorage, pa.ArrowException, OSError, ValueError, KeyError) as error:
-            yield Found(name, name.rpartition("/")[2], reason="unreadable", detail=str(error))
+            yield Found(name, name_of(name), reason="unreadable", detail=str(error))
     if places:
         first, (file_system, _) = next(iter(places.items()))
         paths = [inner for _, inner in places.values()]

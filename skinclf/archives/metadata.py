@@ -19,7 +19,7 @@ OLDEST = 130
 
 DELIMITERS = (",", "\t", ";")  # HAM10000's; Dataverse's .tab; a spreadsheet's in half of Europe
 
-MISSING = ("na", "n/a", "<na>", "nan", "null", "none")
+MISSING = frozenset(("na", "n/a", "<na>", "nan", "null", "none"))
 """In lower case, what R, pandas and databases write for a field that is empty."""
 
 NAMES_ALONE = MetadataConfig()
@@ -77,7 +77,7 @@ def read_rows(
     are percent-encoded, as in the names of files. Blank lines are no rows. The format is known by
     the columns, which may have any order, with others between them, whatever their case. Codes
     and sexes are compared without case. An age that is no number of years (0 to OLDEST) is None;
-    so is a field of MISSING, but for image_id and dx.
+    so is a field of MISSING, but for image_id, and for a diagnosis that a class is called by.
 
     Raises MetadataError if no format fits, or if a quoted field does not end.
     """
@@ -85,7 +85,9 @@ def read_rows(
     form, delimiter = _format_of(path, taxonomy, own)
     columns = {ours: normalized(theirs).lower() for ours, theirs in own.columns.items()}
     id_column = columns.get("image_id", form.id_column)
-    optional = {*OPTIONAL, *columns.values()} - {id_column, columns.get("dx")}
+    known = MISSING - {*taxonomy.words, *labels}  # but for what a class is called
+    missing = dict.fromkeys({*OPTIONAL, *columns.values()}, MISSING)
+    missing |= {columns.get("dx", ""): known, id_column: frozenset()}
     for place, (line, fields) in enumerate(_records(path, delimiter)):
         if place == 0 and not isinstance(fields, str):
             header = _names(fields)
@@ -94,7 +96,7 @@ def read_rows(
             yield Malformed(None, f"line {line}: {fields}")
             continue
         values = {
-            name: None if name in optional and lower(text) in MISSING else text or None
+            name: None if lower(text) in missing.get(name, known) else text or None
             for name, text in zip(header, map(normalized, fields), strict=False)
         }
         if len(fields) != len(header):

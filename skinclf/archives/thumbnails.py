@@ -5,9 +5,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from skinclf.archives.decoding import Decoding, Entry
@@ -51,42 +54,41 @@ def thumbnails(entries: Iterable[Entry], limits: ArchiveConfig) -> Iterator[tupl
         decode_thumbnail, side=SIDE, max_pixels=limits.max_pixels, formats=limits.formats
     )
     limits = limits.model_copy(update={"storage_errors": "reject"})
-    ordered = sorted(
-        _as_they_lie_now(entries), key=lambda row: (row["file"], row["offset"] or 0, row["source"])
-    )
+    ordered = sorted(entries, key=lambda row: (row["file"], row["offset"] or 0, row["source"]))
     failures = 0
     with IsolatedDecoder(Decoding(limits, decode)) as decoder:
-        for entry in ordered:
-            if failures == STORAGE_ERRORS:
-                yield entry["source"], Thumbnail(None, "storage_error", "the storage failed before")
-                continue
-            thumbnail = _thumbnail(entry, decoder)
-            failures = failures + 1 if thumbnail.reason == "storage_error" else 0
-            yield entry["source"], thumbnail
+        for file, rows in groupby(ordered, itemgetter("file")):
+            for entry in _as_they_lie_now(file, list(rows)) if failures < STORAGE_ERRORS else rows:
+                if failures == STORAGE_ERRORS:
+                    why = "storage_error", "the storage failed before"
+                    yield entry["source"], Thumbnail(None, *why)
+                    continue
+                thumbnail = _thumbnail(entry, decoder)
+                failures = failures + 1 if thumbnail.reason == "storage_error" else 0
+                yield entry["source"], thumbnail
 
 
-def _as_they_lie_now(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The same rows; of an archive that was rewritten since, with the places that its members have
-    now. A member that is another image by now keeps its row, and is `changed` when it is read.
+def _as_they_lie_now(file: str, rows: list[Entry]) -> list[Entry]:
+    """Rows of one file; where that is a zip or tar that was rewritten since, with the places that
+    its members have now. What is not the same member by now keeps its row, and is `changed` when
+    it is read; so is the second of one name.
     """
-    by_file: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_file.setdefault(entry["file"], []).append(entry)
-    for file, rows in by_file.items():
-        now: dict[tuple[str, str], Entry] = {}
-        # What can't be listed has no picture: reading it says why.
-        with suppress(RejectedImage, SkinclfError):
-            if rows[0]["kind"] not in PLAIN and _was_rewritten(file, rows):
-                wanted = {(row["source"], row["version"]) for row in rows}
-                listed = iter_images([file])
-                now = {k: row for row in listed if (k := (row["source"], row["version"])) in wanted}
-        for row in rows:
-            yield row | now.get((row["source"], row["version"]), {})
-
-
-def _was_rewritten(file: str, rows: Iterable[Entry]) -> bool:
-    with StorageFile(file) as opened:
-        return any(row["file_version"] != opened.version() for row in rows)
+    if rows[0]["kind"] in (*PLAIN, "parquet"):  # of Parquet, rows have no version of their own
+        return rows
+    wanted = {(row["source"], row["version"]) for row in rows}
+    now: dict[tuple[str, str], Entry] = {}
+    # What can't be listed has no picture: reading it says why.
+    with suppress(RejectedImage, SkinclfError, pa.ArrowException, OSError, ValueError):
+        with StorageFile(file) as opened:
+            version = opened.version()
+        if any(row["file_version"] != version for row in rows):
+            for listed in iter_images([file]):
+                key = listed["source"], listed["version"]
+                if key in wanted:
+                    now[key] = listed
+                if len(now) == len(wanted):
+                    break
+    return [row | now.get((row["source"], row["version"]), {}) for row in rows]
 
 
 def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:

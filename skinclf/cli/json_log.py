@@ -69,7 +69,7 @@ class JsonLog:
         """
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict):
             level = logging.getLevelNamesMapping().get(str(found.get("level")), logging.WARNING)
@@ -118,7 +118,11 @@ class Handler(logging.StreamHandler[TextIO]):
     """A line that can't be written, such as to a full disk, is lost: the job goes on."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Say nothing: stderr, where the base class reports it, is what this log is made of."""
+        """Report an error in a record itself alone: reports are written to stderr, which this log
+        is made of, and would fail as the line did.
+        """
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 class Formatter(JsonFormatter):

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,19 +30,30 @@ class Stderr:
 
     def write(self, text: str) -> int:
         """Write, if that is possible; all of it counts as written."""
-        if sys.stderr is not None:
-            with suppress(OSError):
-                sys.stderr.write(text)
+        stream = self._stream
+        if stream is not None:
+            with suppress(OSError, ValueError):  # ValueError: it is closed
+                stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Flush, if that is possible."""
-        if sys.stderr is not None:
-            with suppress(OSError):
-                sys.stderr.flush()
+        stream = self._stream
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+
+    @property
+    def rich_proxied_file(self) -> Self:
+        """What rich writes to: while it shows a bar, sys.stderr is its own, which prints here."""
+        return self
+
+    @property
+    def _stream(self) -> TextIO | None:
+        return cast("TextIO | None", getattr(sys.stderr, "rich_proxied_file", sys.stderr))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr, name)
+        return getattr(self._stream, name)
 
 
 terminal = Console(file=cast("TextIO", Stderr()), soft_wrap=True)

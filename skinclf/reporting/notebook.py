@@ -44,4 +44,4 @@ def link_to(path: str) -> str:
     if local is None:
         return ""
     relative = os.path.relpath(local)
-    return "" if relative.startswith(os.pardir) else quote(relative)
+    return "" if relative.startswith(os.pardir) else quote(os.fsencode(relative))

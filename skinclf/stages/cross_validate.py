@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
+from skinclf.archives import check_apart
 from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
 from skinclf.config.schema import Config
 from skinclf.errors import CheckError, ConfigError, UsageError
@@ -34,7 +35,7 @@ from skinclf.reporting.results import (
     write_cross_validation,
 )
 from skinclf.stages import prepare as preparing
-from skinclf.stages.deciding import check_decision
+from skinclf.stages.deciding import check_classes, check_decision
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.resuming import finished_dataset, known_result, prepared
@@ -123,6 +124,7 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
                 else f"none could be read. Its rejects are in {dataset.path}"
             )
             raise ConfigError(f"{fold.title}: has no image to test: {cause}")
+        check_classes(config.decision, dataset)
         datasets.append(dataset)
         results.append(fold.result or _measured(fold, console))
     found = _pooled(plan, datasets, results, config)
@@ -178,6 +180,7 @@ def _checked(config: Config) -> _Plan:
             "evaluate.allow_leaks=true"
         )
     preparing.check_archive(config)
+    check_apart(config.archive.paths, config.cross_validate.output, "cross_validate.output")
     folder = CrossValidationFolder(absolute(config.cross_validate.output))
     plan = _plan(config, folder)
     if exists(folder.card) and not exists(folder.page):

@@ -26,7 +26,7 @@ def kept_decision(
     is kept can't be used.
     """
     check_decision(asked, dataset.taxonomy, dataset.count(VAL))
-    _check_classes(asked, dataset)
+    check_classes(asked, dataset)
     kept = run.read_decision(model.digest) if asked.rule == "stored" else None
     warn_of_views(kept, model.tta, "evaluate.tta")
     return kept
@@ -43,7 +43,7 @@ def check_decision(asked: DecisionRule, taxonomy: Taxonomy, validation: float) -
         raise ConfigError(f"decision.{fault}")
 
 
-def _check_classes(asked: DecisionRule, dataset: Dataset) -> None:
+def check_classes(asked: DecisionRule, dataset: Dataset) -> None:
     """Warn of classes without a validation image. Raises ConfigError where that is the one whose
     sensitivity is asked for.
     """
@@ -54,10 +54,10 @@ def _check_classes(asked: DecisionRule, dataset: Dataset) -> None:
             f'decision.rule = "sensitivity": no validation image is of {taxonomy.screened}, so no '
             f"weight can be chosen"
         )
-    if missing and asked.is_chosen:
+    if missing and asked.is_chosen and asked.rule != "sensitivity":
         log.warning(
-            "decision.rule = %s: no validation image is of %s, so weights are chosen for the other "
-            "classes alone",
+            "decision.rule = %s: no validation image is of %s: how well these classes are decided "
+            "on plays no part in the choice",
             asked.rule,
             ", ".join(missing),
         )

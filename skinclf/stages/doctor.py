@@ -5,9 +5,9 @@ from skinclf.distributed.launcher import REQUIRED_CONF
 from skinclf.distributed.preflight import Check, preflight
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.session import spark_session
+from skinclf.stages.train import checked_steps
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute
-from skinclf.training.batches import check_divides
 from skinclf.training.choices import check_choices
 
 REGISTRATION_SECONDS = 15
@@ -22,7 +22,7 @@ def doctor(config: Config) -> list[Check]:
     """
     check_choices(config)
     dataset = Dataset.read(config.dataset.path)
-    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
+    checked_steps(config, dataset)
     required = {} if config.train.local_mode else REQUIRED_CONF
     run = absolute(config.run.path)
     with spark_session("doctor", config.spark, required) as spark, spark_failures(run):

@@ -101,6 +101,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
 def check_inputs(config: Config) -> OutputFolder:
     """The folder that the dataset goes to. Raises what `prepare` raises before Spark starts."""
     check_archive(config)
+    check_apart(config.archive.paths, config.dataset.path, "dataset.path")
     if config.split.left_out:
         _check_left_out(config)
     if config.archive.metadata == FOLDERS and config.split.by == "lesion":
@@ -127,7 +128,6 @@ def check_archive(config: Config) -> None:
             "archive.paths: is empty; name the folders or zip files with the images, such as "
             '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
         )
-    check_apart(config.archive.paths, config.dataset.path, "dataset.path")
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
     check_metadata_file(config.archive.metadata, config.classes, config.metadata)

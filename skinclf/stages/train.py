@@ -99,6 +99,14 @@ def preview(config: Config) -> Preview:
     return Preview([dataset.path], [run.path], starts)
 
 
+def checked_steps(config: Config, dataset: Dataset) -> int:
+    """The steps of an epoch. Raises ConfigError for settings that don't fit the dataset."""
+    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
+    check_best_is_known(config.train, dataset.count("val"))
+    check_size(config.model, dataset.image)
+    return steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
+
+
 def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     """The config with the dataset's classes and images, the dataset, the folder to train in, and
     the steps of an epoch.
@@ -116,10 +124,7 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
     if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):
         log.warning("[classes] and [image] are not used: %s has others", dataset.path)
-    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
-    check_best_is_known(config.train, dataset.count("val"))
-    check_size(config.model, dataset.image)
-    steps = steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
+    steps = checked_steps(config, dataset)
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)
     own = {"classes": dataset.taxonomy, "image": dataset.image}

@@ -13,8 +13,11 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 unwanted = [re.compile(pattern.encode()) for pattern in sys.argv[1:]]
 for line in sys.stdin.buffer:
     if not any(pattern.search(line) for pattern in unwanted):
-        sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
+        try:
+            sys.stderr.buffer.write(line)
+            sys.stderr.buffer.flush()
+        except OSError:
+            pass  # the line is lost: its disk is full, or its reader gone
 """
 """A process of its own, so that what this one says as it crashes is still passed on."""
 
@@ -72,7 +75,8 @@ def stderr_lines(use: Callable[[str], None]) -> Iterator[int]:
         yield before
     finally:
         os.dup2(before, 2)
-        os.write(writing, b"\n" + LAST)  # children may hold the pipe: its end does not come
+        with suppress(OSError):  # the reader has ended
+            os.write(writing, b"\n" + LAST)  # children may hold the pipe: its end does not come
         os.close(writing)
         reader.join(END_SECONDS)
         os.close(before)

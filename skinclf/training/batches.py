@@ -91,9 +91,10 @@ def steps_an_epoch(rows: Sequence[int], global_batch_size: int) -> int:
     ConfigError where there is not even one batch, or an empty shard.
     """
     if min(rows) == 0:
+        advice = "prepare with fewer" if sum(rows) else "prepare with split.train above 0"
         raise ConfigError(
             f"dataset.shards: {sum(rows)} training images are too few for {len(rows)} shards; "
-            f"prepare with fewer"
+            f"{advice}"
         )
     steps = min(rows) * len(rows) // global_batch_size
     if steps == 0:

@@ -1,5 +1,6 @@
 """The stages as functions, in the session that runs, and what IPython shows of their results."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,8 @@ def test_a_page_is_linked_where_a_notebook_can_open_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert link_to(str(tmp_path / "runs" / "report.html")) == "runs/report.html"
+    assert link_to(str(tmp_path / "a#1" / "b?c 100%.html")) == "a%231/b%3Fc%20100%25.html"
+    assert link_to(str(tmp_path / os.fsdecode(b"caf\xe9.html"))) == "caf%E9.html"
     assert link_to("/elsewhere/report.html") == ""
     assert link_to("s3://bucket/report.html") == ""
 

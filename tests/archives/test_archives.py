@@ -380,4 +380,12 @@ def test_hadoop_s_form_of_a_local_uri_may_be_in_a_list(tmp_path: Path) -> None:
 def test_an_archive_that_is_the_output_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"score\.output: \S+ is the archive itself"):
         check_apart([f"{tmp_path}/"], str(tmp_path), "score.output")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for archive, output in (
+        (f"file://{tmp_path}", str(tmp_path)),
+        (f"{tmp_path}/link", str(tmp_path)),
+        ("s3://b/x", "s3://b/x/"),
+    ):
+        with pytest.raises(ConfigError):
+            check_apart([archive], output, "score.output")
     check_apart([str(tmp_path)], f"{tmp_path}/scores", "score.output")

@@ -8,7 +8,7 @@ from skinclf.archives.metadata import Malformed, check_metadata_file, read_rows
 from skinclf.archives.names import image_id_of
 from skinclf.config.schema import MetadataConfig
 from skinclf.errors import ConfigError, MetadataError
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
 
 KAGGLE = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 
@@ -308,3 +308,14 @@ def test_all_fields_may_be_in_quotes(tmp_path: Path, delimiter: str) -> None:
     lines = (delimiter.join(f'"{field}"' for field in part) for part in (fields[:7], fields[7:]))
     (row,) = read(tmp_path, "\n".join(lines))
     assert (row["image_id"], row["lesion_id"], row["age"]) == ("ISIC_1", "HAM_1", 45)
+
+
+def test_na_is_no_diagnosis_unless_a_class_is_called_so(tmp_path: Path) -> None:
+    text = "isic_id,diagnosis_1,diagnosis_2,diagnosis_3\nISIC_1,Nevus,NA,NA\n"
+    (row,) = read(tmp_path, text)
+    assert row["dx"] == "Nevus"
+    own = Taxonomy(codes=("mel", "none"), majority="none")
+    file = written(tmp_path, KAGGLE + "L1,I1,None,none,45,male,back\n")
+    (kept,) = read_rows(file, own)
+    assert not isinstance(kept, Malformed)
+    assert (kept["dx"], kept["dx_type"]) == ("none", None)

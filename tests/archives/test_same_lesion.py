@@ -72,3 +72,9 @@ def test_the_pairs_of_ham10000_are_of_two_lesions_each() -> None:
     merged_lesions = same.merged()
     assert (len(merged_lesions), len(set(merged_lesions.values()))) == (36, 18)
     assert not same.unknown
+
+
+def test_a_line_that_is_no_csv_is_told_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_text(f"a,b\nc,{'d' * 200_000}\n")
+    with pytest.raises(MetadataError, match="line 2: field larger than"):
+        read_groups(str(tmp_path / "groups.csv"))

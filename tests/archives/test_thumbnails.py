@@ -104,3 +104,25 @@ def test_members_of_an_archive_that_grew_are_found_at_their_new_places(tmp_path:
     pictures = found(entries)
     assert pictures["old.jpg"].jpeg
     assert pictures["other.jpg"].reason == "changed"
+
+
+def test_archives_on_a_storage_that_is_gone_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        write_zip(tmp_path / f"{number}.zip", {"a.jpg": jpeg((number, 0, 0))})
+    entries = listed(tmp_path)
+    asked = []
+
+    class Gone:
+        def __init__(self, name: str) -> None:
+            asked.append(name)
+            raise StorageUnavailable("gone")
+
+    monkeypatch.setattr(thumbnails, "StorageFile", Gone)
+    monkeypatch.setattr(
+        "skinclf.archives.thumbnails._thumbnail",
+        lambda *_: thumbnails.Thumbnail(None, "storage_error", "gone"),
+    )
+    list(thumbnails.thumbnails(entries, LIMITS))
+    assert len(asked) == 3

@@ -85,6 +85,7 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
         ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
         ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
         ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
+        ("train.seed=20261128235301", ["train.seed:", "less than 4294967296"]),
         ("spark.master=bogus", ["spark.master:", "spark://HOST:PORT", "'bogus'"]),
         ("train.learning_rate=inf", ["train.learning_rate:", "finite number"]),
         ("train.epochs=0", ["train.epochs:", "greater than 0"]),
@@ -208,3 +209,9 @@ def test_shipped_config_files_use_the_names_of_today(
 ) -> None:
     load_config(str(file))
     assert caplog.text == ""
+
+
+def test_a_file_may_begin_with_notepad_s_mark(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[train]\nepochs = 3\n", encoding="utf-8-sig")
+    assert load_config(str(file)).train.epochs == 3

@@ -1,9 +1,18 @@
 """What Spark says of a failed job → the error that it becomes. The messages are Spark's own."""
 
+import errno
+import os
+
 import pytest
 
-from skinclf.errors import ConfigError, ExecutorsLost, SparkJobError, StorageUnavailable
-from skinclf.spark.failures import failure, start_failure
+from skinclf.errors import (
+    ConfigError,
+    ExecutorsLost,
+    SparkJobError,
+    StorageError,
+    StorageUnavailable,
+)
+from skinclf.spark.failures import failure, spark_failures, start_failure
 
 ABORTED = (
     "Job aborted due to stage failure: Task 3 in stage 2.0 failed 4 times, most recent failure"
@@ -68,3 +77,13 @@ def test_a_master_that_is_not_reached_is_worth_another_try(cause: str, kind: str
     assert type(error) is {"lost": ExecutorsLost, "wrong": ConfigError}[kind]
     assert cause.partition("\n")[0].removeprefix("org.apache.spark.SparkException: ") in str(error)
     assert "\n" not in str(error)
+
+
+def test_a_driver_that_may_not_write_does_not_wait_for_the_storage() -> None:
+    for number, error, status in (
+        (errno.EACCES, StorageError, 1),
+        (errno.EIO, StorageUnavailable, 75),
+    ):
+        with pytest.raises(error, match="dataset: ") as caught, spark_failures("dataset"):
+            raise OSError(number, os.strerror(number))
+        assert caught.value.exit_status == status

@@ -110,6 +110,9 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
         preview(config_of(tmp_path, *same, "split.seed=3"))
     with pytest.raises(RunError, match=r"train\.seed = 9 but 2020 in the run.* --output NAME"):
         preview(config_of(tmp_path, *same, "train.seed=9"))
+    (tmp_path / "cv" / "cross-validation.html").unlink()
+    with pytest.raises(UsageError, match=r"holds a README\.md, which no cross-validation wrote"):
+        preview(config_of(tmp_path, *same))
 
 
 def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int = 120) -> None:

@@ -169,3 +169,5 @@ def test_a_batch_larger_than_the_training_split_is_refused() -> None:
 def test_fewer_training_images_than_shards_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"dataset.shards: 2 training images are too few for 3"):
         steps_an_epoch([1, 0, 1], 1)
+    with pytest.raises(ConfigError, match=r"split\.train above 0"):
+        steps_an_epoch([0, 0], 1)

@@ -81,12 +81,10 @@ def test_images_that_are_too_small_for_a_network_are_refused(
             build_network(ModelConfig(name=name), image, 7, dropout=0.5)
 
     build(network.smallest)
-    with pytest.raises(
-        ConfigError, match=rf"{name} can't read images of 100x45 pixels: it needs 46"
-    ):
+    with pytest.raises(ConfigError, match=f"{name} can't read .* it needs {network.smallest}"):
         build(network.smallest - 1)
     monkeypatch.setitem(NETWORKS, name, network._replace(smallest=1))
-    with pytest.raises(ValueError, match="zero or negative"):
+    with pytest.raises(ConfigError, match=f"(?s){name} can't read .* zero or negative"):
         build(network.smallest - 1)
 
 

@@ -92,7 +92,8 @@ def test_two_workers_share_their_statistics(first: int, tmp_path: Path) -> None:
 
 def test_the_compact_network_is_trained_by_fused_layers_and_keeps_its_weights() -> None:
     image = ImageSpec(height=48, width=64)
-    plain = build_network(ModelConfig(name="compact"), image, 4, dropout=0.5)
+    config = ModelConfig(name="compact", color_constancy="shades_of_gray")
+    plain = build_network(config, image, 4, dropout=0.5)
     fused = with_fused_normalization(plain)
     kinds = [type(layer) for layer in fused.layers]
     assert keras.layers.BatchNormalization not in kinds

@@ -22,7 +22,8 @@ class Network(NamedTuple):
     """Scaled images, arguments for layers with weights (`kernel_initializer`, `dtype`), and the
     layer of dropout → features (n, f). The layer of dropout is called once; what follows it is one
     layer after another."""
-    smallest: int = 1  # pixels of height and of width that images need
+    smallest: int = 1
+    """Pixels of height and of width that images need: fewer are refused before Spark starts."""
 
 
 NETWORKS = {
@@ -63,9 +64,15 @@ def build_network(
     pixels = keras.Input(image.shape, dtype="float32")
     toned = shades_of_gray(pixels) if config.color_constancy == "shades_of_gray" else pixels
     scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(toned)
-    features = NETWORKS[config.name].features(
-        scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
-    )
+    try:
+        features = NETWORKS[config.name].features(
+            scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
+            f"{error}"
+        ) from None
     probabilities = layers.Dense(classes, activation="softmax", dtype=outer)(features)
     return keras.Model(pixels, probabilities, name=config.name)
 
