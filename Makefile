@@ -113,7 +113,7 @@ lock: $(UV) ## resolve pyproject.toml anew into requirements*.lock
 
 env-archive: dist/skinclf-env.tar.gz ## pack an environment, interpreter included, for spark-submit --archives
 
-dist/skinclf-env.tar.gz: requirements-executors.lock pyproject.toml tools/env_archive.py $(wildcard skinclf/*.py skinclf/*/*.py conf/*) | $(UV)
+dist/skinclf-env.tar.gz: requirements-executors.lock pyproject.toml tools/env_archive.py $(shell find skinclf conf -type f -not -path '*/__pycache__/*') | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-executors
 	$(UV) pip sync --quiet --python .venv-executors/bin/python --require-hashes requirements-executors.lock
 	$(UV) pip install --quiet --python .venv-executors/bin/python --no-deps .

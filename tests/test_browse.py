@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.command import Command
@@ -147,3 +149,20 @@ def test_a_folder_without_scores_is_one_line(
 def test_limits_of_the_config_hold(skinclf: Command, scored: Path) -> None:
     page = browsed(skinclf, scored, "--set", "archive.max_pixels=10")
     assert (len(page.figures), page.images) == (4, [])
+
+
+def test_the_predicted_class_has_its_own_probability_beside_it(
+    skinclf: Command, scored: Path
+) -> None:
+    """A decision rule may choose another than the most probable one."""
+    for file in (scored / "scores").glob("*.parquet"):
+        table = pq.read_table(file)
+        place = table.schema.get_field_index("predicted")
+        decided = pa.array(["mel"] * len(table), table.schema.field(place).type)
+        pq.write_table(table.set_column(place, "predicted", decided), file)
+    browsed(skinclf, scored)
+    text = (scored.parent / "browse.html").read_text()
+    captions = re.findall(r"<figcaption>(.*?)\n", text)
+    shown = {re.sub("<.*?>", "", caption).strip() for caption in captions}
+    assert {line.partition(" · ")[0] for line in shown} == {"mel 0.00", "mel 0.50"}
+    assert any(line.startswith("mel 0.00 · nv 0.90") for line in shown)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -320,3 +321,20 @@ def test_airflow_goes_to_the_next_stage_after_status_0(dag: dict[str, Any]) -> N
     run = dag["run"].call
     run.__globals__["command"] = lambda _: ["true"]
     run("evaluate")
+
+
+def test_images_hold_what_is_tracked_alone() -> None:
+    """A page with photographs that somebody left in the checkout is not pushed to a registry."""
+    command = ["git", "ls-files"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("no git checkout")
+    tracked = {name.partition("/")[0] for name in done.stdout.splitlines()}
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    kept = [line[1:] for line in lines if line.startswith("!")]
+    assert all(
+        any(fnmatch(name, pattern) for pattern in kept) for name in tracked - {".dockerignore"}
+    )
+    assert all(any(fnmatch(name, pattern) for name in tracked) for pattern in kept)
+    assert lines[-1] == "docker/.env"  # the last line that fits decides

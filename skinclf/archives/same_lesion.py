@@ -65,6 +65,10 @@ class SameLesions:
                 self._join(member, key)
                 self._lesions.add(key)
 
+    def group_of(self, member: str) -> str | None:
+        """What is the same for all ids that are one lesion; None for an id that no group has."""
+        return self._root(member) if member in self._parents else None
+
     def merged(self) -> dict[str, str]:
         """Lesion, or image without one → the id that stands for it: the first by name of two or
         more that are one lesion.

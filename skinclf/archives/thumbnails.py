@@ -1,5 +1,6 @@
 """Listed files → small pictures for people, or why there are none."""
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from skinclf.archives.isolation import IsolatedDecoder
 from skinclf.archives.listing import iter_images
 from skinclf.archives.reader import PLAIN
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import SkinclfError
+from skinclf.errors import SkinclfError, StorageUnavailable
 from skinclf.spec.image import decode_thumbnail
 from skinclf.spec.rejects import RejectedImage
 
@@ -31,6 +32,9 @@ QUALITY = 75
 
 STORAGE_ERRORS = 3
 """In a row; then the storage is taken for gone: each one waits for several tries."""
+
+BY_CONTENT = re.compile("[0-9a-f]{64}")
+"""A version that `score.compare_content` made."""
 
 BY_TIME_AND_SIZE = re.compile(r"\d+-\d+")
 """A version as `files.version_of` makes it."""
@@ -96,6 +100,8 @@ def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:
         _check_unchanged(entry)
     except RejectedImage as rejected:
         return Thumbnail(None, rejected.reason, rejected.detail)
+    except StorageUnavailable as error:
+        return Thumbnail(None, "storage_error", str(error))
     if entry["kind"] == "spark":  # pyarrow may reach what Spark has listed
         entry = entry | {"kind": "file"}
     (row,) = decoder.rows([entry])
@@ -108,12 +114,18 @@ def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:
 
 
 def _check_unchanged(entry: Entry) -> None:
-    """Raise RejectedImage `changed` for a local file that is not what was listed, `vanished`.
+    """Raise RejectedImage `changed` for a file that is not what was listed, or `vanished`.
 
     Of members, the reader checks their archive.
     """
-    if entry["kind"] != "file" or not BY_TIME_AND_SIZE.fullmatch(entry["version"] or ""):
+    version = entry["version"] or ""
+    by_content = BY_CONTENT.fullmatch(version)
+    if entry["kind"] != "file" or not (by_content or BY_TIME_AND_SIZE.fullmatch(version)):
         return
     with StorageFile(entry["file"]) as file:
-        if file.is_local and file.version() != entry["version"]:
+        if by_content:
+            now = hashlib.sha256(file.read_at(file.size, 0)).hexdigest()
+        else:
+            now = file.version()
+        if now != version:
             raise RejectedImage("changed", "the file was rewritten after it was listed")

@@ -198,6 +198,10 @@ class _Subject(Frozen):
     tta: Tta  # the views over which probabilities are means
     split_by: str  # such as "lesion" or "lesion, fold 2 of 5"; "" for an outside set
     chosen_on: str  # the set on which thresholds and temperature are chosen
+    archive: tuple[str, ...] = Field(default=(), exclude_if=lambda found: not found)
+    metadata: str = Field(default="", exclude_if=lambda found: not found)
+    """The paths of an outside set."""
+
     rejects: dict[str, int]  # by reason
     leaks: LeakCounts
     decision: DecisionMetrics | None = Field(default=None, exclude_if=lambda found: found is None)

@@ -22,7 +22,7 @@ class Card(NamedTuple):
 
     image: ScoredImage
     thumbnail: Thumbnail
-    top: list[tuple[str, float]]  # the most probable classes
+    top: list[tuple[str, float]]  # the predicted class, then the most probable others
 
 
 def write_gallery(
@@ -46,7 +46,8 @@ def write_gallery(
             "scores": scores,
             "cards": cards,
             "missing": sum(card.thumbnail.jpeg is None for card in cards),
-            "class_name": HAM10000.name_of,
+            # Names of other classes are with the model, and not with its scores.
+            "class_name": HAM10000.name_of if tuple(scores.codes) == HAM10000.codes else str,
             "rejects": rejects,
             "meanings": REASONS,
         },
@@ -56,4 +57,4 @@ def write_gallery(
 
 def _top(image: ScoredImage, scores: ScoreSample) -> list[tuple[str, float]]:
     by_class = zip(scores.codes, image.probabilities, strict=True)
-    return sorted(by_class, key=lambda pair: -pair[1])[:TOP]
+    return sorted(by_class, key=lambda pair: (pair[0] != image.predicted, -pair[1]))[:TOP]

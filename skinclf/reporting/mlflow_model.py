@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 PACKAGES = (
     *("mlflow", "mlflow-skinny", "tensorflow", "tensorflow-cpu", "keras"),
     *("numpy", "pandas", "pillow", "pyarrow", "pydantic", "tomli-w"),
+    *("pillow-heif", "pydicom"),
 )
-"""What the model needs where it is loaded. Of two names for one package, one is installed."""
+"""What the model needs where it is loaded, as far as it is installed here: of two names for one
+package one is, and of the extras for HEIC and DICOM what this machine reads."""
 
 
 def save_model(run: RunFolder, folder: str) -> None:

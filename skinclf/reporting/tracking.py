@@ -124,9 +124,10 @@ class Tracking:
         place = f"evaluation/{name}"
         for page in (folder.report, folder.picture("confusion")):
             self._upload(page, place)
-        if self._upload(folder.metrics, place):
+        if not self._has(folder.metrics, place):  # what is noted as sent has its metrics there, too
             for key, value in read_result(folder.metrics).model.items():
                 self._client.log_metric(self._run_id, f"{name}_{key}", value)
+            self._upload(folder.metrics, place)
 
     def _send_model(self) -> None:
         """Send the model as one that MLflow can load, unless MLflow has it, deciding as now."""
@@ -143,23 +144,23 @@ class Tracking:
             self._client.log_artifacts(self._run_id, saved, PYFUNC)
         self._remember(f"{PYFUNC}/", digest)
 
-    def _upload(self, path: str, place: str = "") -> bool:
-        """Copy a file, on whatever storage it is, to `place` among the run's artifacts: was that
-        needed?
+    def _upload(self, path: str, place: str = "") -> None:
+        """Copy a file, on whatever storage it is, to `place` among the run's artifacts unless it
+        is there.
         """
-        if not exists(path):
-            return False
-        content = read_bytes(path)
-        digest = hashlib.sha256(content).hexdigest()
-        name = name_of(path)
-        if self._uploaded.get(f"{place}/{name}") == digest:
-            return False
+        if not exists(path) or self._has(path, place):
+            return
+        content, name = read_bytes(path), name_of(path)
         with tempfile.TemporaryDirectory() as copies:
             copy = Path(copies) / name
             copy.write_bytes(content)
             self._client.log_artifact(self._run_id, str(copy), place or None)
-        self._remember(f"{place}/{name}", digest)
-        return True
+        self._remember(f"{place}/{name}", hashlib.sha256(content).hexdigest())
+
+    def _has(self, path: str, place: str) -> bool:
+        """Whether MLflow has a file as it is now."""
+        digest = hashlib.sha256(read_bytes(path)).hexdigest()
+        return self._uploaded.get(f"{place}/{name_of(path)}") == digest
 
     def _remember(self, artifact: str, digest: str) -> None:
         """Note in mlflow.json that MLflow has an artifact."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyspark import Broadcast
 from pyspark.sql import SparkSession
 
+from skinclf.archives.same_lesion import SameLesions
 from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.splits import TRAIN, VAL
 from skinclf.spark.versions import parallelism
@@ -20,11 +21,14 @@ from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
 from skinclf.spec.tables import LIKENESS, TENSORS
-from skinclf.storage.parquet_files import column_names, iter_batches
+from skinclf.storage.parquet_files import column_names, iter_batches, iter_rows_with
 from skinclf.system.text import harmless_cell
 
 KEYS = ("lesion_id", "image_id", "digest")
 """Two images that agree in one of these are no independent witnesses."""
+
+LISTED = "listed_lesion"
+"""The key of images that are of one lesion by a list alone."""
 
 NEAR_BITS = 4
 """Of 64: only images whose perceptual hashes differ in so many bits at most are looked at."""
@@ -74,16 +78,21 @@ def seen_splits(*, outside: bool) -> tuple[str, ...]:
 
 
 def find_leaks(
-    spark: SparkSession, tested: Sequence[str], seen: Sequence[str], image: ImageSpec
+    spark: SparkSession,
+    tested: Sequence[str],
+    seen: Sequence[str],
+    image: ImageSpec,
+    groups: Sequence[Sequence[str]] = (),
 ) -> Leaks:
-    """Compare the tensors in the files `tested` with those in the files `seen`.
+    """Compare the tensors in the files `tested` with those in the files `seen`. `groups`: images or
+    lesions that are one lesion (`archive.same_lesion`), where not both sets were joined by them.
 
     Each tested image is compared with each seen one: 64 bits and a number, of which a core compares
     some hundred million pairs a second. Thumbnails are compared where these are alike. Of more than
     MOST_PAIRS pairs the nearest are returned.
     """
     tasks = divided(seen, parallelism(spark))
-    shared, pairs = [SHARED.empty_table()], [PAIRS.empty_table()]
+    shared, pairs = [shared_groups(groups, tested, seen)], [PAIRS.empty_table()]
     for some in _signatures(tested, image, TESTED_AT_A_TIME):
         sent = spark.sparkContext.broadcast(some)
         compared = run_tasks(spark, tasks, partial(_compared, sent, image))
@@ -121,6 +130,32 @@ def shared_values(tested: pa.Table, seen: pa.Table) -> pa.Table:
         values = seen[key].filter(pc.is_in(seen[key], value_set=ours)).unique()
         found.append(pa.table({"key": pa.array([key] * len(values), pa.string()), "value": values}))
     return pa.concat_tables(found)
+
+
+def shared_groups(
+    groups: Sequence[Sequence[str]], tested: Sequence[str], seen: Sequence[str]
+) -> pa.Table:
+    """SHARED, with the key `listed_lesion`: tested images that `groups` say show the lesion of a
+    seen one, whose id is the `value`.
+    """
+    same = SameLesions(groups)
+    listed = pa.array({member for group in groups for member in group}, pa.string())
+
+    def members(files: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+        """(group, id, image_id) of each image that is listed, itself or by its lesion."""
+        for name in ("image_id", "lesion_id") if len(listed) else ():
+            for file in files:
+                for rows in iter_rows_with(file, listed, name, ("image_id", "lesion_id")):
+                    for member, image in zip(rows[name], rows["image_id"], strict=True):
+                        yield same.group_of(member.as_py()) or "", member.as_py(), image.as_py()
+
+    theirs = {group: member for group, member, _ in members(seen)}
+    found = [
+        {"image_id": image, "key": LISTED, "value": theirs[group]}
+        for group, _, image in members(tested)
+        if group in theirs
+    ]
+    return pa.Table.from_pylist(found, schema=SHARED)
 
 
 def near_pairs(tested: pa.Table, seen: pa.Table) -> pa.Table:

@@ -38,7 +38,7 @@ from skinclf.stages import prepare as preparing
 from skinclf.stages.deciding import check_classes, check_decision
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.preview import Preview, session_text
-from skinclf.stages.resuming import finished_dataset, known_result, prepared
+from skinclf.stages.resuming import known_result, prepared
 from skinclf.stages.train import train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder, source_folder
 from skinclf.storage.dataset_folder import Dataset
@@ -83,7 +83,7 @@ class Fold:
         done = len(self.run.read_history())
         resumed = f" from epoch {done + 1} of {self.config.train.epochs} on" if done else ""
         steps = {
-            "prepare": finished_dataset(self.config) is None,
+            "prepare": preparing.finished_dataset(self.config) is None,
             f"train{resumed}": not self.run.is_finished,
             "evaluate": self.result is None,
         }
@@ -196,7 +196,7 @@ def _checked(config: Config) -> _Plan:
                 f"another folder: --output NAME"
             )
     for fold in plan.folds:
-        dataset = finished_dataset(fold.config)
+        dataset = preparing.finished_dataset(fold.config)
         if dataset is None:
             preparing.check_output(fold.config)
         else:

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.metadata import check_metadata_file
+from skinclf.archives.same_lesion import read_groups
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, ConfigError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
@@ -28,7 +29,7 @@ from skinclf.reporting.evaluation import (
     write_report,
 )
 from skinclf.reporting.model_card import write_card
-from skinclf.reporting.results import write_result
+from skinclf.reporting.results import read_result, write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
@@ -51,7 +52,16 @@ from skinclf.stages.deciding import chosen_decision, kept_decision
 from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
-from skinclf.storage.files import absolute, delete, join, locate, name_of, write_table, write_text
+from skinclf.storage.files import (
+    absolute,
+    delete,
+    exists,
+    join,
+    locate,
+    name_of,
+    write_table,
+    write_text,
+)
 from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import RunFolder
@@ -101,7 +111,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         )
         with spark_progress(spark, "look for leaks", console):
             seen = split_files(dataset, *seen_splits(outside=outside is not None))
-            found = find_leaks(spark, tested.files, seen, dataset.image)
+            groups = read_groups(outside.same_lesion) if outside else []
+            found = find_leaks(spark, tested.files, seen, dataset.image, groups)
         leaks = _counted(found, folder, name, allowed=settings.allow_leaks)
         with spark_progress(spark, "predict", console):
             predictions, validation, decision = _predicted(
@@ -128,6 +139,8 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
             tta=predictor.tta,
             split_by=tested.split_by,
             chosen_on=name if validation is predictions else VAL,
+            archive=outside.paths if outside else (),
+            metadata=outside.metadata if outside else "",
             rejects=tested.rejects,
             leaks=leaks,
             decision=_decided(decision, predictions),
@@ -137,9 +150,9 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         _warn_of_thresholds(result, validation)
         if config.decision.rule != "stored":  # else another evaluation may have chosen meanwhile
             run.write_decision(decision)
-        write_result(folder.metrics, result)
         drawn = [(pair, pictures[pair.image_id], seen_pictures[pair.seen]) for pair in nearest]
         report = write_report(result, predictions, errors, pictures, run, folder, drawn)
+        write_result(folder.metrics, result)  # last: with it, the evaluation is finished
     write_card(run)
     send_to_mlflow(config, run)
     images = len(predictions)
@@ -195,7 +208,22 @@ def _checked(
         )
     folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
+    if outside:
+        _check_same_set(folder, outside)
     return run, dataset, folder, outside, kept
+
+
+def _check_same_set(folder: EvaluationFolder, outside: ArchiveConfig) -> None:
+    """Raise ConfigError where an evaluation of another set has the same name."""
+    if not exists(folder.metrics):
+        return
+    found = read_result(folder.metrics)
+    there = found.archive, found.metadata
+    if found.archive and there != (tuple(outside.paths), outside.metadata):
+        raise ConfigError(
+            f"evaluate.name: {folder.path} is the evaluation of {', '.join(found.archive)} with "
+            f"{found.metadata}. Name this set: --set evaluate.name=NAME"
+        )
 
 
 def _decided(decision: Decision | None, predictions: Predictions) -> DecisionMetrics | None:
@@ -233,7 +261,8 @@ def _predicted(
         decision = chosen_decision(asked, validation, dataset, predictor)
     weights = weights_of(decision, dataset.taxonomy)
     validation = replace(validation, decided=decide(validation.probabilities, weights))
-    delete(folder.metrics)  # of an evaluation before: these predictions are others
+    for old in (folder.metrics, folder.report):  # of an evaluation before, on other predictions
+        delete(old)
     delete(folder.predictions)
     write_table(
         with_decisions(found["tested"], weights, dataset.taxonomy),

@@ -45,8 +45,11 @@ def explore(config: Config, console: Console) -> str:
             f"{dataset.path}: {exploration.images:,} images are there, and {dataset.tensors:,} in "
             f"{MANIFEST}: files are missing. Build the dataset anew: skinclf prepare"
         )
+    figures = exploration_figures(exploration)
+    if Dataset.read(dataset.path).digest != dataset.digest:
+        raise DatasetError(f"{dataset.path}: was replaced while it was read. Run the command again")
     pictures = []
-    for name, figure in exploration_figures(exploration).items():
+    for name, figure in figures.items():
         picture = png(figure)
         write_bytes(join(dataset.path, EXPLORATION, f"{name}.png"), picture)
         pictures.append({"title": name.replace("-", " "), "png": picture})

@@ -44,11 +44,16 @@ log = logging.getLogger(__name__)
 def prepare(config: Config, console: Console, decode: Decode | None = None) -> Dataset:
     """Build the dataset of `config` from its archive and return what dataset.json says.
 
-    `decode` replaces the decoder. A finished dataset that is to be replaced stays whole until the
-    new one is. Raises UsageError children for what can't be read or is in the way, CheckError where
-    the closing checks fail, QualityError where no input became a tensor, and StorageUnavailable
-    where the storage fails or the archive is rewritten meanwhile.
+    `decode` replaces the decoder. A finished dataset of the same archive and settings is left as it
+    is; one that is to be replaced (`dataset.overwrite`) stays whole until the new one is. Raises
+    UsageError children for what can't be read or is in the way, CheckError where the closing checks
+    fail, QualityError where no input became a tensor, and StorageUnavailable where the storage
+    fails or the archive is rewritten meanwhile.
     """
+    finished = None if config.dataset.overwrite else finished_dataset(config)
+    if finished:
+        log.info("%s", _stays(finished))
+        return finished
     folder = check_inputs(config)
     path = folder.path
     with (
@@ -98,6 +103,44 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     return dataset
 
 
+def finished_dataset(config: Config) -> Dataset | None:
+    """The dataset of `config` if it is finished. Raises DatasetError where it is of another archive
+    or of other settings.
+    """
+    path = absolute(config.dataset.path)
+    if not exists(join(path, MANIFEST)):
+        return None
+    dataset = Dataset.read(path)
+    archive = config.archive
+    asked = {
+        "archive.paths": (dataset.sources, list(archive.paths)),
+        "archive.metadata": (dataset.metadata, archive.metadata),
+        "archive.same_lesion": (dataset.same_lesion, archive.same_lesion),
+        "[archive]": (dataset.selection, archive.selection),
+        "[metadata]": (dataset.words, config.metadata),
+        "[classes]": (dataset.taxonomy, config.classes),
+        "[image]": (dataset.image, config.image),
+        "[split]": (dataset.split, config.split),
+        "dataset.shards": (dataset.shards, config.dataset.shards),
+    }
+    differing = [name for name, (theirs, ours) in asked.items() if theirs != ours]
+    if differing:
+        raise DatasetError(
+            f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
+            f"and split asked for ({', '.join(differing)} differ). Name another folder "
+            f"(dataset.path) or allow its replacement: --set dataset.overwrite=true"
+        )
+    return dataset
+
+
+def _stays(dataset: Dataset) -> str:
+    return (
+        f"{dataset.path} is finished and stays as it is: it was prepared on "
+        f"{dataset.created[:10]}, from this archive and by these settings. If files have changed "
+        f"or come since, prepare it anew: --set dataset.overwrite=true"
+    )
+
+
 def check_inputs(config: Config) -> OutputFolder:
     """The folder that the dataset goes to. Raises what `prepare` raises before Spark starts."""
     check_archive(config)
@@ -144,6 +187,9 @@ def _check_left_out(config: Config) -> None:
 
 def preview(config: Config) -> Preview:
     """What `prepare` would do. Raises what it raises before Spark starts."""
+    finished = None if config.dataset.overwrite else finished_dataset(config)
+    if finished:
+        return Preview([finished.path], [], [f"nothing: {_stays(finished)}"])
     folder = check_inputs(config)
     reads = [*config.archive.paths, *config.archive.metadata_files]
     return Preview(reads, [folder.path], [session_text(config.spark)])

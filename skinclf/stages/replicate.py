@@ -10,6 +10,7 @@ from rich.console import Console
 
 from skinclf import __version__
 from skinclf.config.schema import Config
+from skinclf.errors import ConfigError
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
 from skinclf.spark.session import spark_session
@@ -83,6 +84,9 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
     of another archive.
     """
     check_decision(config.decision, config.classes, config.split.val)
+    for name, share in (("val", config.split.val), ("test", config.split.test)):
+        if not share:
+            raise ConfigError(f"split.{name}: is 0, and the paper's figures are of both splits")
     results, pictures = [], []
     for by in PROTOCOLS:
         protocol = protocol_config(config, by)

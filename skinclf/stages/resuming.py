@@ -3,12 +3,11 @@
 from rich.console import Console
 
 from skinclf.config.schema import Config
-from skinclf.errors import DatasetError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.results import read_result
-from skinclf.stages.prepare import prepare
-from skinclf.storage.dataset_folder import MANIFEST, Dataset
-from skinclf.storage.files import exists, join
+from skinclf.stages.prepare import finished_dataset, prepare
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.files import exists
 from skinclf.storage.run_folder import RunFolder, model_digest
 
 
@@ -17,35 +16,6 @@ def prepared(config: Config, console: Console) -> Dataset:
     `finished_dataset` raise.
     """
     return finished_dataset(config) or prepare(config, console)
-
-
-def finished_dataset(config: Config) -> Dataset | None:
-    """The dataset of `config` if it is finished. Raises DatasetError where it is of another archive
-    or of other settings.
-    """
-    path = config.dataset.path
-    if not exists(join(path, MANIFEST)):
-        return None
-    dataset = Dataset.read(path)
-    archive = config.archive
-    asked = {
-        "archive.paths": (dataset.sources, list(archive.paths)),
-        "archive.metadata": (dataset.metadata, archive.metadata),
-        "archive.same_lesion": (dataset.same_lesion, archive.same_lesion),
-        "[archive]": (dataset.selection, archive.selection),
-        "[metadata]": (dataset.words, config.metadata),
-        "[classes]": (dataset.taxonomy, config.classes),
-        "[image]": (dataset.image, config.image),
-        "[split]": (dataset.split, config.split),
-        "dataset.shards": (dataset.shards, config.dataset.shards),
-    }
-    differing = [name for name, (theirs, ours) in asked.items() if theirs != ours]
-    if differing:
-        raise DatasetError(
-            f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
-            f"and split asked for ({', '.join(differing)} differ). Name other folders"
-        )
-    return dataset
 
 
 def known_result(config: Config, split: str) -> EvaluationResult | None:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,15 @@ def test_archives_on_a_storage_that_is_gone_are_left_alone(
     )
     list(thumbnails.thumbnails(entries, LIMITS))
     assert len(asked) == 3
+
+
+def test_a_file_that_was_compared_by_content_and_is_another_now_says_so(tmp_path: Path) -> None:
+    for name in ("same", "other"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg())
+    digest = hashlib.sha256(jpeg()).hexdigest()
+    entries = [entry | {"version": digest} for entry in listed(tmp_path)]
+    (tmp_path / "other.jpg").write_bytes(jpeg((0, 0, 0)))
+    (tmp_path / "same.jpg").write_bytes(jpeg())  # at another time
+    pictures = found(entries)
+    assert pictures["same.jpg"].jpeg
+    assert pictures["other.jpg"].reason == "changed"

@@ -121,7 +121,9 @@ def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int 
     def prepared(config: Config, console: Console) -> Dataset:
         sizes = {"train": len(whole) - 40, "test": 40}
         files = [TensorFile(path=split, split=split, rows=rows) for split, rows in sizes.items()]
-        return Dataset.model_construct(tensors=tensors, files=files, split=config.split)
+        return Dataset.model_construct(
+            tensors=tensors, files=files, split=config.split, counts={"train": {}}
+        )
 
     def write_fold(config: Config, console: Console) -> None:
         where = whole.lesions % config.split.folds == config.split.fold - 1
@@ -185,7 +187,7 @@ def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.M
     def prepared_but_the_last(config: Config) -> Dataset | None:
         return None if config.split.fold == 3 else Dataset.model_construct()
 
-    monkeypatch.setattr(stage, "finished_dataset", prepared_but_the_last)
+    monkeypatch.setattr("skinclf.stages.prepare.finished_dataset", prepared_but_the_last)
     config = folds_config(tmp_path, "cv", "train.epochs=7")
     runs = [RunFolder(str(tmp_path / "cv" / "runs" / f"fold-{n}")) for n in (1, 2, 3)]
     runs[0].write_history([{"epoch": 1}, {"epoch": 2}])
@@ -199,7 +201,9 @@ def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.M
         "fold 2: evaluate",
         "fold 3: prepare",
     ]
-    monkeypatch.setattr(stage, "finished_dataset", lambda _: Dataset.model_construct())
+    monkeypatch.setattr(
+        "skinclf.stages.prepare.finished_dataset", lambda _: Dataset.model_construct()
+    )
     monkeypatch.setattr(Fold, "result", True)
     write_text(runs[0].model, "")
     assert preview(config).starts == [f"fold {n}: nothing, it is finished" for n in (1, 2, 3)]

@@ -189,6 +189,13 @@ def test_an_archive_from_elsewhere_gives_the_same_report(
     assert result.rejects == {"no_image": 1}
     assert pq.read_table(folder / "rejects")["image_id"].to_pylist() == ["ISIC_7000005"]
     assert not (folder / "staging").exists()
+    assert (result.archive, result.metadata) == ((str(archive),), str(metadata))
+    assert f"in\n{archive}, with the diagnoses of {metadata}" in Path(report).read_text()
+    other = ["evaluate.archive=/elsewhere.zip", f"evaluate.metadata={metadata}"]
+    with pytest.raises(
+        ConfigError, match=r"evaluate\.name: .* is the evaluation of .*outside\.zip"
+    ):
+        preview(pipeline_config(trained, f"run.path={run}", *other))
     assert (
         "| truth, four mirror images and their quarter turns | 5 |"
         in (run / "model_card.md").read_text()
@@ -402,7 +409,7 @@ def test_a_sensitivity_of_a_class_without_validation_images_is_refused(
     with pytest.raises(ConfigError, match="no validation image is of mel"):
         preview(without("val", "mel", "decision.rule=sensitivity"))
     preview(without("val", "mel", "decision.rule=balanced_accuracy"))
-    assert re.search("no validation image is of .*mel.*, so weights are chosen", caplog.text)
+    assert re.search("no validation image is of .*mel.*: how well these classes", caplog.text)
 
 
 def test_an_outside_set_that_leaks_leaves_nothing_behind(trained: Path, run: Path) -> None:

@@ -24,8 +24,7 @@ from skinclf.spark.splits import SPLITS
 from skinclf.spark.tensors import dataset_tensors
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, TENSORS
-from skinclf.stages.prepare import prepare
-from skinclf.stages.resuming import finished_dataset
+from skinclf.stages.prepare import finished_dataset, prepare, preview
 from skinclf.storage.dataset_folder import Dataset
 from tests.support.images import encoded, jpeg, write_zip
 from tests.support.sessions import shared_session
@@ -263,9 +262,14 @@ def test_a_finished_dataset_is_not_written_over_unless_allowed(
     odd_archive: tuple[Path, Dataset],
 ) -> None:
     folder, dataset = odd_archive
-    with pytest.raises(UsageError, match=r"dataset\.overwrite=true"):
-        prepare(config_for(folder), QUIET)
-    assert Dataset.read(dataset.path) == dataset
+    before = {path: path.stat().st_mtime_ns for path in Path(dataset.path).rglob("*")}
+    assert prepare(config_for(folder), QUIET) == dataset
+    (nothing,) = preview(config_for(folder)).starts
+    assert nothing.startswith("nothing: ")
+    assert nothing.endswith("--set dataset.overwrite=true")
+    with pytest.raises(DatasetError, match=r"dataset\.overwrite=true"):
+        prepare(config_for(folder, "split.seed=3"), QUIET)
+    assert {path: path.stat().st_mtime_ns for path in Path(dataset.path).rglob("*")} == before
 
 
 def test_a_dataset_that_can_t_be_read_is_not_written_over(tmp_path: Path) -> None:
