@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from skinclf.archives import LISTING, listing_of
+from skinclf.errors import UsageError
 from skinclf.spark.listing import FEW_ROWS, stage_listing
 from skinclf.spark.reading import read_parquet_files
 from skinclf.spark.versions import parallelism, persisted
@@ -71,8 +72,10 @@ def list_new(
     Rejects whose reason is in READ_AGAIN or `retry` (or any reject, if that holds "all") are
     listed again; what is listed again comes after what is new. `versions` replaces the `version`
     of what was found. `spark_paths`: the archive, where Spark has to read it. A job that is killed
-    anywhere in here finds the rest again. Memory does not grow with the number of rows.
+    anywhere in here finds the rest again. Memory does not grow with the number of rows. Raises
+    UsageError where what is there was listed by another reader.
     """
+    _check_reader(ledger, by_spark=bool(spark_paths))
     reasons = {*READ_AGAIN, *retry}
     found = iter(rows)
     few = list(islice(found, FEW_ROWS))
@@ -84,6 +87,16 @@ def list_new(
     if files:
         ledger.add_listing(files, spark_paths)
     return sum(file.rows for file in files), sum(file.rows for file in files if file.again)
+
+
+def _check_reader(ledger: ScoreLedger, *, by_spark: bool) -> None:
+    manifest, names = ledger.manifest, {True: "spark", False: "pyarrow"}
+    if manifest.listing and bool(manifest.spark_paths) != by_spark:
+        raise UsageError(
+            f"{ledger.folder.path}: its images were listed by {names[not by_spark]}. "
+            f"{names[by_spark]}, which is to list them now, names files otherwise: all would be "
+            f"scored twice. Keep to one archive.reader, or name another folder: score.output"
+        )
 
 
 # A few files, without Spark

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from skinclf.errors import QualityError
+from skinclf.errors import QualityError, UsageError
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
@@ -216,6 +216,9 @@ def test_storage_that_only_hadoop_reaches_is_read_by_spark(
     assert rows_of(by_spark.path) == rows_of(archive.score().path)
     (archive.folder / "IMG_007.jpg").write_bytes(jpeg((7, 7, 7)))
     assert score(config, QUIET, model=BRIGHTNESS).new == 1
+    directly = (f"score.archive={archive.folder}", f"score.output={tmp_path / 'by spark'}")
+    with pytest.raises(UsageError, match=r"listed by spark.*all would be scored twice"):
+        score(pipeline_config(tmp_path, *directly), QUIET, model=BRIGHTNESS)
 
 
 def test_a_limit_holds_where_an_archive_is_rewritten_meanwhile(tmp_path: Path) -> None:
