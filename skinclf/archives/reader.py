@@ -69,8 +69,8 @@ class ArchiveReader:
         """Raise RejectedImage `changed` if an entry's archive is another than the one listed: what
         was at a place in it may be somewhere else.
         """
-        if entry["kind"] in PLAIN or self._file is None:
-            return
+        if entry["kind"] in PLAIN or self._file is None or self._file.name != entry["file"]:
+            return  # an entry may be rejected before its archive is opened: another file is open
         if self._file.version() != entry["file_version"]:
             self._forget()
             raise RejectedImage("changed", "the archive was rewritten after it was listed")

@@ -1,14 +1,14 @@
 """What a worker's process does: TensorFlow, a port, a heartbeat, and the training."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from pyspark import BarrierTaskContext
 
 from skinclf.distributed.heartbeat import HeartbeatThread
 from skinclf.errors import StorageError
 from skinclf.storage.attempt import write_error
-from skinclf.system.ports import free_port
+from skinclf.system.ports import listening_socket
 from skinclf.training import import_tensorflow
 from skinclf.training.job import TrainingJob, WorkerContext
 
@@ -42,7 +42,9 @@ def train_in_task(job: TrainingJob, ports: str) -> None:
 
         heart.report("waiting for the other workers")
         host = task.getTaskInfos()[rank].address.rpartition(":")[0]
-        addresses = task.allGather(f"{host}:{free_port(ports)}")
+        # Held until all have chosen: another worker of this host can't draw the same port.
+        with closing(listening_socket(ports)) as held:
+            addresses = task.allGather(f"{host}:{held.getsockname()[1]}")
         threads = job.config.threads_per_slot or task.cpus()
         train(job, WorkerContext(rank, tuple(addresses), threads), heart.report)
         heart.report("waiting for the other workers to finish")

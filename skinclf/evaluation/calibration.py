@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import logsumexp
 
 from skinclf.evaluation.accuracy import categorical_crossentropy
 from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
@@ -67,7 +68,31 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
+def fit_shift(
+    labels: Labels, probabilities: Probabilities, frequencies: NDArray[np.float64]
+) -> tuple[float, float]:
+    """(T, e) with which softmax(log p / T + e log f) has the highest likelihood; `frequencies` f,
+    (classes,), are above 0.
+
+    e gives back the prior of which logit adjustment takes a part away: probabilities of a model
+    that is trained so are too high for rare classes, which no temperature mends.
+    """
+    logs = np.log(probabilities.astype(np.float64).clip(1e-12))
+    prior = np.log(frequencies)
+
+    def loss(found: NDArray[np.float64]) -> float:
+        logits = logs / np.exp(found[0]) + found[1] * prior
+        own = logits[np.arange(len(labels)), labels]
+        return float((logsumexp(logits, axis=1) - own).mean())
+
+    bounds = [(-3, 3), (-2, 2)]
+    log_temperature, exponent = minimize(loss, [0.0, 0.0], bounds=bounds).x
+    return float(np.exp(log_temperature)), float(exponent)
+
+
 def tempered(probabilities: Probabilities, temperature: float) -> NDArray[np.float32]:
-    """softmax(log p / T), (n, classes): the order of classes stays, their distance changes."""
+    """softmax(log p / T), (n, classes): the order of an image's classes stays, their distance
+    changes.
+    """
     powers = probabilities.astype(np.float64).clip(1e-12) ** (1 / temperature)
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.evaluation.accuracy import accuracy, balanced_accuracy
-from skinclf.evaluation.calibration import fit_temperature
+from skinclf.evaluation.calibration import fit_shift
 from skinclf.evaluation.operating_points import positives_to_find, screened
 from skinclf.evaluation.predictions import Labels, Predictions
 from skinclf.evaluation.result import DecisionMetrics
@@ -29,19 +29,22 @@ def choose_weights(
 
     "accuracy" and "balanced_accuracy" divide the probabilities by a power of the classes'
     frequencies: a shift of the prior, and one number to choose. "costs" weighs by them what
-    temperature scaling makes of the probabilities. "sensitivity" raises the screened class until
-    so large a share of its images is expected to be found.
+    the fitted temperature and prior (`fit_shift`) make of the probabilities. "sensitivity" raises
+    the screened class until so large a share of its images is expected to be found.
     """
     codes = validation.taxonomy.codes
+    counts = np.array([max(trained.get(code, 0), 1) for code in codes])
     if asked.rule == "costs":
-        temperature = fit_temperature(validation.labels, validation.probabilities)
-        # The highest cost * p^(1/T) is the highest cost^T * p.
-        return {code: asked.costs.get(code, 1.0) ** temperature for code in codes}
+        shares = counts / counts.max()
+        temperature, exponent = fit_shift(validation.labels, validation.probabilities, shares)
+        costs = np.array([asked.costs.get(code, 1.0) for code in codes])
+        # The highest cost * p^(1/T) * f^e is the highest (cost * f^e)^T * p.
+        weights = (costs * shares**exponent) ** temperature
+        return dict(zip(codes, map(float, weights), strict=True))
     if asked.rule == "sensitivity":
         return dict.fromkeys(codes, 1.0) | {
             validation.taxonomy.screened: _weight_for(validation, asked.sensitivity)
         }
-    counts = np.array([max(trained.get(code, 0), 1) for code in codes])
     goal = GOALS[asked.rule]
 
     def reached(exponent: float) -> float:

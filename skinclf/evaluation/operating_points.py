@@ -43,7 +43,14 @@ def threshold_for(validation: Predictions, sensitivity: float) -> Threshold:
     if count == 0:
         return Threshold(0.0, 1.0)
     rank = positives_to_find(count, sensitivity)
-    return Threshold(float(np.sort(found)[-rank]), rank / (count + 1))
+    return Threshold(float(np.sort(found)[-rank]), expected_sensitivity(count, sensitivity))
+
+
+def expected_sensitivity(count: int, sensitivity: float) -> float:
+    """The share of other positives that is expected to be found where so large a share is wanted,
+    and `count` are there to choose on: less than that where they are too few.
+    """
+    return positives_to_find(count, sensitivity) / (count + 1)
 
 
 def positives_to_find(count: int, sensitivity: float) -> int:

@@ -53,7 +53,10 @@ def write_card(run: RunFolder) -> str:
 def _metadata(
     run: RunFolder, dataset: Dataset, results: Sequence[EvaluationResult]
 ) -> dict[str, Any]:
-    """What the Hugging Face Hub reads of a model card."""
+    """What the Hugging Face Hub reads of a model card: of this model's results those on images that
+    nothing was trained or chosen on.
+    """
+    digest = model_digest(run.read_model())
     evaluations = [
         {
             "task": {"type": "image-classification"},
@@ -65,6 +68,7 @@ def _metadata(
             ],
         }
         for result in results
+        if result.digest == digest and not result.leaks.images and result.set != result.chosen_on
     ]
     index = {"model-index": [{"name": run.name, "results": evaluations}]} if evaluations else {}
     return {

@@ -66,6 +66,11 @@ def spark_failures(place: str) -> Iterator[None]:
         yield
     except (Py4JError, PySparkException) as error:
         raise failure(place, str(error)) from error
+    except ConnectionRefusedError as error:
+        raise ExecutorsLost(
+            f"{place}: Spark's JVM does not answer: it has ended, perhaps for lack of memory "
+            f"(spark.driver_memory). Rerun the same command to resume"
+        ) from error
     except OSError as error:  # of the driver's own reading and writing
         if error.errno in LASTING:
             raise StorageError(f"{place}: {error}") from error

@@ -182,7 +182,9 @@ def _by_spark(
     versions: Versions | None,
 ) -> list[ListingFile]:
     found = stage_listing(spark, rows, ledger.folder.found)
-    found = versions(found) if versions else found
+    if versions:  # they read archives: from front to back, and each by few tasks
+        ordered = found.repartitionByRange("file", "offset").sortWithinPartitions("file", "offset")
+        found = versions(ordered)
     new = _compared(spark, found, ledger, reasons)
     if 0 < limit <= ROWS_A_FILE:  # each task then keeps no more than so many; else see _cut
         new = new.orderBy("again", "file", "offset", "source").limit(limit)

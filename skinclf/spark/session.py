@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -239,7 +239,8 @@ def _leave(spark: SparkSession) -> None:
         if OURS:
             return
         if interrupted_by() is None:
-            spark.stop()
+            with suppress(ConnectionError):  # the JVM has ended already
+                spark.stop()
             return
     # In another thread: the call that was interrupted has this one's connection to the JVM.
     stopping = threading.Thread(target=partial(_stop_quietly, spark), daemon=True)
@@ -248,16 +249,17 @@ def _leave(spark: SparkSession) -> None:
 
 
 @contextmanager
-def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[None]:
-    """Own an output folder during the block inside; Spark's jobs of it end if it is lost.
+def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[Callable[[], None]]:
+    """Own an output folder during the block inside; Spark's jobs of it end if it is lost. Yields
+    the check of `owned`.
 
     Raises UsageError if another job owns it.
     """
     tag = f"skinclf-{uuid4().hex}"
     add_tag(spark, tag)
     try:
-        with owned(folder, job, partial(cancel_tag, spark, tag)):
-            yield
+        with owned(folder, job, partial(cancel_tag, spark, tag)) as check:
+            yield check
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
             remove_tag(spark, tag)

@@ -6,6 +6,7 @@ import numpy as np
 
 from skinclf.errors import ConfigError
 from skinclf.evaluation.decisions import check_rule, choose_weights
+from skinclf.evaluation.operating_points import expected_sensitivity, screened
 from skinclf.evaluation.predictions import Predictions
 from skinclf.spark.splits import TRAIN, VAL
 from skinclf.spec.decision import Decision, DecisionRule, decide, warn_of_views
@@ -63,10 +64,26 @@ def check_classes(asked: DecisionRule, dataset: Dataset) -> None:
         )
 
 
+def _warn_of_few(asked: DecisionRule, validation: Predictions) -> None:
+    count = int(screened(validation)[0].sum())
+    expected = expected_sensitivity(count, asked.sensitivity)
+    if expected < asked.sensitivity:
+        log.warning(
+            "decision.rule = sensitivity: %s validation images of %s are too few for %.2f; %.2f is "
+            "to be expected",
+            count,
+            validation.taxonomy.screened,
+            asked.sensitivity,
+            expected,
+        )
+
+
 def chosen_decision(
     asked: DecisionRule, validation: Predictions, dataset: Dataset, model: Predictor
 ) -> Decision:
     """The decision by a rule that needs the model's predictions for validation images."""
+    if asked.rule == "sensitivity":
+        _warn_of_few(asked, validation)
     weights = choose_weights(asked, validation, dataset.counts.get(TRAIN, {}))
     decided = decide(validation.probabilities, tuple(weights.values()))
     counts = np.bincount(decided, minlength=len(weights))

@@ -21,6 +21,7 @@ from skinclf.stages.score import score
 from skinclf.stages.score_summary import Summary
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.ownership import check_free
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
 
 MARK = ".skinclf-demo"
@@ -109,6 +110,9 @@ def _empty(root: Path) -> None:
         raise UsageError(
             f"{root}: is not empty, and no demo made it. Name another folder: --folder NAME"
         )
+    scores = root / "scores"
+    for folder in (root / "dataset", root / "run", *(scores.iterdir() if scores.exists() else ())):
+        check_free(str(folder))  # a demo runs in there
     root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
     for path in there:

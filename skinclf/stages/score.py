@@ -67,12 +67,14 @@ def score(
     with (
         spark_session("score", config.spark, connect=True) as spark,
         spark_failures(folder.path),
-        exclusive(spark, folder.path, "score"),
+        exclusive(spark, folder.path, "score") as check_owner,
     ):
         start = time.monotonic()
         decoding = Decoding(config.archive, decode, scored_by.image)
         table = open_table(spark, config.score, folder)
-        scoring = Scoring(spark, config, scored_by, decoding, ScoreLedger(folder), table)
+        scoring = Scoring(
+            spark, config, scored_by, decoding, ScoreLedger(folder, check_owner), table
+        )
         display = ScoreDisplay(console)
         done = scoring.run(display)
         if done:

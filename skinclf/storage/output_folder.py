@@ -8,6 +8,7 @@ or wrote, has a file `unfinished`. Any other folder is somebody else's and is no
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pyarrow import fs
@@ -93,7 +94,8 @@ def clear_unnamed(path: str, table: str, named: Collection[str]) -> None:
     files = {info.path for info in found if info.type == fs.FileType.File}
     strays = {p for p in files - kept if WRITTEN.fullmatch(p.rpartition("/")[2])}
     for stray in strays:
-        file_system.delete_file(stray)
+        with suppress(FileNotFoundError):  # a straggling task deletes what it wrote itself
+            file_system.delete_file(stray)
     folders = [info.path for info in found if info.type == fs.FileType.Directory]
     for folder in sorted(folders, key=len, reverse=True):
         if not any(path.startswith(f"{folder}/") for path in files - strays):

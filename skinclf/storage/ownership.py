@@ -32,6 +32,11 @@ SETTLE_SECONDS = (0.2, 1.0)
 """After writing a record, on local and on other storage: the last of several writers has it."""
 
 
+_HELD: set[str] = set()
+"""The tokens of what this process owns. A record of this process with another one is left over: the
+storage failed when it was to be deleted."""
+
+
 class Owner(NamedTuple):
     """What a record says."""
 
@@ -52,14 +57,15 @@ def owned(
     *,
     now: Callable[[], float] = time.time,
     wait: Callable[[float], object] = time.sleep,
-) -> Iterator[None]:
-    """Own `folder` during the block inside.
+) -> Iterator[Callable[[], None]]:
+    """Own `folder` during the block inside; yields a check that raises OwnershipLost where it does
+    not any more, for the moments in which that would do harm.
 
     Raises UsageError, which names the owner, if another job has it. If another job takes it
     meanwhile, which happens only where this one was frozen, `cancel` has to end the block, and
     OwnershipLost is raised.
     """
-    check_free(folder, now=now, wait=wait)
+    check_free(folder, wait)
     owner = _this(job, now())
     _write(folder, owner)
     wait(SETTLE_SECONDS[local_path(folder) is None])
@@ -67,17 +73,23 @@ def owned(
     if current is not None and current.token != owner.token:
         raise UsageError(_refusal(folder, current))
 
+    def check(wait: Callable[[float], object] = wait) -> None:
+        current = retried(partial(_read, folder), folder, wait, LONG_PAUSES)
+        if current is None or current.token != owner.token:
+            raise OwnershipLost(f"{folder}: another job has taken this folder; this one ends")
+
     def renew(done: threading.Event) -> None:
         while not done.wait(RENEW_SECONDS):
-            current = retried(partial(_read, folder), folder, done.wait, LONG_PAUSES)
-            if current is None or current.token != owner.token:
-                raise OwnershipLost(f"{folder}: another job has taken this folder; this one ends")
-            _write(folder, owner._replace(renewed=now()))
+            check(done.wait)
+            renewed = owner._replace(renewed=now())
+            retried(partial(_write, folder, renewed), folder, done.wait, LONG_PAUSES)
 
+    _HELD.add(owner.token)
     try:
         with watching(renew, cancel):
-            yield
+            yield check
     finally:
+        _HELD.discard(owner.token)
         with suppress(OSError):
             current = _read(folder)
             if current is not None and current.token == owner.token:
@@ -86,14 +98,12 @@ def owned(
 
 def check_free(
     folder: str,
-    *,
-    now: Callable[[], float] = time.time,
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
     """Raise UsageError, which names the owner, if another job owns `folder`.
 
-    Waits only where the owner is on another machine and has not renewed its record for a while
-    by this machine's clock: the clocks may differ.
+    Waits only where the owner is on another machine: until it renews its record or, where it was
+    killed, for LEASE_SECONDS. What the record says of the time is by another clock.
     """
     owner = _read(folder)
     if owner is None and local_path(folder) is None and exists(folder):
@@ -103,8 +113,10 @@ def check_free(
     if owner is None:
         return
     alive = _is_alive(owner.process)
+    if owner.process and owner.process == process_name(os.getpid()):
+        alive = owner.token in _HELD
     if alive is None:
-        alive = 0 <= now() - owner.renewed < LEASE_SECONDS or _renews(folder, owner, wait)
+        alive = _renews(folder, owner, wait)
     if alive:
         raise UsageError(_refusal(folder, owner))
 
@@ -146,12 +158,24 @@ def process_name(pid: int) -> str:
 
 
 def _is_alive(process: str) -> bool | None:
-    """Whether a process runs; None if it is none of this machine's."""
+    """Whether a process runs; None if it is none of this machine's, or hidden from this user."""
     here = process_name(os.getpid()).split()
     parts = process.split()
     if len(parts) != 4 or parts[:2] != here[:2]:
         return None
-    return process_name(int(parts[2])) == process
+    name = process_name(int(parts[2]))
+    return None if not name and _is_another_user_s(int(parts[2])) else name == process
+
+
+def _is_another_user_s(pid: int) -> bool:
+    """Whether there is such a process, which this one may not signal."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _read(folder: str) -> Owner | None:

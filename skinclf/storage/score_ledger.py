@@ -5,7 +5,7 @@ names them, and what was written for a manifest that never came is deleted by th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -78,10 +78,15 @@ def to_merge(files: Sequence[TableFile], *, closing: bool = False) -> list[Table
 
 
 class ScoreLedger:
-    """The account of a folder of scores: opened by its owner, it has tidied up."""
+    """The account of a folder of scores: opened by its owner, it has tidied up.
 
-    def __init__(self, folder: ScoreFolder) -> None:
+    `check_owner` raises where the folder has another owner by now, who may have committed what
+    this one does not know of and would delete.
+    """
+
+    def __init__(self, folder: ScoreFolder, check_owner: Callable[[], None] = lambda: None) -> None:
         self.folder = folder
+        self._check_owner = check_owner
         self.manifest: Manifest = read_manifest(folder)
         clear_temporaries(folder.manifests)
         clear_manifests(folder, self.manifest)
@@ -243,6 +248,7 @@ class ScoreLedger:
         return TableFile(name=name, rows=rows, bytes=file_system.get_file_info(inner).size)
 
     def _commit(self, **changes: Any) -> None:
+        self._check_owner()
         self.manifest = write_manifest(self.folder, self.manifest.model_copy(update=changes))
 
     def _publish(self) -> None:
@@ -254,7 +260,9 @@ class ScoreLedger:
             strays += [self.folder.public(table, name) for name in shown - named if _is_ours(name)]
             for name in sorted(named - shown):
                 move(self.folder.staged(name), self.folder.public(table, name))
-        delete_files(strays)
+        if strays:
+            self._check_owner()
+            delete_files(strays)
 
     def _clear(self, folder: str, named: set[str]) -> None:
         strays = [name for name in list_names(folder) if _is_ours(name) and name not in named]
@@ -262,6 +270,7 @@ class ScoreLedger:
 
     def _clear_pending(self) -> None:
         """Delete what no manifest names of what was to be public."""
+        self._check_owner()
         new = {file.name for table in TABLES for file in self.manifest.new_files(table)}
         if new:
             self._clear(self.folder.pending, new)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from skinclf.errors import UsageError
 from skinclf.storage.files import delete_files, join, list_names, read_json, write_text
 from skinclf.storage.score_folder import ScoreFolder
+from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 FORMAT = 1
@@ -115,6 +116,8 @@ def read_manifest(folder: ScoreFolder) -> Manifest:
         except FileNotFoundError:  # two commits came since: there are newer ones
             continue
         except (OSError, ValueError) as error:
+            if may_pass(error):
+                raise
             raise UsageError(f"{path}: can't be read: {in_one_line(error)}") from None
     raise UsageError(f"{folder.manifests}: each manifest was gone when it was read; try again")
 

@@ -2,7 +2,6 @@
 
 import random
 import socket
-from contextlib import closing
 
 from skinclf.errors import ConfigError
 
@@ -10,8 +9,7 @@ from skinclf.errors import ConfigError
 def listening_socket(ports: str) -> socket.socket:
     """A socket that listens on a free port of the range "FROM-TO"; "": of the system's choice.
 
-    Ports are tried in random order: workers of one host that look at once seldom meet. Raises
-    ConfigError where all are taken.
+    Ports are tried in random order. Raises ConfigError where all are taken.
     """
     if not ports:
         return socket.create_server(("", 0))
@@ -25,9 +23,3 @@ def listening_socket(ports: str) -> socket.socket:
         f"fault_tolerance.ports: none of {ports} is free on {socket.gethostname()}; each training "
         f"slot of a host takes one, and a port is not free again at once: name a wider range"
     )
-
-
-def free_port(ports: str) -> int:
-    """A port that was free a moment ago."""
-    with closing(listening_socket(ports)) as listener:
-        return int(listener.getsockname()[1])

@@ -30,6 +30,9 @@ REFUSED = re.compile(
 )
 """What an object store says of a request that it will refuse again; pyarrow gives no errno."""
 
+OF_A_SHARE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
+"""What a mounted share says while its server is away."""
+
 GONE = (errno.ENOENT, errno.ENOTDIR)
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset, TensorFile, shard_ranges
 from skinclf.storage.files import join, local_path, open_file
-from skinclf.system.retrying import is_gone
+from skinclf.system.retrying import OF_A_SHARE, is_gone
 
 COLUMNS = ["label", "pixels"]
 
@@ -164,7 +164,9 @@ def _group_rows(path: str, file: TensorFile) -> list[int]:
 
 def _check_it_is_the_file(path: str, error: Exception) -> None:
     """Raise the error as it is where it is one of storage on a network: training may resume."""
-    if isinstance(error, OSError) and local_path(path) is None and not is_gone(error):
+    if not isinstance(error, OSError) or is_gone(error):
+        return
+    if local_path(path) is None or error.errno in OF_A_SHARE:
         raise error
 
 

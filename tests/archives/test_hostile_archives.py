@@ -634,3 +634,17 @@ def test_a_file_that_may_not_be_read_is_a_reject_and_the_rest_goes_on(tmp_path: 
             except RejectedImage as rejected:
                 found.append(rejected.reason.encode())
     assert found == [b"x", b"unreadable", b"x"]
+
+
+def test_what_is_rejected_unread_is_not_changed_since_another_archive_is_open(
+    tmp_path: Path,
+) -> None:
+    write_zip(tmp_path / "a.zip", {"1.jpg": b"1"})
+    write_zip(tmp_path / "b.zip", {"more.zip": b"PK"})
+    first, nested = rows(tmp_path / "a.zip")[0], rows(tmp_path / "b.zip")[0]
+    with ArchiveReader(MIB) as reader:
+        assert reader.read(first) == b"1"
+        with pytest.raises(RejectedImage, match="nested_archive"):
+            reader.read(nested)
+        reader.check_unchanged(nested)
+        assert reader.read(first) == b"1"

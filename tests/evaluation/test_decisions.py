@@ -61,6 +61,16 @@ def test_costs_weigh_calibrated_probabilities() -> None:
     assert same.mean() > 0.99
 
 
+def test_costs_give_back_the_prior_that_training_took_away() -> None:
+    """Logit adjustment leaves probabilities that are too high for rare classes."""
+    images = two_classes()
+    shifted = images.probabilities / np.array([TRAINED["mel"], TRAINED["nv"]]) ** 0.4
+    adjusted = replace(images, probabilities=shifted / shifted.sum(axis=1, keepdims=True))
+    rule = DecisionRule(rule="costs", costs={"mel": 5})
+    same = decided(rule, images).predicted == decided(rule, adjusted).predicted
+    assert same.mean() > 0.99
+
+
 @pytest.mark.parametrize("sensitivity", [0.5, 0.9, 1.0])
 def test_the_screened_class_is_found_as_often_as_is_asked(sensitivity: float) -> None:
     """Of the seven classes one is raised, no further than has to be."""

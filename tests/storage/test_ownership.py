@@ -1,6 +1,7 @@
 """Who may write to an output folder; time passes only on the clock that is handed in."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ class Clock:
 
 def own(
     folder: Path, clock: Clock, cancel: Callable[[], None] = pytest.fail
-) -> AbstractContextManager[None]:
+) -> AbstractContextManager[Callable[[], None]]:
     return owned(str(folder), "prepare", cancel, now=lambda: clock.now, wait=clock.wait)
 
 
@@ -68,22 +69,23 @@ def test_a_killed_process_of_this_machine_leaves_a_folder_that_is_free(tmp_path:
 
 
 def test_an_owner_on_another_machine_is_known_by_its_renewals(tmp_path: Path) -> None:
+    renewed = iter(range(100))
     record(tmp_path)
+    alive = Clock(lambda: record(tmp_path, renewed=float(next(renewed))))
     with pytest.raises(
         UsageError, match=r"host node-3, process 4711, has owned .* since 2026-11-01"
     ):
-        own(tmp_path, Clock()).__enter__()
+        own(tmp_path, alive).__enter__()
 
-    renewed = iter(range(100))
     late = Clock(lambda: record(tmp_path, renewed=float(next(renewed))))
     late.now += 3600  # the clocks differ by an hour: renewed means alive
     with pytest.raises(UsageError, match="node-3"):
         own(tmp_path, late).__enter__()
 
+    record(tmp_path)  # a moment ago: the job that takes its place starts on another machine
     gone = Clock()
-    gone.now += 3600
     with own(tmp_path, gone):  # nothing was renewed for half a minute
-        assert gone.now > 1_003_600 + 29
+        assert gone.now > 1_000_000 + 29
 
 
 def test_of_two_that_begin_at_once_one_gets_the_folder(tmp_path: Path) -> None:
@@ -142,3 +144,49 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("")
     with pytest.raises(UsageError, match="is a file, or lies below one; name a folder"):
         check_free(str(tmp_path / "scores.csv"))
+
+
+def test_a_record_that_this_process_could_not_delete_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage failed as a job of a notebook ended."""
+
+    def fails(_path: str) -> None:
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch, own(tmp_path, Clock()):
+        patch.setattr(ownership, "delete", fails)
+        stack = own(tmp_path / "other", Clock())
+        stack.__enter__()
+        stack.__exit__(None, None, None)
+    assert (tmp_path / "other" / "owner.json").exists()
+    clock = Clock()
+    with own(tmp_path / "other", clock):
+        assert clock.now < 1_000_001
+
+
+def test_a_process_that_is_hidden_is_judged_by_its_renewals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc may be mounted so that users see their own processes alone."""
+    here = process_name(os.getpid()).split()
+    renewed = iter(range(100))
+    hidden = " ".join([*here[:2], "4711", "17"])
+    record(tmp_path, process=hidden)
+
+    def may_not(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", may_not)
+    clock = Clock(lambda: record(tmp_path, process=hidden, renewed=float(next(renewed))))
+    with pytest.raises(UsageError, match="node-3"):
+        own(tmp_path, clock).__enter__()
+
+
+def test_an_owner_can_ask_whether_it_still_is_one(tmp_path: Path) -> None:
+    with own(tmp_path, Clock()) as check:
+        check()
+        taken = json.loads((tmp_path / "owner.json").read_text()) | {"token": "another"}
+        (tmp_path / "owner.json").write_text(json.dumps(taken))
+        with pytest.raises(OwnershipLost):
+            check()

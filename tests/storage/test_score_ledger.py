@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skinclf.errors import CheckError, UsageError
+from skinclf.errors import CheckError, OwnershipLost, UsageError
 from skinclf.storage import score_ledger
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger, to_merge
@@ -285,3 +285,35 @@ def test_of_a_source_that_was_listed_twice_the_last_row_is_found(tmp_path: Path)
     Job(str(tmp_path)).run()
     found = listed_rows(str(tmp_path), ["s01", "s05", "nowhere"])
     assert {row["source"]: row["try"] for row in found} == {"s01": 2, "s05": 1}
+
+
+def test_a_job_that_lost_its_folder_deletes_nothing_of_the_next_one(tmp_path: Path) -> None:
+    """It was suspended while another machine took the folder over."""
+
+    def lost() -> None:
+        raise OwnershipLost("another job has taken this folder")
+
+    job = Job(str(tmp_path))
+    frozen = ScoreLedger(ScoreFolder(str(tmp_path)), lambda: None)
+    next_one = ScoreLedger(frozen.folder)
+    job.list(next_one, {False: range(4)}, 1)
+    job.score(next_one)
+    frozen._check_owner = lost
+    with pytest.raises(OwnershipLost):
+        frozen.finish()
+    with pytest.raises(OwnershipLost):
+        frozen._publish()
+    assert exact(str(tmp_path)) == {f"s{n:02}": "1" for n in range(4)}
+
+
+def test_storage_that_is_not_reached_is_no_fault_of_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Job(str(tmp_path)).run()
+
+    def unreached(path: str) -> object:
+        raise OSError("When reading: AWS Error NETWORK_CONNECTION during HeadObject operation")
+
+    monkeypatch.setattr("skinclf.storage.score_manifest.read_json", unreached)
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        ScoreLedger(ScoreFolder(str(tmp_path)))

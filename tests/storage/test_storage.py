@@ -134,12 +134,15 @@ def test_an_owner_whose_record_is_just_replaced_is_not_overlooked(bucket: str) -
     folder = f"{bucket}/owned"
     write_text(f"{folder}/tensors/part", "")
 
+    times = iter(range(1000, 1100))
+
     def renewed(_seconds: float) -> None:
-        owner = Owner("t", "prepare", "node-3", 4711, "", "2026-11-01T12:04:00+00:00", 1000.0)
+        since = "2026-11-01T12:04:00+00:00"
+        owner = Owner("t", "prepare", "node-3", 4711, "", since, float(next(times)))
         write_text(f"{folder}/{RECORD}", json.dumps(owner._asdict()))
 
     with pytest.raises(UsageError, match="node-3, process 4711"):
-        check_free(folder, now=lambda: 1001.0, wait=renewed)
+        check_free(folder, wait=renewed)
 
 
 def test_a_json_file_that_is_replaced_while_it_is_read_is_read_again(

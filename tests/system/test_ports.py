@@ -5,11 +5,12 @@ import pytest
 
 from skinclf.config.loader import load_config
 from skinclf.errors import ConfigError
-from skinclf.system.ports import free_port, listening_socket
+from skinclf.system.ports import listening_socket
 
 
 def test_a_port_comes_from_the_range() -> None:
-    first = free_port("")
+    with closing(listening_socket("")) as system_s_choice:
+        first = system_s_choice.getsockname()[1]
     with ExitStack() as held:
         ports = f"{first}-{first + 9}"
         taken = [held.enter_context(closing(listening_socket(ports))) for _ in range(3)]
