@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from skinclf.archives import metadata_formats
@@ -85,19 +85,18 @@ def read_rows(
     form, delimiter = _format_of(path, taxonomy, own)
     columns = {ours: normalized(theirs).lower() for ours, theirs in own.columns.items()}
     id_column = columns.get("image_id", form.id_column)
-    known = MISSING - {*taxonomy.words, *labels}  # but for what a class is called
-    missing = dict.fromkeys({*OPTIONAL, *columns.values()}, MISSING)
-    missing |= {columns.get("dx", ""): known, id_column: frozenset()}
     for place, (line, fields) in enumerate(_records(path, delimiter)):
         if place == 0 and not isinstance(fields, str):
             header = _names(fields)
+            optional = {*OPTIONAL, *columns.values()} - {columns.get("dx")}
+            empty = _empty_words(header, id_column, optional, {*taxonomy.words, *labels})
             continue
         if isinstance(fields, str):
             yield Malformed(None, f"line {line}: {fields}")
             continue
         values = {
-            name: None if lower(text) in missing.get(name, known) else text or None
-            for name, text in zip(header, map(normalized, fields), strict=False)
+            name: None if lower(text) in missing else text or None
+            for name, missing, text in zip(header, empty, map(normalized, fields), strict=False)
         }
         if len(fields) != len(header):
             image_id = values.get(id_column)
@@ -117,6 +116,18 @@ def read_rows(
             "age": _age(row["age"]),
             "sex": lower(row["sex"]) or None,
         }
+
+
+def _empty_words(
+    header: list[str], id_column: str, optional: Set[str], classes: Set[str]
+) -> list[Set[str]]:
+    """Of each column the words that stand for an empty field: no id is one, and in a diagnosis no
+    word that a class is called by.
+    """
+    return [
+        set() if name == id_column else MISSING if name in optional else MISSING - classes
+        for name in header
+    ]
 
 
 def _code(

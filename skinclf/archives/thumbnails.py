@@ -123,7 +123,9 @@ def _check_unchanged(entry: Entry) -> None:
     if entry["kind"] != "file" or not (by_content or BY_TIME_AND_SIZE.fullmatch(version)):
         return
     with StorageFile(entry["file"]) as file:
-        if by_content:
+        if entry["size"] not in (None, file.size):  # not read, however large it is by now
+            now = ""
+        elif by_content:
             now = hashlib.sha256(file.read_at(file.size, 0)).hexdigest()
         else:
             now = file.version()

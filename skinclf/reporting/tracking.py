@@ -124,7 +124,8 @@ class Tracking:
         place = f"evaluation/{name}"
         for page in (folder.report, folder.picture("confusion")):
             self._upload(page, place)
-        if not self._has(folder.metrics, place):  # what is noted as sent has its metrics there, too
+        # What is noted as sent has its metrics there, too.
+        if self._unsent(folder.metrics, place) is not None:
             for key, value in read_result(folder.metrics).model.items():
                 self._client.log_metric(self._run_id, f"{name}_{key}", value)
             self._upload(folder.metrics, place)
@@ -148,19 +149,22 @@ class Tracking:
         """Copy a file, on whatever storage it is, to `place` among the run's artifacts unless it
         is there.
         """
-        if not exists(path) or self._has(path, place):
+        content, name = self._unsent(path, place), name_of(path)
+        if content is None:
             return
-        content, name = read_bytes(path), name_of(path)
         with tempfile.TemporaryDirectory() as copies:
             copy = Path(copies) / name
             copy.write_bytes(content)
             self._client.log_artifact(self._run_id, str(copy), place or None)
         self._remember(f"{place}/{name}", hashlib.sha256(content).hexdigest())
 
-    def _has(self, path: str, place: str) -> bool:
-        """Whether MLflow has a file as it is now."""
-        digest = hashlib.sha256(read_bytes(path)).hexdigest()
-        return self._uploaded.get(f"{place}/{name_of(path)}") == digest
+    def _unsent(self, path: str, place: str) -> bytes | None:
+        """The content of a file; None where there is none, or MLflow has it as it is."""
+        content = read_bytes(path) if exists(path) else None
+        if content is None:
+            return None
+        is_sent = self._uploaded.get(f"{place}/{name_of(path)}")
+        return None if is_sent == hashlib.sha256(content).hexdigest() else content
 
     def _remember(self, artifact: str, digest: str) -> None:
         """Note in mlflow.json that MLflow has an artifact."""

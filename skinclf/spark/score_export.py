@@ -32,11 +32,10 @@ CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSp
 PIECE = 2**20
 """Bytes that are copied at a time."""
 
-log = logging.getLogger(__name__)
-
-
 EXPORTS = {"csv": "scores.csv", "isic": "isic.csv"}
-"""The file of each form."""
+"""`score.format` → its file in the folder of scores."""
+
+log = logging.getLogger(__name__)
 
 
 def isic_order(codes: Sequence[str]) -> list[str]:

@@ -67,11 +67,6 @@ def owned(
     """
     check_free(folder, wait)
     owner = _this(job, now())
-    _write(folder, owner)
-    wait(SETTLE_SECONDS[local_path(folder) is None])
-    current = _read(folder)
-    if current is not None and current.token != owner.token:
-        raise UsageError(_refusal(folder, current))
 
     def check(wait: Callable[[float], object] = wait) -> None:
         current = retried(partial(_read, folder), folder, wait, LONG_PAUSES)
@@ -84,8 +79,13 @@ def owned(
             renewed = owner._replace(renewed=now())
             retried(partial(_write, folder, renewed), folder, done.wait, LONG_PAUSES)
 
-    _HELD.add(owner.token)
+    _HELD.add(owner.token)  # before its record is there for others to read
     try:
+        _write(folder, owner)
+        wait(SETTLE_SECONDS[local_path(folder) is None])
+        current = _read(folder)
+        if current is not None and current.token != owner.token:
+            raise UsageError(_refusal(folder, current))
         with watching(renew, cancel):
             yield check
     finally:
@@ -112,9 +112,7 @@ def check_free(
         owner = _read(folder)
     if owner is None:
         return
-    alive = _is_alive(owner.process)
-    if owner.process and owner.process == process_name(os.getpid()):
-        alive = owner.token in _HELD
+    alive = _is_alive(owner)
     if alive is None:
         alive = _renews(folder, owner, wait)
     if alive:
@@ -157,24 +155,26 @@ def process_name(pid: int) -> str:
         return ""
 
 
-def _is_alive(process: str) -> bool | None:
-    """Whether a process runs; None if it is none of this machine's, or hidden from this user."""
-    here = process_name(os.getpid()).split()
-    parts = process.split()
-    if len(parts) != 4 or parts[:2] != here[:2]:
+def _is_alive(owner: Owner) -> bool | None:
+    """Whether an owner's process runs, and owns what it did if it is this one; None if it is none
+    of this machine's, or hidden from this user.
+    """
+    here, parts = process_name(os.getpid()), owner.process.split()
+    if len(parts) != 4 or parts[:2] != here.split()[:2]:
         return None
-    name = process_name(int(parts[2]))
-    return None if not name and _is_another_user_s(int(parts[2])) else name == process
+    if owner.process == here:
+        return owner.token in _HELD
+    pid = int(parts[2])
+    name = process_name(pid)
+    return None if not name and _is_another_user_s(pid) else name == owner.process
 
 
 def _is_another_user_s(pid: int) -> bool:
     """Whether there is such a process, which this one may not signal."""
     try:
         os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return False
 
 

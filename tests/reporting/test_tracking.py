@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
@@ -23,6 +24,15 @@ from tests.support.pipeline import pipeline_config
 QUIET = Console(quiet=True)
 
 
+def tracked_run(uri: str) -> tuple[MlflowClient, Run]:
+    """The one run that MLflow has there, and the client that knows it."""
+    client = MlflowClient(uri)
+    place = client.get_experiment_by_name("skinclf")
+    assert place is not None
+    (tracked,) = client.search_runs([place.experiment_id])
+    return client, tracked
+
+
 def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,10 +45,7 @@ def test_a_run_and_its_evaluation_are_one_run_in_mlflow(
     train(config, QUIET)
     evaluate(config, QUIET)
 
-    client = MlflowClient(uri)
-    place = client.get_experiment_by_name("skinclf")
-    assert place is not None
-    (tracked,) = client.search_runs([place.experiment_id])
+    client, tracked = tracked_run(uri)
     assert tracked.data.params["train.learning_rate"] == "0.001"
     losses = client.get_metric_history(tracked.info.run_id, "val_loss")
     assert sorted(metric.step for metric in losses) == [1, 2]
@@ -60,10 +67,7 @@ def test_a_run_that_is_tracked_later_has_the_settings_that_it_was_trained_with(
     run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
     others = pipeline_config(trained, "train.learning_rate=0.5", f"mlflow.tracking_uri={uri}")
     send_to_mlflow(others, run)
-    client = MlflowClient(uri)
-    place = client.get_experiment_by_name("skinclf")
-    assert place is not None
-    (tracked,) = client.search_runs([place.experiment_id])
+    _, tracked = tracked_run(uri)
     assert tracked.data.params["train.learning_rate"] == "0.001"
 
 
@@ -84,10 +88,7 @@ def test_a_tracked_run_that_goes_on_tells_each_epoch_once(
         checkpoint.unlink()
     shutil.rmtree(run / "figures")
     train(pipeline_config(trained, *settings), QUIET)
-    client = MlflowClient(uri)
-    place = client.get_experiment_by_name("skinclf")
-    assert place is not None
-    (tracked,) = client.search_runs([place.experiment_id])
+    client, tracked = tracked_run(uri)
     losses = client.get_metric_history(tracked.info.run_id, "loss")
     assert sorted(metric.step for metric in losses) == [1, 2, 3]
 
