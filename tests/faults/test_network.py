@@ -18,8 +18,6 @@ from tests.support.training import EPOCHS, Training, until
 pytestmark = pytest.mark.faults
 
 SETTINGS = (
-    f"spark.conf.spark.driver.host={Namespaces.master}",
-    f"spark.conf.spark.driver.bindAddress={Namespaces.master}",
     "spark.conf.spark.network.timeout=20s",  # else a silent machine is given up after two minutes
     "spark.conf.spark.network.timeoutInterval=5s",
     "spark.conf.spark.executor.heartbeatInterval=4s",
@@ -46,7 +44,7 @@ def test_a_worker_that_is_cut_off_in_training_and_comes_back(
     network: Namespaces, apart: Cluster, prepared: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     """The run ends with the weights of one that nothing happened to."""
-    training = Training(prepared, tmp_path / "run", apart.master, *SETTINGS)
+    training = Training(prepared, tmp_path / "run", apart.master, *SETTINGS, *driver_at(network))
     training.wait_for_epochs(3)
     network.cut(1)
     try:
@@ -65,6 +63,7 @@ def test_a_worker_that_is_cut_off_in_scoring(
     settings = [
         *pipeline_assignments(trained),
         *SETTINGS,
+        *driver_at(network),
         f"spark.master={apart.master}",
         f"score.output={tmp_path / 'scores'}",
         "score.micro_batch_images=20",
@@ -91,3 +90,8 @@ def test_a_worker_that_is_cut_off_in_scoring(
     scored = pq.read_table(folder / "scores", columns=["source"])["source"].to_pylist()
     rejected = pq.read_table(folder / "rejects", columns=["source"])["source"].to_pylist()
     assert len(scored + rejected) == len(set(scored + rejected)) >= 160
+
+
+def driver_at(network: Namespaces) -> list[str]:
+    keys = ("spark.driver.host", "spark.driver.bindAddress")
+    return [f"spark.conf.{key}={network.master}" for key in keys]

@@ -1,6 +1,7 @@
 """Spark workers in network namespaces of their own (Linux), whose cables can be pulled."""
 
-import os
+import json
+import secrets
 import shutil
 import subprocess
 from typing import Self
@@ -9,13 +10,17 @@ from tests.support.cluster import Network
 
 
 class Namespaces(Network):
-    """A bridge with the master's and the driver's address, and a namespace for each worker."""
+    """A bridge with the master's and the driver's address, and a namespace for each worker.
 
-    master = "10.213.77.1"
+    Name and addresses are this network's own: a killed test run leaves its bridge behind, and
+    two bridges of one address answer for each other.
+    """
 
     def __init__(self, workers: int) -> None:
-        self._bridge = f"sk{os.getpid()}"
+        self._bridge = f"sk{secrets.token_hex(4)}"
         self._workers = workers
+        self._prefix = free_prefix()
+        self.master = f"{self._prefix}.1"
 
     def __enter__(self) -> Self:
         ip("link", "add", self._bridge, "type", "bridge")
@@ -37,7 +42,7 @@ class Namespaces(Network):
         ip("link", "del", self._bridge)
 
     def worker(self, number: int) -> str:
-        return f"10.213.77.{number + 2}"
+        return f"{self._prefix}.{number + 2}"
 
     def command(self, number: int) -> list[str]:
         return ["ip", "netns", "exec", self._name(number)]
@@ -56,18 +61,29 @@ class Namespaces(Network):
         return f"{self._bridge}c{number}"
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def ip(*arguments: str) -> bytes:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True).stdout
+
+
+def free_prefix() -> str:
+    """The first three numbers of addresses that no interface here has."""
+    used = {
+        address["local"].rpartition(".")[0]
+        for interface in json.loads(ip("-json", "-4", "addr", "show"))
+        for address in interface["addr_info"]
+    }
+    return next(prefix for number in range(256) if (prefix := f"10.213.{number}") not in used)
 
 
 def why_not() -> str:
     """Why namespaces can't be made here; "" where they can."""
     if not shutil.which("ip"):
         return "no command `ip` (iproute2)"
-    name = f"sk{os.getpid()}-probe"
+    cable = f"sk{secrets.token_hex(4)}"
+    name = f"{cable}-probe"
     try:
         ip("netns", "add", name)
-        ip("link", "add", f"sk{os.getpid()}p", "type", "veth", "peer", "name", "e", "netns", name)
+        ip("link", "add", cable, "type", "veth", "peer", "name", "e", "netns", name)
         ip("netns", "del", name)
     except subprocess.CalledProcessError as error:
         return f"network namespaces are not allowed: {error.stderr.decode().strip()}"
