@@ -1,8 +1,14 @@
 """The `skinclf` command; jobs/NAME.py are the same commands for spark-submit."""
 
+import os
 import sys
 
-from skinclf.system.interruption import Interrupted, ended_by_signals, interrupted_by
+from skinclf.system.interruption import (
+    Interrupted,
+    end_with_parent,
+    ended_by_signals,
+    interrupted_by,
+)
 
 
 def main(job: str | None = None) -> None:
@@ -14,6 +20,8 @@ def main(job: str | None = None) -> None:
     """
     try:
         with ended_by_signals():
+            if job is not None and "PYSPARK_GATEWAY_PORT" in os.environ:  # a JVM's child
+                end_with_parent()
             # Imported here: that takes a moment, in which a signal may come, too.
             from skinclf.cli.process import run
 
