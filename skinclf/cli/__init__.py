@@ -1,14 +1,10 @@
 """The `skinclf` command; jobs/NAME.py are the same commands for spark-submit."""
 
-import os
 import sys
+from contextlib import nullcontext
 
-from skinclf.system.interruption import (
-    Interrupted,
-    end_with_parent,
-    ended_by_signals,
-    interrupted_by,
-)
+from skinclf.system.interruption import Interrupted, ended_by_signals, interrupted_by
+from skinclf.system.spark_submit import ended_with_parent, under_spark_submit
 
 
 def main(job: str | None = None) -> None:
@@ -19,9 +15,8 @@ def main(job: str | None = None) -> None:
     anything else.
     """
     try:
-        with ended_by_signals():
-            if job is not None and "PYSPARK_GATEWAY_PORT" in os.environ:  # a JVM's child
-                end_with_parent()
+        is_child = job is not None and under_spark_submit()
+        with ended_by_signals(), ended_with_parent() if is_child else nullcontext():
             # Imported here: that takes a moment, in which a signal may come, too.
             from skinclf.cli.process import run
 

@@ -36,6 +36,7 @@ from skinclf.spark.versions import (
 )
 from skinclf.storage.ownership import owned
 from skinclf.system.interruption import cancellations, interrupted_by
+from skinclf.system.spark_submit import under_spark_submit
 from skinclf.system.uris import without_secrets
 
 STOP_SECONDS = 20.0
@@ -99,11 +100,6 @@ ALWAYS = {
     # Metadata of some 300,000 images still goes to the pixels rather than they to it.
     "spark.sql.autoBroadcastJoinThreshold": "64m",
 }
-
-
-def under_spark_submit() -> bool:
-    """Whether spark-submit started this process and with it the choice of master is made."""
-    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def with_retries(master: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skinclf.config.schema import SparkConfig
-from skinclf.spark.session import under_spark_submit
+from skinclf.system.spark_submit import under_spark_submit
 from skinclf.system.uris import without_secrets
 
 

@@ -1,10 +1,8 @@
 """Ctrl-C and SIGTERM end a job in one line, with what it started."""
 
 import logging
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -58,19 +56,3 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_with_parent() -> None:
-    """Send this process SIGTERM when the process that started it has ended.
-
-    For spark-submit: its JVM starts Python and does not pass on the signal that ends it. Jobs that
-    ask the JVM for something find out; a training in local mode does not, and would go on unseen.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()

@@ -13,11 +13,9 @@ import pytest
 
 from tests.support.images import jpeg
 from tests.support.pipeline import pipeline_assignments
+from tests.support.training import until
 
 pytestmark = pytest.mark.faults
-
-TIMEOUT_SECONDS = 600
-"""Far more than a loaded machine takes for anything that a test waits for."""
 
 CASES = {
     # job: (its signal, to whom, what it has said by then, settings)
@@ -67,31 +65,28 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     words = (word for setting in settings for word in ("--set", setting))
-    with (tmp_path / "log").open("wb") as log:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
         process = subprocess.Popen(
             ["skinclf", job, *words],
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
             env=os.environ
             | {"TMPDIR": str(temporary), "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={temporary}"},
         )
-    wait_for(lambda: said in told(tmp_path) or process.poll() is not None, tmp_path)
+    until(lambda: said in log.read_text() or process.poll() is not None, log.read_text)
     time.sleep(1)  # into whatever it does then: any moment has to do
-    before = told(tmp_path)
+    before = log.read_text()
     send(process.pid, number)
-    wait_for(lambda: process.poll() is not None, tmp_path)
+    until(lambda: process.poll() is not None, log.read_text)
     assert process.returncode == 128 + number
-    lines = told(tmp_path)[len(before) :].splitlines()
+    lines = log.read_text()[len(before) :].splitlines()
     assert lines[-1] == "Interrupted. Rerun the same command to resume."
     assert [line for line in lines[:-1] if not line.startswith("epoch")] == []
-    wait_for(lambda: not session_of(process.pid), tmp_path)
-    wait_for(lambda: not [f for f in temporary.rglob("*") if f.is_file()], tmp_path)
+    until(lambda: not session_of(process.pid), log.read_text)
+    until(lambda: not [f for f in temporary.rglob("*") if f.is_file()], log.read_text)
     assert not list(tmp_path.rglob("owner.json"))
-
-
-def told(folder: Path) -> str:
-    return (folder / "log").read_text()
 
 
 def session_of(leader: int) -> list[str]:
@@ -103,10 +98,3 @@ def session_of(leader: int) -> list[str]:
             if int(session) == leader and state != "Z":
                 found.append(process.name)
     return found
-
-
-def wait_for(condition: object, folder: Path) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, told(folder)
-        time.sleep(0.1)

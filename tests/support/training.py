@@ -65,9 +65,11 @@ class Training:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def until(condition: Callable[[], object], told: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def until(
+    condition: Callable[[], object], told: Callable[[], str], patience: float = PATIENCE
+) -> None:
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE} s; the job said:\n{told()}")
+            raise AssertionError(f"not within {patience} s; the job said:\n{told()}")
         time.sleep(0.1)

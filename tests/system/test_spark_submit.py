@@ -5,19 +5,24 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.training import until
+
+PATIENCE = 60
+
 CHILD = """
-import sys, time
+import os, sys, time
 from pathlib import Path
-from skinclf.system.interruption import Interrupted, end_with_parent, ended_by_signals
+from skinclf.system.interruption import Interrupted, ended_by_signals
+from skinclf.system.spark_submit import ended_with_parent
 
 folder = Path(sys.argv[1])
 try:
-    with ended_by_signals():
-        end_with_parent()
+    with ended_by_signals(), ended_with_parent():
         (folder / "begun").touch()
         time.sleep(300)
 except Interrupted as error:
-    (folder / "ended").write_text(str(error))
+    (folder / "part").write_text(str(error))
+    os.rename(folder / "part", folder / "ended")
 """
 
 PARENT = """
@@ -30,16 +35,9 @@ time.sleep(300)
 def test_a_job_whose_parent_is_killed_ends_as_by_sigterm(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path)]
     with subprocess.Popen(command) as parent:
-        wait_for(tmp_path / "begun")
+        until((tmp_path / "begun").exists, str, PATIENCE)
         time.sleep(1.5)
         assert not (tmp_path / "ended").exists()  # while the parent lives, nothing happens
         parent.kill()
-    wait_for(tmp_path / "ended")
+    until((tmp_path / "ended").exists, str, PATIENCE)
     assert (tmp_path / "ended").read_text() == "SIGTERM"
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not (path.exists() and (path.name == "begun" or path.read_text())):
-        assert time.monotonic() < deadline, f"no {path.name}"
-        time.sleep(0.05)
