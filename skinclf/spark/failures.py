@@ -20,7 +20,7 @@ from skinclf.system.retrying import LASTING
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
-    r"ExecutorLostFailure|Python worker exited|^[\w.]+(Error|Exception): |cancelled"
+    r"ExecutorLostFailure|Python worker exited|^[\w.]+(Error|Exception)(: |$)|cancelled"
 )
 LOST = re.compile(
     r"ExecutorLostFailure|FetchFailed|MetadataFetchFailedException|All masters are unresponsive"

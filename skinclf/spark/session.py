@@ -66,6 +66,11 @@ JVM_OPTIONS = "spark.driver.extraJavaOptions"
 REMOTE = "sc://"
 """How the address of a server of Spark Connect begins; it may hold a token."""
 
+START_TRIES = 3
+
+RACE = "java.util.ConcurrentModificationException"
+"""What Spark fails with where two of its threads change one list."""
+
 SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
 
 LOCAL_DEFAULTS = {
@@ -280,10 +285,7 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     for key, value in (settings | required).items():
         builder = builder.config(key, value)
     with _own_signals():
-        try:
-            spark = builder.getOrCreate()
-        except (Py4JError, PySparkException) as error:
-            raise start_failure(str(error)) from error
+        spark = _created(builder)
     ours = not under_spark_submit() and SHUFFLE_PARTITIONS not in config.conf
     if ours and str(spark.sparkContext.master).startswith("local["):
         # One a core: rows without pixels are small, and each task costs its start.
@@ -292,6 +294,24 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         jvm = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()  # type: ignore[union-attr]
         archive.write_at_exit(str(jvm.getClassPath()), list(map(str, jvm.getInputArguments())))
     return spark
+
+
+def _created(builder: SparkSession.Builder) -> SparkSession:
+    """The builder's session, tried again where the start met a race inside Spark.
+
+    In YARN's client mode one thread of Spark adds the filter of YARN's proxy to the pages of the
+    web UI while another starts these pages, and Spark gives up. The next try is a YARN
+    application of its own.
+    """
+    tries_left = START_TRIES
+    while True:
+        tries_left -= 1
+        try:
+            return builder.getOrCreate()
+        except (Py4JError, PySparkException) as error:
+            if not tries_left or RACE not in str(error):
+                raise start_failure(str(error)) from error
+        log.warning("Spark did not start: two of its threads met (%s). It starts again", RACE)
 
 
 def _connected(config: SparkConfig) -> SparkSession:

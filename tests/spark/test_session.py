@@ -5,6 +5,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.spark.job_groups import PROPERTIES
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.session import ALWAYS, OURS, spark_session
+from skinclf.spark.session import ALWAYS, OURS, _created, spark_session
 
 
 def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> None:
@@ -76,6 +77,44 @@ def test_a_session_that_a_job_started_ends_with_it(sessions: ExitStack) -> None:
     with spark_session("own", SparkConfig(master="local[1]", driver_memory="1g")) as own:
         assert own.range(3).count() == 3
     assert SparkSession.getActiveSession() is None
+
+
+class Builder(SparkSession.Builder):
+    """It fails with each of these errors in turn, then makes the session."""
+
+    def __init__(self, *errors: str) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    def getOrCreate(self) -> SparkSession:  # noqa: N802 - the name that Spark gives it
+        if self.errors:
+            raise Py4JError(self.errors.pop(0))
+        return super().getOrCreate()
+
+
+def test_a_start_that_meets_a_race_inside_spark_is_tried_again(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What YARN's client mode gave: a filter of the web UI was added while its pages started."""
+    race = (
+        "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
+        ": java.util.ConcurrentModificationException\n\tat java.base/java.util.ArrayList"
+    )
+    assert _created(Builder(race, race)) is spark
+    assert (
+        caplog.messages
+        == [
+            "Spark did not start: two of its threads met "
+            "(java.util.ConcurrentModificationException). It starts again"
+        ]
+        * 2
+    )
+    with pytest.raises(ConfigError, match="ConcurrentModificationException"):
+        _created(Builder(race, race, race))
+    wrong = Builder("java.lang.IllegalArgumentException: System memory must be at least", race)
+    with pytest.raises(ConfigError, match="System memory"):
+        _created(wrong)
+    assert wrong.errors == [race]
 
 
 def test_local_mode_listens_on_this_machine_alone(spark: SparkSession) -> None:
