@@ -29,15 +29,20 @@ def choose_weights(
 
     "accuracy" and "balanced_accuracy" divide the probabilities by a power of the classes'
     frequencies: a shift of the prior, and one number to choose. "costs" weighs by them what
-    the fitted temperature and prior (`fit_shift`) make of the probabilities. "sensitivity" raises
-    the screened class until so large a share of its images is expected to be found.
+    the fitted temperature and prior (`fit_shift`) make of the probabilities, and so does
+    "both_accuracies": what its mean loses by a missed image of a class is a cost, too.
+    "sensitivity" raises the screened class until so large a share of its images is expected to
+    be found.
     """
     codes = validation.taxonomy.codes
     counts = np.array([max(trained.get(code, 0), 1) for code in codes])
-    if asked.rule == "costs":
+    if asked.rule in ("costs", "both_accuracies"):
         shares = counts / counts.max()
         temperature, exponent = fit_shift(validation.labels, validation.probabilities, shares)
-        costs = np.array([asked.costs.get(code, 1.0) for code in codes])
+        if asked.rule == "costs":
+            costs = np.array([asked.costs.get(code, 1.0) for code in codes])
+        else:  # an image is one of all in top-1, and one of its class in a mean over classes
+            costs = 1 / counts.sum() + 1 / (len(codes) * counts)
         # The highest cost * p^(1/T) * f^e is the highest (cost * f^e)^T * p.
         weights = (costs * shares**exponent) ** temperature
         return dict(zip(codes, map(float, weights), strict=True))

@@ -25,7 +25,13 @@ class DecisionRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rule: Literal[
-        "stored", "probability", "accuracy", "balanced_accuracy", "costs", "sensitivity"
+        "stored",
+        "probability",
+        "accuracy",
+        "balanced_accuracy",
+        "both_accuracies",
+        "costs",
+        "sensitivity",
     ] = "stored"
     costs: dict[str, Annotated[PositiveFloat, Field(le=MOST, ge=1 / MOST)]] = {}
     sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.9

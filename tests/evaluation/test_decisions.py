@@ -37,6 +37,7 @@ def test_each_rule_is_best_at_what_it_is_for() -> None:
         DecisionRule(rule="accuracy"),
         DecisionRule(rule="balanced_accuracy"),
         DecisionRule(rule="costs", costs={"mel": 20}),
+        DecisionRule(rule="both_accuracies"),
     ]
 
     def cost(found: Predictions) -> float:
@@ -49,6 +50,8 @@ def test_each_rule_is_best_at_what_it_is_for() -> None:
     assert accuracies[0] == max(accuracies) > accuracies[1]
     assert balanced[1] == max(balanced) > balanced[0] + 0.1
     assert cost(found[2]) == min(map(cost, found)) < 0.9 * cost(found[1])
+    both = [sum(pair) for pair in zip(accuracies, balanced, strict=True)]
+    assert both[3] == max(both) > max(both[:3])
 
 
 def test_costs_weigh_calibrated_probabilities() -> None:
@@ -61,12 +64,14 @@ def test_costs_weigh_calibrated_probabilities() -> None:
     assert same.mean() > 0.99
 
 
-def test_costs_give_back_the_prior_that_training_took_away() -> None:
+@pytest.mark.parametrize(
+    "rule", [DecisionRule(rule="costs", costs={"mel": 5}), DecisionRule(rule="both_accuracies")]
+)
+def test_costs_give_back_the_prior_that_training_took_away(rule: DecisionRule) -> None:
     """Logit adjustment leaves probabilities that are too high for rare classes."""
     images = two_classes()
     shifted = images.probabilities / np.array([TRAINED["mel"], TRAINED["nv"]]) ** 0.4
     adjusted = replace(images, probabilities=shifted / shifted.sum(axis=1, keepdims=True))
-    rule = DecisionRule(rule="costs", costs={"mel": 5})
     same = decided(rule, images).predicted == decided(rule, adjusted).predicted
     assert same.mean() > 0.99
 
