@@ -55,13 +55,12 @@ def test_every_command_names_a_job_options_and_settings_that_exist(
     arguments = words[words.index(job) + 1 :]
     command = typer.main.get_command(app).commands[Path(job).stem]  # type: ignore[attr-defined]
     given = command.make_context(job, arguments).params
-    load_config(config_of(page, given["config"], tmp_path), given["assignments"] or ())
+    files = [config_of(page, name, tmp_path) for name in given["config"] or ()]
+    load_config(files, given["assignments"] or ())
 
 
-def config_of(page: str, name: str | None, folder: Path) -> str | None:
+def config_of(page: str, name: str, folder: Path) -> str:
     """A config of ours, or one that the page itself shows: `# NAME` is its first line."""
-    if name is None:
-        return None
     for block in blocks_of(PAGES[page], "toml"):
         if block.startswith(f"# {name}\n"):
             file = folder / name

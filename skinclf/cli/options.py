@@ -9,8 +9,12 @@ from skinclf.config.loader import Option, load_config
 from skinclf.config.schema import Config
 
 ConfigFile = Annotated[
-    str | None,
-    typer.Option("--config", metavar="FILE", help="TOML file; see conf/default.toml."),
+    list[str] | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file; see conf/default.toml. Repeatable: later files win.",
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
@@ -157,7 +161,7 @@ ExportOutput = Annotated[
 ]
 
 
-def settings_of(config: str | None, assignments: list[str] | None, *given: Option) -> Config:
+def settings_of(config: list[str] | None, assignments: list[str] | None, *given: Option) -> Config:
     """Settings of this command, with its log lines shown."""
     log_to_terminal()
     chosen = [option for option in given if option.value not in (None, [])]

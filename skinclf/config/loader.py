@@ -25,6 +25,10 @@ SECRET = re.compile(
 SPARK_CONF = "spark.conf."
 
 
+Files = str | Sequence[str]
+"""A TOML file, or several: what a later one says replaces what an earlier one said."""
+
+
 class Option(NamedTuple):
     """A command's own option, which stands for a setting."""
 
@@ -34,16 +38,16 @@ class Option(NamedTuple):
 
 
 def load_config(
-    file: str | Config | None, assignments: Sequence[str] = (), options: Sequence[Option] = ()
+    files: Files | Config | None, assignments: Sequence[str] = (), options: Sequence[Option] = ()
 ) -> Config:
-    """Read a TOML file (None: defaults alone; a Config: that one) and apply `section.key=value`
+    """Read TOML files (None: defaults alone; a Config: that one) and apply `section.key=value`
     assignments, then options.
 
     Raises ConfigError with one line for each setting that is wrong, naming its key and where it
     was given.
     """
-    tree, origins = _gathered(file, assignments, options, warn=True)
-    where = "config" if isinstance(file, Config) else file or "--set"
+    tree, origins = _gathered(files, assignments, options, warn=True)
+    where = "config" if isinstance(files, Config) else ", ".join(_names(files)) or "--set"
     return _validate(tree, where, origins)
 
 
@@ -71,29 +75,39 @@ def _plain(value: object) -> object:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def origins_of(file: str | None, assignments: Sequence[str] = ()) -> dict[str, str]:
+def origins_of(files: Files | None, assignments: Sequence[str] = ()) -> dict[str, str]:
     """`section.key` of each setting that is not a default → where it was given.
 
     Raises ConfigError as `load_config` does, but for values of a wrong kind.
     """
-    tree, origins = _gathered(file, assignments, (), warn=False)
-    return {key: origins.get(key, str(file)) for key in _keys(tree)}
+    tree, origins = _gathered(files, assignments, (), warn=False)
+    return {key: origins[key].removesuffix(f": {key}") for key in _keys(tree)}
+
+
+def _names(files: Files | None) -> Sequence[str]:
+    return [files] if isinstance(files, str) else files or []
 
 
 def _gathered(
-    file: str | Config | None, assignments: Sequence[str], options: Sequence[Option], *, warn: bool
+    files: Files | Config | None,
+    assignments: Sequence[str],
+    options: Sequence[Option],
+    *,
+    warn: bool,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings that were given, as a tree, and by key where, if not in the file; `warn`: log
-    each old name.
-    """
-    if file == "":
-        raise ConfigError("--config: is empty; expected is a TOML file such as conf/default.toml")
+    """The settings that were given, as a tree, and by key where; `warn`: log each old name."""
     tree: dict[str, Any] = {}
-    if isinstance(file, Config):
-        tree = file.model_dump()
-    elif file:
-        tree = with_new_names(_parse(_read(file), file), warn=warn)
-    origins = {}
+    origins: dict[str, str] = {}
+    if isinstance(files, Config):
+        tree, files = files.model_dump(), None
+    for file in _names(files):
+        if not file:
+            raise ConfigError(
+                "--config: is empty; expected is a TOML file such as conf/default.toml"
+            )
+        read = with_new_names(_parse(_read(file), file), warn=warn)
+        tree = _merged(tree, read)
+        origins |= {key: f"{file}: {key}" for key in _keys(read)}
     for assignment in assignments:
         name, value = _assigned(assignment)
         key = renamed(name)
@@ -108,6 +122,18 @@ def _gathered(
         _put(tree, key, renamed_value(key, option.value, warn=warn), option.name)
         origins[key] = option.name
     return tree, origins
+
+
+def _merged(tree: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with what `later` says; sections are merged, lists replaced."""
+    merged = dict(tree)
+    for name, value in later.items():
+        before = merged.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            merged[name] = _merged(before, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from skinclf.config.loader import Option, load_config, parse_config, to_toml
+from skinclf.config.loader import Files, Option, load_config, origins_of, parse_config, to_toml
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from tests.support.repository import REPOSITORY
@@ -11,9 +11,9 @@ from tests.support.repository import REPOSITORY
 CONF = REPOSITORY / "conf"
 
 
-def message_of(file: str | None, *assignments: str) -> str:
+def message_of(files: Files | None, *assignments: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_config(file, assignments)
+        load_config(files, assignments)
     return str(caught.value)
 
 
@@ -195,6 +195,30 @@ def test_a_file_with_both_names_of_a_setting_is_refused(tmp_path: Path, text: st
     (tmp_path / "both.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"(size|max_restarts): is set twice"):
         load_config(str(tmp_path / "both.toml"))
+
+
+def test_a_later_file_replaces_what_an_earlier_one_says(tmp_path: Path) -> None:
+    """A recipe, and where a cluster has its folders."""
+    recipe, cluster = tmp_path / "recipe.toml", tmp_path / "cluster.toml"
+    recipe.write_text('[train]\nepochs = 3\nseed = 4\n[dataset]\npath = "here"\n')
+    cluster.write_text('[train]\nslots = 2\nlocal_mode = false\nepochs = 5\n[run]\npath = "r"\n')
+    files = [str(recipe), str(cluster)]
+    config = load_config(files, ["train.seed=6"])
+    assert (config.train.epochs, config.train.slots, config.train.seed) == (5, 2, 6)
+    assert (config.dataset.path, config.run.path) == ("here", "r")
+    origins = origins_of(files, ["train.seed=6"])
+    assert origins["train.epochs"] == origins["run.path"] == str(cluster)
+    assert origins["dataset.path"] == str(recipe)
+    assert origins["train.seed"] == "--set train.seed"
+    recipe.write_text('[train]\nepochs = "few"\nsede = 4\n')
+    cluster.write_text("[train]\nslots = 0\n")
+    told = message_of(files)
+    for line in (
+        f"{recipe}: train.epochs: input should be a valid integer",
+        f"{recipe}: train.sede: there is no such setting; did you mean seed?",
+        f"{cluster}: train.slots: input should be greater than 0",
+    ):
+        assert line in told
 
 
 def test_an_empty_name_of_a_config_file_is_refused() -> None:
