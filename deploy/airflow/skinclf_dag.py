@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 CHECKOUT = "/opt/repository"
 MASTER = "spark://HOST:7077"
-CONFIG = f"{CHECKOUT}/conf/cluster.toml"
+CONFIGS = [f"{CHECKOUT}/conf/{name}.toml" for name in ("best", "cluster")]  # the later one wins
 
 STAGES = {
     "prepare": ("--archive", "/shared/archive", "--metadata", "/shared/metadata.csv"),
@@ -34,7 +34,8 @@ def command(stage: str) -> list[str]:
     return [
         *("spark-submit", "--master", MASTER),
         *("--properties-file", f"{CHECKOUT}/conf/spark-defaults.conf"),
-        *(f"{CHECKOUT}/jobs/{stage}.py", "--config", CONFIG, "--log-format", "json"),
+        *(f"{CHECKOUT}/jobs/{stage}.py", "--log-format", "json"),
+        *(word for config in CONFIGS for word in ("--config", config)),
         *STAGES[stage],
     ]
 
