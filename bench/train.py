@@ -170,14 +170,18 @@ def our_epoch(dataset: Dataset, arguments: argparse.Namespace) -> Callable[[int]
     from skinclf.training.loop import Worker, start_of_epoch, train_epoch
     from skinclf.training.trainer import make_trainer
 
-    config = TrainConfig(global_batch_size=arguments.batch, precision=arguments.run.split()[-1])
+    config = TrainConfig(
+        global_batch_size=arguments.batch,
+        precision=arguments.run.split()[-1],
+        image_cache_mb=2**20,
+    )
     addresses = tuple(filter(None, arguments.addresses.split(",")))
     threads = arguments.threads // max(len(addresses), 1)
     model = ModelConfig(name=arguments.network)
     job = TrainingJob(dataset, RunFolder(""), model, config)
     context = WorkerContext(arguments.index, addresses, threads)
     worker = Worker(job, context, lambda _doing, **_state: None)
-    reader = worker.reader("train", 2**40)
+    reader = worker.reader("train")
     trainer = make_trainer(job, context)
     done: list[dict[str, float]] = []
 

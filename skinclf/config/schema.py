@@ -331,7 +331,7 @@ class FaultToleranceConfig(Section):
     ports: Annotated[str, Field(pattern=r"^(\d+-\d+)?$")] = ""
     slot_wait_timeout_seconds: NonNegativeInt = 600
     startup_timeout_seconds: PositiveInt = 600
-    heartbeat_timeout_seconds: PositiveInt = 60
+    heartbeat_timeout_seconds: Annotated[int, Field(ge=5)] = 60  # there is one each 2 s
     step_timeout_seconds: PositiveInt = 300
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from skinclf.spark.failures import root_cause
 from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.attempt import WorkerError, read_errors
+from skinclf.system.retrying import LONG_PAUSES, retried
 from skinclf.training.job import TrainingJob
 
 REQUIRED_CONF = {
@@ -79,7 +81,11 @@ class SparkLauncher:
             with job_group(context, self.group, f"train {job.run}", interrupts=True):
                 runner.run(train_in_task, job=job, ports=self._limits.ports)
         except (Py4JError, PySparkException) as error:
-            reported = read_errors(job.run.path, job.attempt, config.slots)
+            reported = retried(
+                partial(read_errors, job.run.path, job.attempt, config.slots),
+                job.run.path,
+                pauses=LONG_PAUSES,
+            )
             raise lost_by(reported, str(error)) from error
 
     def cancel(self) -> None:

@@ -21,6 +21,7 @@ from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import beside, delete, exists, join, read_text, write_text
 from skinclf.system.machine import free_megabytes, has_bfloat16, versions
 from skinclf.system.ports import listening_socket
+from skinclf.training.shards import held_bytes
 
 TENSORFLOW_MB = 1300
 """What a training process takes before its images, as measured."""
@@ -235,8 +236,7 @@ def _ports(reports: list[Report]) -> Check:
 
 
 def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Check:
-    images = (dataset.count("train") + dataset.count("val")) // config.slots
-    needed = TENSORFLOW_MB + min(images * dataset.image.size_bytes // 2**20, config.image_cache_mb)
+    needed = TENSORFLOW_MB + held_bytes(dataset, config) // 2**20
     hosts = [report["host"] for report in reports]
     free = {
         report["host"]: report["free_mb"] // hosts.count(report["host"])
@@ -249,8 +249,9 @@ def _memory(reports: list[Report], dataset: Dataset, config: TrainConfig) -> Che
         "memory",
         not tight,
         f"{'; '.join(tight) or least}, {needed:,} MB needed",
-        "Fewer slots a host (spark.task.cpus), a lower train.image_cache_mb, or more memory "
-        "outside the JVM (spark.executor.memoryOverhead)",
+        "Fewer slots a host (spark.task.cpus), a lower train.image_cache_mb, a lower "
+        "train.shuffle_window where images are streamed, or more memory outside the JVM "
+        "(spark.executor.memoryOverhead)",
     )
 
 

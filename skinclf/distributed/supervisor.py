@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 from uuid import uuid4
 
 from skinclf.config.schema import FaultToleranceConfig
@@ -28,6 +29,8 @@ from skinclf.training.checkpoints import read_checkpoint
 from skinclf.training.job import TrainingJob
 
 POLL_SECONDS = 1.0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +54,10 @@ class Supervisor:
         WorkersLost where its surroundings are, after `max_restarts` from one checkpoint. Raises
         SlotsUnavailable, and RunError for checkpoints of another version of skinclf.
         """
-        restarts, resume = 0, last_checkpoint(self._job.run.path)
+        restarts, resume = 0, self._tried(partial(last_checkpoint, self._job.run.path))
         while True:
-            attempt = self._begin(resume)
+            self._launcher.wait_for_slots(self._job.config, self._wait)
+            attempt = self._tried(partial(self._begin, resume))
             try:
                 with self._watched(attempt) as stopped:
                     self._launcher.launch(attempt)
@@ -63,14 +67,13 @@ class Supervisor:
                 if self._job.run.is_finished:  # a worker was lost after the model was written
                     return
                 cause = stopped[0] if stopped else str(lost)
-                reached = last_checkpoint(self._job.run.path)
+                reached = self._tried(partial(last_checkpoint, self._job.run.path))
                 restarts = 1 if _is_newer(reached, resume) else restarts + 1
                 self._note_restart(restarts, cause, reached)
                 resume = reached
 
     def _begin(self, resume: CheckpointName | None) -> TrainingJob:
         run = self._job.run.path
-        self._launcher.wait_for_slots(self._job.config, self._wait)
         attempt = replace(self._job, attempt=uuid4().hex, resume=str(resume or ""))
         begin_attempt(run, attempt.attempt)
         for folder in (run, join(run, CHECKPOINTS)):
@@ -117,8 +120,14 @@ class Supervisor:
                 f"(fault_tolerance.max_restarts = {allowed}), the last time by: {cause}. Rerun the "
                 f"same command to resume from {reached or 'the start'} of {run}"
             )
-        run.add_restart(cause, str(reached or ""))
+        self._tried(partial(run.add_restart, cause, str(reached or "")))
         log.warning("workers lost (%s); restart %s of %s", cause, restarts, allowed)
+
+    def _tried(self, do: Callable[[], T]) -> T:
+        """What `do` gives, which is tried again while the run's storage fails: what made workers
+        fail may last for some more moments.
+        """
+        return retried(do, self._job.run.path, self._wait, LONG_PAUSES)
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():

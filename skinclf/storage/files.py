@@ -379,7 +379,8 @@ def clear_temporaries(folder: str, but: str = "") -> None:
         if but and name.startswith(f"{but}.tmp-"):
             continue
         if found.type == fs.FileType.File and TEMPORARY.fullmatch(name):
-            file_system.delete_file(found.path)
+            with suppress(FileNotFoundError):  # a straggler has renamed it
+                file_system.delete_file(found.path)
 
 
 def delete(path: str) -> None:

@@ -17,6 +17,12 @@ from skinclf.storage.history import Epoch
 if TYPE_CHECKING:
     import keras
 
+DAMAGE = (
+    *(OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError),  # the zip's
+    *(ValueError, KeyError, TypeError, AttributeError),  # what is in it
+)
+"""What a damaged file ends with when it is read."""
+
 FORMAT = 4
 """Raised by each change after which the same settings learn something else, too: what resumes is
 then refused, not half of one training and half of another."""
@@ -52,7 +58,7 @@ def take_checkpoint(
     arrays = {f"model_{n:03}": np.asarray(value) for n, value in enumerate(model.get_weights())}
     for n, variable in enumerate(optimizer.variables):
         arrays[f"optimizer_{n:03}"] = np.asarray(variable.numpy())
-    about = json.dumps({"format": FORMAT} | asdict(position))
+    about = json.dumps({"format": FORMAT, "arrays": len(arrays)} | asdict(position))
     buffer = io.BytesIO()
     np.savez(buffer, about=np.array(about), **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -67,22 +73,30 @@ def read_checkpoint(content: bytes) -> Checkpoint:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            written = about.pop("format")
+            _check_format(about.pop("format"))
             model, optimizer = (_numbered(arrays, kind) for kind in ("model_", "optimizer_"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        count = about.pop("arrays", None)  # one that was written before has none
+        if count not in (None, len(model) + len(optimizer)):
+            raise ValueError(f"{count} arrays are expected")
+        return Checkpoint(Position(**about), model, optimizer)
+    except DAMAGE as error:
         raise DamagedCheckpoint(f"is no whole checkpoint ({error})") from None
+
+
+def _check_format(written: int) -> None:
     if written != FORMAT:
         raise RunError(
             f"a checkpoint of format {written}, which another version of skinclf wrote; expected "
             f"format {FORMAT}. Train anew in another folder (--set run.path=runs/NAME), or finish "
             f"the run with the version that began it"
         )
-    return Checkpoint(Position(**about), model, optimizer)
 
 
 def _numbered(arrays: Mapping[str, np.ndarray], kind: str) -> list[np.ndarray]:
     """The arrays of a kind, by their numbers, which may have more digits than others."""
     numbers = sorted(int(name.removeprefix(kind)) for name in arrays if name.startswith(kind))
+    if numbers != list(range(len(numbers))):
+        raise ValueError(f"{kind}… are not counted from 0 on")
     return [arrays[f"{kind}{number:03}"] for number in numbers]
 
 

@@ -27,7 +27,7 @@ from skinclf.training.batches import (
 from skinclf.training.checkpoints import Position, read_checkpoint, restore, take_checkpoint
 from skinclf.training.frozen_graph import freeze
 from skinclf.training.job import TrainingJob, WorkerContext
-from skinclf.training.shards import ShardReader
+from skinclf.training.shards import ShardReader, cache_bytes
 from skinclf.training.sums import Sums, no_sums
 from skinclf.training.tensorboard import event_files
 from skinclf.training.trainer import Trainer, make_trainer, model_bytes
@@ -44,11 +44,11 @@ class Worker:
     context: WorkerContext
     report: Report
 
-    def reader(self, split: str, memory_bytes: int) -> ShardReader:
+    def reader(self, split: str) -> ShardReader:
         """The images of this worker's shards."""
-        dataset = self.job.dataset
+        dataset, room = self.job.dataset, cache_bytes(self.job.config)
         shards = own_shards(dataset.shards, self.context.world_size, self.context.rank)
-        return ShardReader(dataset, split, shards, memory_bytes=memory_bytes)
+        return ShardReader(dataset, split, shards, memory_bytes=room[split])
 
 
 def train(job: TrainingJob, context: WorkerContext, report: Report) -> None:
@@ -58,9 +58,7 @@ def train(job: TrainingJob, context: WorkerContext, report: Report) -> None:
     Raises TrainingError where the loss is no longer a number, DatasetError for a damaged shard.
     """
     worker = Worker(job, context, report)
-    memory = job.config.image_cache_mb * 2**20
-    train_reader = worker.reader("train", memory * 8 // 10)
-    val_reader = worker.reader("val", memory // 5)
+    train_reader, val_reader = worker.reader("train"), worker.reader("val")
     report("waiting for the other workers")
     trainer = make_trainer(job, context)
     position = resumed(trainer, worker) if job.resume else start_of_epoch(job, [])
@@ -122,7 +120,8 @@ def diverged(config: TrainConfig, epoch: int, step: int, what: str) -> TrainingE
     """The error of a training whose numbers have left the range of floats."""
     return TrainingError(
         f"epoch {epoch}, step {step}: {what} no longer a finite number; "
-        f"a lower train.learning_rate than {config.learning_rate} may help"
+        f"a lower train.learning_rate than {config.learning_rate} may help, in another folder "
+        f"(--run NAME)"
     )
 
 
@@ -147,7 +146,10 @@ def epoch_weights(run: str, checkpoints: CheckpointFolder, epoch: int) -> list[n
     for name in checkpoints.of_epoch(epoch):
         with suppress(DamagedCheckpoint):
             return read_checkpoint(checkpoint_bytes(run, name)).model
-    raise RunError(f"{run}: no whole checkpoint of epoch {epoch} is left, the best by validation")
+    raise RunError(
+        f"{run}: no whole checkpoint of epoch {epoch} is left, the best by validation. Delete the "
+        f'folder to train anew, or train in another one with train.final_weights = "last"'
+    )
 
 
 def train_epoch(

@@ -4,24 +4,27 @@ A shard is a range of the order in which all rows of a split lie. Files and row 
 as they happen to be: a shard begins and ends within them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from skinclf.config.schema import TrainConfig
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset, TensorFile, shard_ranges
-from skinclf.storage.files import join, local_path, open_file
+from skinclf.storage.files import join, local_path, open_file, read_bytes
 from skinclf.system.retrying import OF_A_SHARE, is_gone
 
 COLUMNS = ["label", "pixels"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,27 @@ class Piece:
     shard: int
     number: int
     image: ImageSpec
+
+
+def cache_bytes(config: TrainConfig) -> dict[str, int]:
+    """How many bytes of images a worker keeps in memory, by split."""
+    cache = config.image_cache_mb * 2**20
+    return {"train": cache * 8 // 10, "val": cache // 5}
+
+
+def held_bytes(dataset: Dataset, config: TrainConfig) -> int:
+    """How many bytes of images a worker holds at once: all of a split where the cache has room for
+    them, else a window of each of its shards of training images, and the next one of a shard.
+    """
+    size, room = dataset.image.size_bytes, cache_bytes(config)
+    rows = {split: dataset.rows_of(split)[:: config.slots] for split in room}
+    held = {split: sum(rows[split]) * size for split in room}
+    if held["train"] > room["train"]:
+        windows = [min(count, config.shuffle_window) for count in rows["train"]]
+        held["train"] = (sum(windows) + max(windows)) * size
+    if held["val"] > room["val"]:
+        held["val"] = 0  # a row group at a time
+    return sum(held.values())
 
 
 class ShardReader:
@@ -116,12 +140,11 @@ def _common(one: range, other: range) -> range:
 
 def read_piece(piece: Piece) -> Images:
     """The images of a piece. Raises DatasetError where they can't be read."""
-    try:
-        with open_file(piece.path) as file:
-            group = pq.ParquetFile(file).read_row_group(piece.group, columns=COLUMNS)
-    except (OSError, pa.ArrowException) as error:
-        _check_it_is_the_file(piece.path, error)
-        raise _unreadable(piece.path, error) from None
+
+    def read_group(file: pa.NativeFile) -> pa.Table:
+        return pq.ParquetFile(file).read_row_group(piece.group, columns=COLUMNS)
+
+    group = _read(piece.path, read_group)
     table = group.slice(piece.first, piece.rows)
     parts = [pixel_array(chunk, piece.image) for chunk in table["pixels"].chunks]
     # Copied where it is a part, lest a piece that is kept keeps its whole row group.
@@ -142,12 +165,7 @@ def pixel_array(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
 
 def _group_rows(path: str, file: TensorFile) -> list[int]:
     """How many rows each row group of a file has, by its footer."""
-    try:
-        with open_file(path) as opened:
-            footer = pq.read_metadata(opened)
-    except (OSError, pa.ArrowException) as error:
-        _check_it_is_the_file(path, error)
-        raise _unreadable(path, error) from None
+    footer = _read(path, pq.read_metadata)
     missing = sorted(set(COLUMNS) - set(footer.schema.names))
     if missing:
         raise DatasetError(
@@ -162,12 +180,31 @@ def _group_rows(path: str, file: TensorFile) -> list[int]:
     return [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
 
 
-def _check_it_is_the_file(path: str, error: Exception) -> None:
-    """Raise the error as it is where it is one of storage on a network: training may resume."""
-    if not isinstance(error, OSError) or is_gone(error):
-        return
-    if local_path(path) is None or error.errno in OF_A_SHARE:
-        raise error
+def _read(path: str, read: Callable[[pa.NativeFile], T]) -> T:
+    """What `read` makes of a file. Raises DatasetError where it is damaged or gone, and the OSError
+    itself where it is one of storage on a network: training may resume.
+
+    pyarrow has OSError for some damage, too. Of a file on a network the bytes are then read alone,
+    which shows whose fault it is.
+    """
+    try:
+        with open_file(path) as file:
+            return read(file)
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and not is_gone(error):
+            if error.errno in OF_A_SHARE:
+                raise
+            if local_path(path) is None:
+                return _parsed(path, read)
+        raise _unreadable(path, error) from None
+
+
+def _parsed(path: str, read: Callable[[pa.NativeFile], T]) -> T:
+    content = read_bytes(path)
+    try:
+        return read(pa.BufferReader(content))
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from None
 
 
 def _unreadable(path: str, error: Exception) -> DatasetError:

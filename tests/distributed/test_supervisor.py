@@ -1,3 +1,4 @@
+import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from skinclf.distributed.launcher import SparkLauncher, lost_by
 from skinclf.distributed.supervisor import Supervisor, last_checkpoint
 from skinclf.errors import RunError, StorageUnavailable, TrainingError, WorkersLost
 from skinclf.storage.attempt import WorkerError, current_attempt
-from skinclf.storage.checkpoint_folder import CheckpointFolder
+from skinclf.storage.checkpoint_folder import CheckpointFolder, CheckpointName, checkpoint_names
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.checkpoints import Position, take_checkpoint
 from skinclf.training.job import TrainingJob
@@ -143,6 +144,28 @@ def test_workers_that_are_lost_after_the_model_was_written_are_not_missed(tmp_pa
     launcher = Rehearsal(lost)
     supervisor_of(launcher, tmp_path, max_restarts=0).train()
     assert len(launcher.attempts) == 1
+
+
+def test_a_share_that_is_away_for_a_moment_costs_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What made the workers fail makes the driver's next look at the run fail, too."""
+    away = [OSError(errno.ESTALE, "stale")]
+    reading = checkpoint_names
+
+    def names(run: str) -> list[CheckpointName]:
+        if launcher.attempts and away:
+            raise away.pop()
+        return reading(run)
+
+    def lost(attempt: int) -> None:
+        if attempt == 0:
+            raise WorkersLost("a collective was given up")
+
+    launcher = Rehearsal(lost)
+    monkeypatch.setattr(launch, "checkpoint_names", names)
+    supervisor_of(launcher, tmp_path).train()
+    assert (len(launcher.attempts), away) == (2, [])
 
 
 def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from skinclf.errors import RunError
+from skinclf.errors import DamagedCheckpoint, RunError
 from skinclf.training.checkpoints import Position, read_checkpoint, restore, take_checkpoint
 
 
@@ -19,6 +19,21 @@ def test_more_than_a_thousand_arrays_keep_their_order() -> None:
     found = read_checkpoint(take_checkpoint(Position([], 0, [], 0.0), model, optimizer))
     assert [int(array) for array in found.model] == list(range(1_001))
     assert [int(array) for array in found.optimizer] == list(range(2_005))
+
+
+def test_any_bit_that_flips_is_damage_or_harmless() -> None:
+    """Never another error, with which a training would not go on from the checkpoint before."""
+    model: Any = SimpleNamespace(get_weights=lambda: [np.arange(8.0), np.arange(4.0)])
+    optimizer: Any = SimpleNamespace(variables=[])
+    whole = take_checkpoint(Position([], 0, [], 0.0), model, optimizer)
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        try:
+            found = read_checkpoint(bytes(flipped))
+        except DamagedCheckpoint:
+            continue
+        assert [array.shape for array in found.model] == [(8,), (4,)]
 
 
 def test_a_checkpoint_of_another_network_is_refused() -> None:

@@ -5,10 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from skinclf.config.schema import TrainConfig
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset, TensorFile
-from skinclf.training.shards import ShardReader, pixel_array, read_piece
+from skinclf.training.shards import ShardReader, held_bytes, pixel_array, read_piece
 from tests.support.datasets import MakeDataset, dataset_of
 
 
@@ -60,7 +61,12 @@ def test_a_file_cut_off_is_named_when_its_footer_is_read(make_dataset: MakeDatas
         ShardReader(dataset, "train", [0], memory_bytes=0)
 
 
-def test_damaged_pixels_are_named_when_they_are_read(make_dataset: MakeDataset) -> None:
+@pytest.mark.parametrize("where", ["on this machine", "on an object store"])
+def test_damaged_pixels_are_named_when_they_are_read(
+    make_dataset: MakeDataset, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "on an object store":  # where an OSError may be the storage's
+        monkeypatch.setattr("skinclf.training.shards.local_path", lambda _path: None)
     dataset = make_dataset(shards=1, rows=4, group_rows=4)
     file = Path(dataset.path) / "shard-0.parquet"
     content = bytearray(file.read_bytes())
@@ -69,6 +75,33 @@ def test_damaged_pixels_are_named_when_they_are_read(make_dataset: MakeDataset) 
     reader = ShardReader(dataset, "train", [0], memory_bytes=0)
     with pytest.raises(DatasetError, match=r"shard-0\.parquet: can't be read"):
         read_piece(reader.pieces[0][0])
+
+
+def test_storage_that_fails_is_not_taken_for_damage(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(shards=1, rows=4, group_rows=4)
+
+    def unreachable(_path: str) -> bytes:
+        raise OSError("AWS Error NETWORK_CONNECTION")
+
+    for name in ("open_file", "read_bytes"):
+        monkeypatch.setattr(f"skinclf.training.shards.{name}", unreachable)
+    monkeypatch.setattr("skinclf.training.shards.local_path", lambda _path: None)
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        ShardReader(dataset, "train", [0], memory_bytes=0)
+
+
+def test_streamed_images_are_held_by_windows_of_all_shards(make_dataset: MakeDataset) -> None:
+    """A cache that is too small for a split bounds nothing: the windows do."""
+    dataset = make_dataset(shards=4, rows=50, group_rows=10)
+    size = BENBRAHIM_2020.size_bytes  # 200 images take 4.5 MB
+    fitting = TrainConfig(image_cache_mb=10)
+    assert held_bytes(dataset, fitting) == 200 * size
+    streamed = TrainConfig(image_cache_mb=1, shuffle_window=20)
+    assert held_bytes(dataset, streamed) == (4 * 20 + 20) * size
+    two = streamed.model_copy(update={"slots": 2})
+    assert held_bytes(dataset, two) == (2 * 20 + 20) * size
 
 
 def test_a_missing_column_and_missing_rows_are_named(make_dataset: MakeDataset) -> None:
