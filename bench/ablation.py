@@ -1,4 +1,4 @@
-"""What each step to conf/best.toml gained: bench/rank.jsonl → chart and table of docs/results.md.
+"""What each step to conf/augmented.toml gained: bench/rank.jsonl → docs/results.md and a chart.
 
 python -m bench.ablation
 """

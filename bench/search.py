@@ -5,7 +5,7 @@ python -m bench.search NAME … --dataset DATASET --runs FOLDER
 Each trial is one `skinclf train`, which goes on where it was broken off; its row goes to
 bench/search.jsonl, the log of what was tried and what it gave. The test split is never looked at.
 `cpu_seconds` are this call's: a few, where the run had been finished before. `base` is the form
-of conf/best.toml that a row's changes are changes of.
+of conf/augmented.toml that a row's changes are changes of.
 """
 
 import json
@@ -28,7 +28,7 @@ from skinclf.training.shards import pixel_array
 LOG = Path(__file__).with_name("search.jsonl")
 FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
 
-BASE = "best.toml of 100 epochs"
+BASE = "augmented.toml of 100 epochs"
 
 TRIALS: dict[str, dict[str, Any]] = {
     # What a trial names is changed.
@@ -55,7 +55,7 @@ def main() -> None:
         settings = [f"{key}={json.dumps(value)}" for key, value in TRIALS[name].items()]
         paths = [f"dataset.path={arguments.dataset}", f"run.path={run}"]
         words = [word for setting in (*settings, *paths) for word in ("--set", setting)]
-        cost = measured([SKINCLF, "train", "--config", shipped_config("best.toml"), *words])
+        cost = measured([SKINCLF, "train", "--config", shipped_config("augmented.toml"), *words])
         row = {
             "base": BASE,
             "trial": name,

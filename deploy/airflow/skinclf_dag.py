@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 CHECKOUT = "/opt/repository"
 MASTER = "spark://HOST:7077"
-CONFIGS = [f"{CHECKOUT}/conf/{name}.toml" for name in ("best", "cluster")]  # the later one wins
+# Later ones win.
+CONFIGS = [f"{CHECKOUT}/conf/{name}.toml" for name in ("augmented", "cluster")]
 
 STAGES = {
     "prepare": ("--archive", "/shared/archive", "--metadata", "/shared/metadata.csv"),

@@ -219,6 +219,7 @@ class ModelConfig(Section):
     initializer: Literal["glorot_uniform", "he_uniform"] = "glorot_uniform"
     zero_centered: bool = False
     color_constancy: Literal["none", "shades_of_gray"] = "none"
+    downscale: PositiveInt = 1
 
 
 class AugmentConfig(Section):
@@ -283,6 +284,8 @@ class TrainConfig(Section):
     logit_adjustment: NonNegativeFloat = 0.0
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
+    teachers: tuple[Text, ...] = ()
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 2020
     monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
     early_stopping_patience: NonNegativeInt = 0

@@ -173,6 +173,11 @@ def _checked(config: Config) -> _Plan:
             "split.folds and split.left_out are set by cross-validate itself: leave them out, and "
             "say cross_validate.folds (--folds) or cross_validate.by (--by)"
         )
+    if config.train.teachers:
+        raise ConfigError(
+            "train.teachers: a teacher was trained on images that other folds test. Cross-validate "
+            "without: --set 'train.teachers=[]'"
+        )
     if config.split.by == "image" and not config.evaluate.allow_leaks:
         raise ConfigError(
             'split.by = "image": models would be tested on lesions that they were trained on. '

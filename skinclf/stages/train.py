@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -10,7 +11,7 @@ from skinclf.config.schema import Config, TrainConfig
 from skinclf.distributed.launcher import REQUIRED_CONF, SparkLauncher
 from skinclf.distributed.preflight import check_fit, preflight
 from skinclf.distributed.supervisor import Supervisor
-from skinclf.errors import DatasetError, TrainingError
+from skinclf.errors import ConfigError, DatasetError, TrainingError
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.pages import png
@@ -31,6 +32,7 @@ from skinclf.training.batches import check_divides, steps_an_epoch
 from skinclf.training.choices import check_choices
 from skinclf.training.job import TrainingJob
 from skinclf.training.networks import check_size
+from skinclf.training.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
         spark_failures(run.path),
     ):
         _look_first(spark, dataset, run.path, config)
-        job = TrainingJob(dataset, run, config.model, config.train)
+        teachers = _kept_teachers(run, config.train)
+        job = TrainingJob(dataset, run, config.model, config.train, teachers=teachers)
         supervisor = Supervisor(
             SparkLauncher(spark, config.fault_tolerance), job, config.fault_tolerance
         )
@@ -127,9 +130,36 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     steps = checked_steps(config, dataset)
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)
+    _check_teachers(config.train.teachers, run, dataset)
     own = {"classes": dataset.taxonomy, "image": dataset.image}
     own |= {"train": _with_precision(config.train, run)}
     return config.model_copy(update=own), dataset, run, steps
+
+
+def _check_teachers(teachers: Sequence[str], run: RunFolder, dataset: Dataset) -> None:
+    """Raise ConfigError for a teacher that is not trained, or on another dataset: one that knows
+    images which are validation's or test's here would make the figures of `run` too good.
+    """
+    for number, teacher in enumerate(map(RunFolder, teachers)):
+        if run.teacher(number).is_finished:
+            continue
+        if not teacher.is_finished:
+            raise ConfigError(f"train.teachers: {teacher} holds no finished model: train it first")
+        if not teacher.read_dataset().same_as(dataset):
+            raise ConfigError(
+                f"train.teachers: {teacher} was trained on another dataset than {dataset.path}. A "
+                f"teacher has to be trained on the same one: it must not know the images that the "
+                f"network is tested on"
+            )
+
+
+def _kept_teachers(run: RunFolder, train: TrainConfig) -> tuple[Predictor, ...]:
+    """The models that are learned from: the run's own copies. Raises RunError for a damaged one."""
+    run.keep_teachers(train.teachers)
+    return tuple(
+        Predictor.of_run(run.teacher(n).path, train.precision, tta="none", decided=False)
+        for n, _ in enumerate(train.teachers)
+    )
 
 
 def _with_precision(train: TrainConfig, run: RunFolder) -> TrainConfig:

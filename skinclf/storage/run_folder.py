@@ -5,6 +5,7 @@ runs/<name>/
   dataset.json          the dataset that it was trained on
   attempt.json          which attempt to train may write here
   workers/              what each worker of that attempt reports
+  teachers/N/           the models that it learns from, each as in a run's folder
   history.jsonl         one line an epoch
   checkpoints/          epoch-0007-ATTEMPT.npz: the last few and the best;
                         epoch-0007-step-000120-ATTEMPT.npz
@@ -23,6 +24,7 @@ runs/<name>/
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -172,6 +174,18 @@ class RunFolder:
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
                 f"Choose another folder: {option} NAME"
             )
+
+    def teacher(self, number: int) -> "RunFolder":
+        """The run's own copy of a model that it learns from; there once it is finished."""
+        return RunFolder(join(self.path, "teachers", str(number)))
+
+    def keep_teachers(self, runs: Sequence[str]) -> None:
+        """Copy the models of `runs` once: this run resumes with them, whatever becomes of those."""
+        for number, run in enumerate(runs):
+            own = self.teacher(number)
+            if not own.is_finished:
+                for name in ("config.toml", MANIFEST, LABELS, MODEL):  # the model finishes it
+                    write_bytes(join(own.path, name), read_bytes(join(run, name)))
 
     def read_config(self) -> Config:
         """The settings that the run was begun with."""

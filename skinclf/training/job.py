@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from skinclf.config.schema import ModelConfig, TrainConfig
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
+from skinclf.training.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class TrainingJob:
     config: TrainConfig
     attempt: str = ""  # that alone may write to the run now
     resume: str = ""  # the checkpoint to resume from, "" for none
+    teachers: tuple[Predictor, ...] = ()  # whose mean probabilities are learned, too
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,31 @@ class Predictor:
         """The model in this process, read on the first call only, computing on `threads` cores."""
         return _load(self, threads)
 
+    def read_network(self) -> "keras.Model":
+        """The network of the model, in the precision asked for. Raises RunError where the run has
+        another model by now, or one that computes in float32 alone.
+        """
+        from skinclf.training.networks import build_network
+
+        folder = RunFolder(self.run)
+        content = folder.read_model()
+        if model_digest(content) != self.digest:
+            raise RunError(f"{self.run}: the model was replaced while the job ran; start it again")
+        model = read_keras_model(content, self.run)
+        if self.precision == "float32":
+            return model
+        network = folder.read_config().model
+        classes = len(self.taxonomy)
+        precise = build_network(network, self.image, classes, dropout=0.0, precision=self.precision)
+        try:
+            precise.set_weights(model.get_weights())
+        except ValueError:
+            raise RunError(
+                f"{self.run}: the network {network.name} has changed since it was trained, so its "
+                f"model computes in float32 alone"
+            ) from None
+        return precise
+
 
 def _check_fits(content: bytes, labels: Labels, run: str) -> None:
     """Raise RunError unless a .keras file reads and gives what labels.json says, as far as its
@@ -95,27 +120,10 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     import_tensorflow()
     import tensorflow as tf
 
-    from skinclf.training.networks import build_network
     from skinclf.training.strategy import limit_threads
 
     limit_threads(threads)
-    folder = RunFolder(predictor.run)
-    content = folder.read_model()
-    if model_digest(content) != predictor.digest:
-        raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")
-    model = read_keras_model(content, predictor.run)
-    if predictor.precision != "float32":
-        weights = model.get_weights()
-        network = folder.read_config().model
-        image, classes = predictor.image, len(predictor.taxonomy)
-        model = build_network(network, image, classes, dropout=0.0, precision=predictor.precision)
-        try:
-            model.set_weights(weights)
-        except ValueError:
-            raise RunError(
-                f"{predictor.run}: the network {network.name} has changed since it was trained, so "
-                f"its model computes in float32 alone: score.precision"
-            ) from None
+    model = predictor.read_network()
     signature = [tf.TensorSpec((None, *predictor.image.shape), tf.uint8)]
 
     @tf.function(input_signature=signature, autograph=False)

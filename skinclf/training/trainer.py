@@ -25,6 +25,7 @@ from skinclf.training.optimizers import make_optimizer
 from skinclf.training.shards import Images
 from skinclf.training.strategy import make_strategy
 from skinclf.training.sums import Sums, length
+from skinclf.training.teachers import Teacher, make_teacher
 
 LABELS = tf.TensorSpec((None,), tf.int32)
 RANDOM = tf.TensorSpec((None, len(DRAWS)), tf.float32)
@@ -59,9 +60,10 @@ def make_trainer(job: TrainingJob, context: WorkerContext) -> Trainer:
         model = with_fused_normalization(model)
         optimizer = make_optimizer(config, steps)
         optimizer.build(model.trainable_variables)
+        teacher = make_teacher(job.teachers)
     counts = dataset.counts["train"]
     images = np.array([counts.get(code, 0) for code in dataset.taxonomy.codes])
-    return trainer_of(strategy, model, optimizer, config, images)
+    return trainer_of(strategy, model, optimizer, config, images, teacher)
 
 
 def trainer_of(
@@ -70,6 +72,7 @@ def trainer_of(
     optimizer: keras.optimizers.Optimizer,
     config: TrainConfig,
     images: NDArray[np.int64],
+    teacher: Teacher | None = None,
 ) -> Trainer:
     """The steps of a network; `images` (classes,) counts the training images of each class."""
     logits, classes = Logits(model), len(images)
@@ -85,10 +88,15 @@ def trainer_of(
         pixels: tf.Tensor, labels: tf.Tensor, draws: tf.Tensor, seeds: tf.Tensor
     ) -> tf.Tensor:
         images = augmented(pixels, draws, config.augment) if config.augment.any else pixels
+        taught = teacher(images) if teacher else None
         with tf.GradientTape() as tape:
             found = logits.training(images, seeds, config.dropout)
+            losses = objective(labels, found)
+            if taught is not None:
+                of_taught = LOSSES[config.loss](taught, found)
+                losses += config.teacher_weight * (of_taught - losses)
             # The sum over the global count: gradients then add up to the global batch's mean.
-            mean = tf.reduce_sum(objective(labels, found)) / config.global_batch_size
+            mean = tf.reduce_sum(losses) / config.global_batch_size
         gradients = tape.gradient(mean, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
         return add_up(sums(found, labels))

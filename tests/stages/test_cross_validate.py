@@ -236,6 +236,7 @@ def test_images_that_are_not_tested_are_told(
         ("split.by=image", "evaluate.allow_leaks=true"),
         ("cross_validate.by=source", "two sources or more are expected"),
         ("train.optimizer=sgd", "there is no 'sgd'"),
+        ('train.teachers=["runs/compact"]', "a teacher was trained on images that other folds"),
         ("evaluate.gates.nope=1", "there is no metric 'nope'"),
         ("decision.rule=costs decision.costs.melanoma=2", "decision.costs: melanoma is no class"),
         ("archive.metadata=nowhere.csv", "nowhere.csv: can't be read"),

@@ -82,6 +82,36 @@ def test_a_finished_run_is_left_as_it_is(trained: Path) -> None:
     assert (trained / "run" / "model.keras").stat().st_mtime_ns == before
 
 
+def test_a_run_keeps_the_models_that_it_learns_from(trained: Path, tmp_path: Path) -> None:
+    """It goes on with its own copy, whatever becomes of the teacher's folder."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(trained / "run", teacher)
+    settings = [f"run.path={tmp_path / 'run'}", "train.epochs=1", "model.name=tiny"]
+    config = pipeline_config(trained, *settings, f'train.teachers=["{teacher}"]')
+    train(config, QUIET)
+    kept = tmp_path / "run" / "teachers" / "0"
+    assert (kept / "model.keras").read_bytes() == (teacher / "model.keras").read_bytes()
+    shutil.rmtree(teacher)
+    (tmp_path / "run" / "model.keras").unlink()
+    train(config, QUIET)
+    assert "teachers" in (tmp_path / "run" / "model_card.md").read_text()
+
+
+def test_a_teacher_that_knows_other_images_is_refused(trained: Path, tmp_path: Path) -> None:
+    """It may have been trained on images that the network is tested on."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(trained / "run", teacher)
+    manifest = json.loads((teacher / "dataset.json").read_text())
+    (teacher / "dataset.json").write_text(json.dumps(manifest | {"created": "2026-01-01"}))
+    settings = [f"run.path={tmp_path / 'run'}", f'train.teachers=["{teacher}"]']
+    with pytest.raises(ConfigError, match="teacher has to be trained on the same one"):
+        train(pipeline_config(trained, *settings), QUIET)
+    (teacher / "model.keras").unlink()
+    with pytest.raises(ConfigError, match="teacher holds no finished model: train it first"):
+        train(pipeline_config(trained, *settings), QUIET)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
     dataset = dataset_of([], 1, str(tmp_path))
     one_class = dataset.model_copy(update={"counts": {"train": {"mel": 0, "nv": 900}}})

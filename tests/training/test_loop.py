@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -16,14 +17,17 @@ from skinclf.errors import TrainingError
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.attempt import begin_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
+from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.loop import Worker, save, start_of_epoch, train, write_curves
 from skinclf.training.optimizers import make_optimizer
+from skinclf.training.predictor import Predictor
 from skinclf.training.sums import Sums, no_sums
 from skinclf.training.trainer import make_trainer
 from tests.support.datasets import MakeDataset
 from tests.support.ports import free_ports
+from tests.support.teachers import run_that_favors
 
 WORKER = """
 import json, os, signal, sys
@@ -34,7 +38,8 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.loop import train
-dataset, run, network, precision, index, addresses, resume, killed_at = sys.argv[1:]
+from skinclf.training.predictor import Predictor
+dataset, run, teacher, network, precision, index, addresses, resume, killed_at = sys.argv[1:]
 config = TrainConfig(
     precision=precision, dropout=0.5, epochs=2, global_batch_size=32, shuffle_window=16,
     checkpoint_minutes=1e-9,
@@ -45,7 +50,8 @@ def report(doing, epoch=0, step=0, **_):
         os.kill(os.getpid(), signal.SIGKILL)
 context = WorkerContext(int(index), tuple(filter(None, addresses.split(","))), threads=1)
 model = ModelConfig(name=network)
-job = TrainingJob(Dataset.read(dataset), RunFolder(run), model, config, "test", resume)
+teachers = Predictor.of_run(teacher, precision),
+job = TrainingJob(Dataset.read(dataset), RunFolder(run), model, config, "test", resume, teachers)
 train(job, context, report)
 """
 
@@ -60,12 +66,14 @@ def run_workers(
     precision: str = "float64",
 ) -> list[int]:
     """Exit statuses of a training by real workers, each a process, which are all killed when they
-    report the step `killed_at` (EPOCH-STEP).
+    report the step `killed_at` (EPOCH-STEP). They learn from labels and from a teacher.
     """
+    teacher = run_that_favors(3, Dataset.read(str(dataset)), str(run / "teacher"))
     ports = free_ports(workers) if workers > 1 else []
     addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
     more = [addresses, resume, killed_at]
-    command = [sys.executable, "-c", WORKER, str(dataset), str(run), network, precision]
+    folders = [str(dataset), str(run), str(teacher)]
+    command = [sys.executable, "-c", WORKER, *folders, network, precision]
     processes = [subprocess.Popen([*command, str(n), *more]) for n in range(workers)]
     return [process.wait(timeout=240) for process in processes]
 
@@ -130,7 +138,8 @@ def test_workers_share_the_statistics_of_batch_normalization(
     else:
         (losses, _), (theirs, _) = map(learned, reversed(runs))
         assert losses[0] == pytest.approx(theirs[0], rel=3e-3)
-        assert losses == pytest.approx(theirs, rel=5e-2)
+        # Not the accuracy: one more of these few images that is right makes more than that.
+        assert losses[:2] + losses[3:5] == pytest.approx(theirs[:2] + theirs[3:5], rel=5e-2)
 
 
 @pytest.mark.faults
@@ -220,6 +229,21 @@ def test_a_training_leaves_nothing_in_the_temporary_folder(
     train(job, WorkerContext(), silent)
     assert Path(job.run.model).exists()
     assert list(temporary.iterdir()) == []
+
+
+def test_a_network_learns_what_its_teacher_says(job: TrainingJob, tmp_path: Path) -> None:
+    """With all of the loss; each label occurs as often as the others."""
+    teacher = run_that_favors(3, job.dataset, str(tmp_path / "teacher"))
+    teachers = (Predictor.of_run(str(teacher)),)
+    config = job.config.model_copy(
+        update={"teacher_weight": 1.0, "learning_rate": 0.1, "epochs": 20, "dropout": 0.0}
+    )
+    job = replace(job, config=config, teachers=teachers)
+    train(job, WorkerContext(), silent)
+    pixels = np.random.default_rng(1).integers(0, 256, (4, *job.dataset.image.shape), np.uint8)
+    learned = Predictor.of_run(str(job.run)).load(1)(pixels)
+    assert learned.argmax(axis=1).tolist() == [3] * 4
+    assert learned == pytest.approx(teachers[0].load(1)(pixels), abs=0.1)
 
 
 def test_the_shares_predicted_on_validation_stand_in_the_history() -> None:

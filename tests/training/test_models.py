@@ -8,7 +8,7 @@ import pytest
 from skinclf.config.schema import ModelConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
-from skinclf.training.networks import NETWORKS, build_network, shades_of_gray
+from skinclf.training.networks import NETWORKS, build_network, check_size, shades_of_gray
 from skinclf.training.networks.benbrahim2020 import PARAMETERS
 from skinclf.training.predictor import read_keras_model
 
@@ -42,6 +42,20 @@ def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Model) -
         ((512,), 524_800),
         ((7,), 3_591),
     ]
+
+
+def test_a_network_may_see_means_of_larger_images() -> None:
+    """The same network, with as many weights, on images of twice the height and width."""
+    image = ImageSpec(height=150, width=200)
+    larger = build_network(ModelConfig(downscale=2), image, 7, dropout=0.5)
+    assert larger.count_params() == PARAMETERS
+    plain = build_network(ModelConfig(), BENBRAHIM_2020, 7, dropout=0.5)
+    plain.set_weights(larger.get_weights())
+    pixels = np.random.default_rng(1).integers(0, 256, (2, *image.shape)).astype(np.float32)
+    means = pixels.reshape(2, 75, 2, 100, 2, 3).mean(axis=(2, 4))
+    assert larger(pixels).numpy() == pytest.approx(plain(means).numpy(), abs=1e-5)
+    with pytest.raises(ConfigError, match="it needs 138 in height"):
+        check_size(ModelConfig(downscale=3), ImageSpec(height=137, width=200))
 
 
 @pytest.mark.parametrize(("centred", "black"), [(False, 0.0), (True, -1.0)])

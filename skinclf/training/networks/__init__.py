@@ -64,6 +64,8 @@ def build_network(
     pixels = keras.Input(image.shape, dtype="float32")
     toned = shades_of_gray(pixels) if config.color_constancy == "shades_of_gray" else pixels
     scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(toned)
+    if config.downscale > 1:
+        scaled = layers.AveragePooling2D(config.downscale, name="downscaling", dtype=outer)(scaled)
     try:
         features = NETWORKS[config.name].features(
             scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
@@ -79,7 +81,7 @@ def build_network(
 
 def check_size(config: ModelConfig, image: ImageSpec) -> None:
     """Raise ConfigError where images are too small for the network; builds none."""
-    smallest = NETWORKS[config.name].smallest
+    smallest = NETWORKS[config.name].smallest * config.downscale
     if min(image.height, image.width) < smallest:
         raise ConfigError(
             f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
