@@ -13,7 +13,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="TOML file; see conf/default.toml. Repeatable: later files win.",
+        help="TOML file; see conf/default.toml. Repeatable: what later files say wins.",
     ),
 ]
 Assignments = Annotated[

@@ -81,7 +81,7 @@ def origins_of(files: Files | None, assignments: Sequence[str] = ()) -> dict[str
     Raises ConfigError as `load_config` does, but for values of a wrong kind.
     """
     tree, origins = _gathered(files, assignments, (), warn=False)
-    return {key: origins[key].removesuffix(f": {key}") for key in _keys(tree)}
+    return {key: _place_of(key, origins, "").removesuffix(f": {key}") for key in _keys(tree)}
 
 
 def _names(files: Files | None) -> Sequence[str]:
@@ -107,21 +107,35 @@ def _gathered(
             )
         read = with_new_names(_parse(_read(file), file), warn=warn)
         tree = _merged(tree, read)
-        origins |= {key: f"{file}: {key}" for key in _keys(read)}
+        for key in _keys(read):
+            _place(origins, key, f"{file}: {key}")
     for assignment in assignments:
         name, value = _assigned(assignment)
         key = renamed(name)
         if warn:
             warn_of_name(name, key)
         _put(tree, key, renamed_value(key, value, warn=warn), f"--set {name}")
-        origins[key] = f"--set {name}"
+        _place(origins, key, f"--set {name}")
     for option in options:
         key = renamed(option.key)
         if warn:
             warn_of_name(option.key, key)
         _put(tree, key, renamed_value(key, option.value, warn=warn), option.name)
-        origins[key] = option.name
+        _place(origins, key, option.name)
     return tree, origins
+
+
+def _place(origins: dict[str, str], key: str, where: str) -> None:
+    """Note that a setting, with all that may lie below it, is from `where` now."""
+    for other in [name for name in origins if f"{name}.".startswith(f"{key}.")]:
+        del origins[other]
+    origins[key] = where
+
+
+def _place_of(key: str, origins: Mapping[str, str], otherwise: str) -> str:
+    """Where a setting was given: itself, or else the least that it is a part of."""
+    above = [name for name in origins if f"{key}.".startswith(f"{name}.")]
+    return origins[max(above, key=len)] if above else otherwise
 
 
 def _merged(tree: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +210,7 @@ def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | Non
         lines = []
         for detail in error.errors(include_url=False):
             key = ".".join(str(part) for part in detail["loc"])
-            given = next((g for g in origins or {} if f"{key}.".startswith(f"{g}.")), None)
-            place = (origins or {})[given] if given else f"{where}: {key}"
+            place = _place_of(key, origins or {}, f"{where}: {key}")
             lines.append(without_secrets(f"{place}: {_explain(detail)}"))
         raise ConfigError("\n".join(lines)) from None
 

@@ -284,7 +284,7 @@ class TrainConfig(Section):
     logit_adjustment: NonNegativeFloat = 0.0
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.5
-    teachers: tuple[Text, ...] = ()
+    teachers: Paths = ()
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 2020
     monitor: Literal["val_loss", "val_accuracy", "val_balanced_accuracy"] = "val_loss"
@@ -334,7 +334,7 @@ class FaultToleranceConfig(Section):
     ports: Annotated[str, Field(pattern=r"^(\d+-\d+)?$")] = ""
     slot_wait_timeout_seconds: NonNegativeInt = 600
     startup_timeout_seconds: PositiveInt = 600
-    heartbeat_timeout_seconds: Annotated[int, Field(ge=5)] = 60  # there is one each 2 s
+    heartbeat_timeout_seconds: PositiveInt = 60
     step_timeout_seconds: PositiveInt = 300
 
     @model_validator(mode="after")

@@ -84,6 +84,11 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
     of another archive.
     """
     check_decision(config.decision, config.classes, config.split.val)
+    if config.train.teachers:
+        raise ConfigError(
+            "train.teachers: no teacher was trained on both datasets, by image and by lesion. "
+            "Replicate without: --set 'train.teachers=[]'"
+        )
     for name, share in (("val", config.split.val), ("test", config.split.test)):
         if not share:
             raise ConfigError(f"split.{name}: is 0, and the paper's figures are of both splits")

@@ -11,7 +11,7 @@ from skinclf.config.schema import Config, TrainConfig
 from skinclf.distributed.launcher import REQUIRED_CONF, SparkLauncher
 from skinclf.distributed.preflight import check_fit, preflight
 from skinclf.distributed.supervisor import Supervisor
-from skinclf.errors import ConfigError, DatasetError, TrainingError
+from skinclf.errors import ConfigError, DatasetError, RunError, TrainingError
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.pages import png
@@ -94,7 +94,6 @@ def train(config: Config, console: Console) -> list[Epoch]:
 def preview(config: Config) -> Preview:
     """What `train` would do. Raises what it raises before Spark starts."""
     config, dataset, run, _ = _checked(config)
-    run.check(config, dataset)
     slots = "in the driver" if config.train.local_mode else f"in {config.train.slots} Spark tasks"
     starts = [session_text(config.spark), f"a training of {config.train.epochs} epochs {slots}"]
     if run.is_finished:
@@ -130,22 +129,33 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     steps = checked_steps(config, dataset)
     run = RunFolder(absolute(config.run.path))
     check_free(run.path)
-    _check_teachers(config.train.teachers, run, dataset)
     own = {"classes": dataset.taxonomy, "image": dataset.image}
     own |= {"train": _with_precision(config.train, run)}
-    return config.model_copy(update=own), dataset, run, steps
+    config = config.model_copy(update=own)
+    run.check(config, dataset)
+    _check_teachers(config.train.teachers, run, dataset)
+    return config, dataset, run, steps
 
 
 def _check_teachers(teachers: Sequence[str], run: RunFolder, dataset: Dataset) -> None:
     """Raise ConfigError for a teacher that is not trained, or on another dataset: one that knows
     images which are validation's or test's here would make the figures of `run` too good.
     """
-    for number, teacher in enumerate(map(RunFolder, teachers)):
+    for number, path in enumerate(teachers):
+        teacher = RunFolder(absolute(path))
+        if teacher == run:
+            raise ConfigError(f"train.teachers: {run} is the run itself")
         if run.teacher(number).is_finished:
             continue
         if not teacher.is_finished:
             raise ConfigError(f"train.teachers: {teacher} holds no finished model: train it first")
-        if not teacher.read_dataset().same_as(dataset):
+        try:
+            Predictor.of_run(teacher.path, tta="none", decided=False)
+            teacher.read_config()
+            theirs = teacher.read_dataset()
+        except (FileNotFoundError, RunError, DatasetError) as error:
+            raise ConfigError(f"train.teachers: {teacher} is not whole: {error}") from None
+        if not theirs.same_as(dataset):
             raise ConfigError(
                 f"train.teachers: {teacher} was trained on another dataset than {dataset.path}. A "
                 f"teacher has to be trained on the same one: it must not know the images that the "

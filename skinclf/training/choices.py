@@ -8,10 +8,12 @@ from skinclf.training.losses import LOSSES
 from skinclf.training.networks import NETWORKS
 from skinclf.training.optimizers import OPTIMIZERS, SCHEDULES
 
+LEAST_SILENCE = 5
+
 
 def check_choices(config: Config) -> None:
     """Raise ConfigError where a setting names a network, an optimizer, a learning rate schedule or
-    a loss that is in no registry.
+    a loss that is in no registry, or where healthy workers would be taken for lost.
     """
     choices: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("model.name", config.model.name, NETWORKS),
@@ -22,3 +24,9 @@ def check_choices(config: Config) -> None:
     for key, name, registry in choices:
         if name not in registry:
             raise ConfigError(f"{key}: there is no {name!r}; known are {', '.join(registry)}")
+    silence = config.fault_tolerance.heartbeat_timeout_seconds
+    if silence < LEAST_SILENCE:
+        raise ConfigError(
+            f"fault_tolerance.heartbeat_timeout_seconds: {LEAST_SILENCE} or more is expected, got "
+            f"{silence}: there is a heartbeat each 2 seconds"
+        )

@@ -221,6 +221,30 @@ def test_a_later_file_replaces_what_an_earlier_one_says(tmp_path: Path) -> None:
         assert line in told
 
 
+@pytest.mark.parametrize("recipe", ["augmented", "best", "compact"])
+def test_a_cluster_s_file_leaves_a_recipe_as_it_is(recipe: str) -> None:
+    alone = load_config(f"{CONF}/{recipe}.toml")
+    both = load_config([f"{CONF}/{recipe}.toml", f"{CONF}/cluster.toml"])
+    assert both.train.slots == 4
+    assert both.hyperparameters == alone.hyperparameters
+
+
+def test_a_table_on_the_command_line_is_where_its_settings_are_from() -> None:
+    origins = origins_of(None, ["decision.costs={mel=10}", "decision.costs.bcc=2"])
+    assert origins == {
+        "decision.costs.mel": "--set decision.costs",
+        "decision.costs.bcc": "--set decision.costs.bcc",
+    }
+
+
+def test_the_file_that_is_wrong_is_blamed(tmp_path: Path) -> None:
+    """A section stands where an earlier file has a value."""
+    earlier, later = tmp_path / "a.toml", tmp_path / "b.toml"
+    earlier.write_text("train = 3\n")
+    later.write_text('[train]\nepochs = "x"\n')
+    assert message_of([str(earlier), str(later)]).startswith(f"{later}: train.epochs: input")
+
+
 def test_an_empty_name_of_a_config_file_is_refused() -> None:
     """Such as a variable of a shell that is not set."""
     with pytest.raises(ConfigError, match="--config: is empty"):

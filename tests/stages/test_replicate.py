@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from skinclf.config.schema import Config
-from skinclf.errors import DatasetError
+from skinclf.errors import ConfigError, DatasetError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.replicate import COLUMNS, protocol_config, replicate
@@ -23,6 +23,11 @@ def evaluate_test(config: Config, console: Console) -> tuple[EvaluationResult, s
     folder = Path(config.run.path) / "evaluation"
     shutil.copytree(folder / "test", folder / "val")
     return evaluated
+
+
+def test_a_teacher_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no teacher was trained on both"):
+        replicate(pipeline_config(tmp_path, "train.teachers=runs/compact"), QUIET)
 
 
 def test_both_protocols_stand_beside_the_paper(

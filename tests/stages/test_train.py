@@ -106,8 +106,8 @@ def test_a_teacher_that_knows_other_images_is_refused(trained: Path, tmp_path: P
     settings = [f"run.path={tmp_path / 'run'}", f'train.teachers=["{teacher}"]']
     with pytest.raises(ConfigError, match="teacher has to be trained on the same one"):
         train(pipeline_config(trained, *settings), QUIET)
-    (teacher / "model.keras").unlink()
-    with pytest.raises(ConfigError, match="teacher holds no finished model: train it first"):
+    (teacher / "labels.json").unlink()
+    with pytest.raises(ConfigError, match=r"teacher is not whole: .*labels\.json"):
         train(pipeline_config(trained, *settings), QUIET)
     assert not (tmp_path / "run").exists()
 
@@ -234,18 +234,25 @@ def expected_share(code: str, run: Path) -> float:
     return float(predictor.load(threads=0)(noise)[:, HAM10000.codes.index(code)].mean())
 
 
-def test_slots_that_do_not_divide_are_refused_before_anything_is_written(
-    prepared: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            "train.slots=3 train.local_mode=false train.global_batch_size=36",
+            "expected one of 1, 2, 4",
+        ),
+        ("fault_tolerance.heartbeat_timeout_seconds=2", "5 or more is expected, got 2"),
+        ("train.teachers=RUN", "is the run itself"),
+        ("train.teachers=nowhere", "nowhere holds no finished model: train it first"),
+    ],
+)
+def test_what_can_t_be_trained_is_refused_before_anything_is_written(
+    prepared: Path, tmp_path: Path, settings: str, told: str
 ) -> None:
     run = tmp_path / "run"
-    config = pipeline_config(
-        prepared,
-        f"run.path={run}",
-        "train.slots=3",
-        "train.local_mode=false",
-        "train.global_batch_size=36",
-    )
-    with pytest.raises(ConfigError, match="expected one of 1, 2, 4"):
+    words = settings.replace("RUN", str(run)).split()
+    config = pipeline_config(prepared, f"run.path={run}", *words)
+    with pytest.raises(ConfigError, match=told):
         train(config, QUIET)
     assert not run.exists()
 

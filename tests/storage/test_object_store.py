@@ -110,7 +110,7 @@ def test_storage_that_nobody_reads_is_told_with_what_is_read(path: str) -> None:
     "setting",
     [
         *("archive.paths", "archive.metadata", "dataset.path", "run.path"),
-        *("score.archive", "score.output", "evaluate.metadata"),
+        *("score.archive", "score.output", "evaluate.metadata", "train.teachers"),
     ],
 )
 def test_a_secret_in_a_path_is_refused_wherever_it_is_given(setting: str) -> None:
