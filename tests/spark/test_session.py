@@ -100,7 +100,7 @@ def test_a_start_that_meets_a_race_inside_spark_is_tried_again(
         "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
         ": java.util.ConcurrentModificationException\n\tat java.base/java.util.ArrayList"
     )
-    assert _created(Builder(race, race)) is spark
+    assert _created(Builder(race, race)).sparkContext is spark.sparkContext
     assert (
         caplog.messages
         == [
