@@ -13,7 +13,7 @@ from tests.support.documentation import README, blocks_of
 
 pytestmark = pytest.mark.faults
 
-NAMES = ("HAM10000_images_part_1.zip", "HAM10000_images_part_2.zip", "HAM10000_metadata.csv")
+NAMES = ("HAM10000_images_part_1.zip", "HAM10000_images_part_2.zip", "HAM10000_metadata.tab")
 
 
 def test_the_readme_s_five_commands_run(tmp_path: Path) -> None:
