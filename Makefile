@@ -80,7 +80,7 @@ lint: $(INSTALLED) ## check style and format, of docker/ and of the text, too
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/shellcheck docker/*.sh .ci/run
-	$(BIN)/codespell
+	git ls-files | xargs $(BIN)/codespell
 	git ls-files '*.md' | xargs $(BIN)/proselint check --config .proselintrc.json
 
 types: $(INSTALLED) ## check types
