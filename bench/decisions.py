@@ -11,11 +11,11 @@ rule: means over all of them. The test split is never looked at.
 from argparse import ArgumentParser
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from skinclf.evaluation.accuracy import accuracy, balanced_accuracy
 from skinclf.evaluation.decisions import choose_weights
 from skinclf.evaluation.predictions import Predictions
+from skinclf.reporting.results import read_predictions
 from skinclf.spec.decision import DecisionRule, decide
 from skinclf.storage.run_folder import RunFolder
 
@@ -31,33 +31,22 @@ def main() -> None:
     parser.add_argument("runs", nargs="+")
     found: dict[str, list[tuple[float, float]]] = {asked.rule: [] for asked in RULES}
     for run in parser.parse_args().runs:
-        trained = RunFolder(run).read_dataset().counts["train"]
-        images = read_predictions(run)
+        folder = RunFolder(run)
+        dataset = folder.read_dataset()
+        images = read_predictions(folder.evaluation("val").predictions, dataset.taxonomy)
         random = np.random.default_rng(0)
         for _ in range(HALVES):
             mine = random.random(images.lesions.max() + 1)[images.lesions] < 0.5
             for asked in RULES:
                 for half in (mine, ~mine):
-                    pair = judged(asked, images.subset(half), images.subset(~half), trained)
+                    pair = judged(
+                        asked, images.subset(half), images.subset(~half), dataset.counts["train"]
+                    )
                     found[asked.rule].append(pair)
     print("| rule | top-1 | balanced accuracy | their mean |\n| --- | --- | --- | --- |")
     for rule, pairs in found.items():
         top, balanced = np.mean(pairs, axis=0)
         print(f"| `{rule}` | {top:.3f} | {balanced:.3f} | {(top + balanced) / 2:.3f} |")
-
-
-def read_predictions(run: str) -> Predictions:
-    """What the run's model gives for validation images."""
-    taxonomy = RunFolder(run).read_dataset().taxonomy
-    rows = pq.read_table(f"{run}/evaluation/val/predictions").to_pandas()
-    probabilities = rows[[f"probability_{code}" for code in taxonomy.codes]]
-    return Predictions(
-        rows["label"].to_numpy(),
-        probabilities.to_numpy(np.float32),
-        rows["image_id"].tolist(),
-        np.unique(rows["lesion_id"], return_inverse=True)[1],
-        taxonomy,
-    )
 
 
 def judged(

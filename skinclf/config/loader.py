@@ -127,15 +127,20 @@ def _gathered(
 
 def _place(origins: dict[str, str], key: str, where: str) -> None:
     """Note that a setting, with all that may lie below it, is from `where` now."""
-    for other in [name for name in origins if f"{name}.".startswith(f"{key}.")]:
+    for other in [name for name in origins if _is_within(name, key)]:
         del origins[other]
     origins[key] = where
 
 
 def _place_of(key: str, origins: Mapping[str, str], otherwise: str) -> str:
     """Where a setting was given: itself, or else the least that it is a part of."""
-    above = [name for name in origins if f"{key}.".startswith(f"{name}.")]
+    above = [name for name in origins if _is_within(key, name)]
     return origins[max(above, key=len)] if above else otherwise
+
+
+def _is_within(key: str, section: str) -> bool:
+    """Whether a setting is `section`, or lies below it."""
+    return f"{key}.".startswith(f"{section}.")
 
 
 def _merged(tree: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,8 @@ class SparkLauncher:
             reported = retried(
                 partial(read_errors, job.run.path, job.attempt, config.slots),
                 job.run.path,
-                pauses=LONG_PAUSES,
+                self._cancelled.wait,
+                LONG_PAUSES,
             )
             raise lost_by(reported, str(error)) from error
 

@@ -95,7 +95,8 @@ class Predictor:
         except ValueError:
             raise RunError(
                 f"{self.run}: the network {network.name} has changed since it was trained, so its "
-                f"model computes in float32 alone"
+                f"model computes in float32 alone: score.precision, or train.precision of what it "
+                f"teaches"
             ) from None
         return precise
 

@@ -170,7 +170,7 @@ def test_a_zip_of_very_many_members_is_listed_page_by_page(tmp_path: Path) -> No
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 69_999
-    assert peak < 25 * MIB  # of all threads: a page and its members; all of them would take 75
+    assert peak < 12 * MIB  # a page and its members; all of them would take 75
 
 
 def test_an_encrypted_member_is_unreadable(tmp_path: Path) -> None:

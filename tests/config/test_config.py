@@ -212,13 +212,13 @@ def test_a_later_file_replaces_what_an_earlier_one_says(tmp_path: Path) -> None:
     assert origins["train.seed"] == "--set train.seed"
     recipe.write_text('[train]\nepochs = "few"\nsede = 4\n')
     cluster.write_text("[train]\nslots = 0\n")
-    told = message_of(files)
+    message = message_of(files)
     for line in (
         f"{recipe}: train.epochs: input should be a valid integer",
         f"{recipe}: train.sede: there is no such setting; did you mean seed?",
         f"{cluster}: train.slots: input should be greater than 0",
     ):
-        assert line in told
+        assert line in message
 
 
 @pytest.mark.parametrize("recipe", ["augmented", "best", "compact"])

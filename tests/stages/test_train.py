@@ -235,7 +235,7 @@ def expected_share(code: str, run: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             "train.slots=3 train.local_mode=false train.global_batch_size=36",
@@ -247,12 +247,12 @@ def expected_share(code: str, run: Path) -> float:
     ],
 )
 def test_what_can_t_be_trained_is_refused_before_anything_is_written(
-    prepared: Path, tmp_path: Path, settings: str, told: str
+    prepared: Path, tmp_path: Path, settings: str, message: str
 ) -> None:
     run = tmp_path / "run"
     words = settings.replace("RUN", str(run)).split()
     config = pipeline_config(prepared, f"run.path={run}", *words)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         train(config, QUIET)
     assert not run.exists()
 

@@ -66,10 +66,10 @@ class Training:
 
 
 def until(
-    condition: Callable[[], object], told: Callable[[], str], patience: float = PATIENCE
+    condition: Callable[[], object], told: Callable[[], str], seconds: float = PATIENCE
 ) -> None:
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {patience} s; the job said:\n{told()}")
+            raise AssertionError(f"not within {seconds} s; the job said:\n{told()}")
         time.sleep(0.1)

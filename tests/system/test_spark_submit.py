@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.training import until
 
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 
 CHILD = """
 import os, sys, time
@@ -35,9 +35,9 @@ time.sleep(300)
 def test_a_job_whose_parent_is_killed_ends_as_by_sigterm(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path)]
     with subprocess.Popen(command) as parent:
-        until((tmp_path / "begun").exists, str, PATIENCE)
+        until((tmp_path / "begun").exists, str, TIMEOUT_SECONDS)
         time.sleep(1.5)
         assert not (tmp_path / "ended").exists()  # while the parent lives, nothing happens
         parent.kill()
-    until((tmp_path / "ended").exists, str, PATIENCE)
+    until((tmp_path / "ended").exists, str, TIMEOUT_SECONDS)
     assert (tmp_path / "ended").read_text() == "SIGTERM"
