@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from rich.console import Console
 
 from skinclf.archives import check_apart
 from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
-from skinclf.config.schema import Config
-from skinclf.errors import CheckError, ConfigError, UsageError
+from skinclf.config.schema import RUNTIME_SETTINGS, Config
+from skinclf.errors import CheckError, ConfigError, DatasetError, UsageError
 from skinclf.evaluation.cross_validation import (
     CrossValidation,
     FoldResult,
@@ -63,6 +64,7 @@ class Fold:
     title: str
     config: Config
     source: str | None = None  # None: a fold of all sources
+    teachers: Sequence[Config] = ()  # by which the model's teachers are trained first
 
     @property
     def run(self) -> RunFolder:
@@ -76,17 +78,26 @@ class Fold:
 
     def check_run(self, dataset: Dataset) -> None:
         """Raise RunError where a run that is begun is of another recipe or dataset."""
-        self.run.check(self.config, dataset, "--output")
+        for config in (*self.teachers, self.config):
+            RunFolder(config.run.path).check(config, dataset, "--output")
+
+    def trainings(self) -> dict[str, Config]:
+        """The trainings of its model, title → settings: teachers come before what learns from
+        them, and are not needed any more where that is finished.
+        """
+        teachers = () if self.run.is_finished else self.teachers
+        named = {f"train teacher {n}": teacher for n, teacher in enumerate(teachers, 1)}
+        return named | {"train": self.config}
 
     def todo(self) -> str:
         """What an earlier start has left to do, in words; "" if nothing."""
-        done = len(self.run.read_history())
-        resumed = f" from epoch {done + 1} of {self.config.train.epochs} on" if done else ""
-        steps = {
-            "prepare": preparing.finished_dataset(self.config) is None,
-            f"train{resumed}": not self.run.is_finished,
-            "evaluate": self.result is None,
-        }
+        steps = {"prepare": preparing.finished_dataset(self.config) is None}
+        for title, config in self.trainings().items():
+            run = RunFolder(config.run.path)
+            done = len(run.read_history())
+            resumed = f" from epoch {done + 1} of {config.train.epochs} on" if done else ""
+            steps[title + resumed] = not run.is_finished
+        steps["evaluate"] = self.result is None
         return ", ".join(step for step, is_left in steps.items() if is_left)
 
 
@@ -142,7 +153,10 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
 
 
 def _measured(fold: Fold, console: Console) -> EvaluationResult:
-    train(fold.config, console)
+    for title, config in fold.trainings().items():
+        if fold.teachers:
+            log.info("%s: %s", fold.title, title)
+        train(config, console)
     return fold.result or evaluate(fold.config, console)[0]
 
 
@@ -162,21 +176,18 @@ def preview(config: Config) -> Preview:
 
 def _checked(config: Config) -> _Plan:
     """The folds and their folder. Raises UsageError children for what can't be done as asked."""
-    check_choices(config)
     check_gate_settings(config.evaluate.gates, config.classes)
     check_decision(config.decision, config.classes, config.split.val)
-    check_divides(config.dataset.shards, config.train.slots, config.train.global_batch_size)
-    check_best_is_known(config.train, int(config.split.val > 0))
-    check_size(config.model, config.image)
+    teachers = _teachers(config)
+    for each in (config, *teachers):
+        check_choices(each)
+        check_divides(each.dataset.shards, each.train.slots, each.train.global_batch_size)
+        check_best_is_known(each.train, int(each.split.val > 0))
+        check_size(each.model, each.image)
     if config.split.folds or config.split.left_out:
         raise ConfigError(
             "split.folds and split.left_out are set by cross-validate itself: leave them out, and "
             "say cross_validate.folds (--folds) or cross_validate.by (--by)"
-        )
-    if config.train.teachers:
-        raise ConfigError(
-            "train.teachers: a teacher was trained on images that other folds test. Cross-validate "
-            "without: --set 'train.teachers=[]'"
         )
     if config.split.by == "image" and not config.evaluate.allow_leaks:
         raise ConfigError(
@@ -187,7 +198,7 @@ def _checked(config: Config) -> _Plan:
     preparing.check_archive(config)
     check_apart(config.archive.paths, config.cross_validate.output, "cross_validate.output")
     folder = CrossValidationFolder(absolute(config.cross_validate.output))
-    plan = _plan(config, folder)
+    plan = _plan(config, teachers, folder)
     if exists(folder.card) and not exists(folder.page):
         raise UsageError(
             f"{folder.path}: holds a README.md, which no cross-validation wrote there. Choose "
@@ -209,8 +220,42 @@ def _checked(config: Config) -> _Plan:
     return plan
 
 
-def _plan(config: Config, folder: CrossValidationFolder) -> _Plan:
+def _teachers(config: Config) -> list[Config]:
+    """The settings with the recipe of each run of train.teachers. A run's model itself can't teach
+    here: it was trained on images that other folds test.
+
+    Raises ConfigError where there is no such run, or where its recipe does not fit.
+    """
+    teachers = []
+    for path in config.train.teachers:
+        run = RunFolder(absolute(path))
+        if not exists(run.config):
+            raise ConfigError(
+                f"train.teachers: {run} is no run. Its recipe is needed: each fold trains its own "
+                f"teacher by it"
+            )
+        try:
+            recipe, dataset = run.read_config(), run.read_dataset()
+        except (FileNotFoundError, DatasetError) as error:
+            raise ConfigError(f"train.teachers: {run} is not whole: {error}") from None
+        if (dataset.taxonomy, dataset.image) != (config.classes, config.image):
+            raise ConfigError(
+                f"train.teachers: {run} was trained on other classes or another size of images "
+                f"than [classes] and [image] say"
+            )
+        if recipe.train.teachers:
+            raise ConfigError(
+                f"train.teachers: {run} has teachers itself, which can't be cross-validated"
+            )
+        where = config.train.model_dump(include=RUNTIME_SETTINGS)
+        recipes = {"model": recipe.model, "train": recipe.train.model_copy(update=where)}
+        teachers.append(config.model_copy(update=recipes))
+    return teachers
+
+
+def _plan(config: Config, teachers: Sequence[Config], folder: CrossValidationFolder) -> _Plan:
     settings = config.cross_validate
+    fold_of = partial(_fold, config, teachers, folder)
     if settings.by == "fold":
         sources = read_sources(config.archive.metadata, config.classes, config.metadata)
         lesions = sum(source.lesions for source in sources.values())
@@ -220,16 +265,13 @@ def _plan(config: Config, folder: CrossValidationFolder) -> _Plan:
                 f"folds; two a fold are the least, and some hundred are needed to say anything"
             )
         folds = [
-            _fold(config, folder, f"fold-{n}", f"fold {n}", folds=settings.folds, fold=n)
+            fold_of(f"fold-{n}", f"fold {n}", folds=settings.folds, fold=n)
             for n in range(1, settings.folds + 1)
         ]
         return _Plan(folds, {}, folder)
     sources = read_sources(config.archive.metadata, config.classes, config.metadata)
     tested = _large(sources, settings.min_lesions, config.archive.metadata)
-    folds = [
-        _fold(config, folder, source_folder(source), _named(source), left_out=source)
-        for source in tested
-    ]
+    folds = [fold_of(source_folder(source), _named(source), left_out=source) for source in tested]
     rest = {name: found.lesions for name, found in sources.items() if name not in tested}
     return _Plan(folds, rest, folder)
 
@@ -254,20 +296,37 @@ def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:
 
 
 def _fold(
-    config: Config, folder: CrossValidationFolder, name: str, title: str, **split: Any
+    config: Config,
+    teachers: Sequence[Config],
+    folder: CrossValidationFolder,
+    name: str,
+    title: str,
+    **split: Any,
 ) -> Fold:
-    """The settings with this split, and with folders of its own."""
+    """The settings with this split, and with folders of its own. The teachers are trained where
+    the run keeps those that it learns from.
+    """
     changes: dict[str, dict[str, Any]] = {
         "split": split,
         "dataset": {"path": folder.dataset(name), "overwrite": False},
-        "run": {"path": folder.run(name)},
         "evaluate": {"split": TESTED, "archive": (), "metadata": "", "name": ""},
     }
-    sections = {
-        section: getattr(config, section).model_copy(update=change)
-        for section, change in changes.items()
-    }
-    return Fold(name, title, config.model_copy(update=sections), split.get("left_out"))
+
+    def placed(settings: Config, run: RunFolder) -> Config:
+        sections = {
+            section: getattr(settings, section).model_copy(update=change)
+            for section, change in (changes | {"run": {"path": run.path}}).items()
+        }
+        return settings.model_copy(update=sections)
+
+    run = RunFolder(folder.run(name))
+    return Fold(
+        name,
+        title,
+        placed(config, run),
+        split.get("left_out"),
+        [placed(teacher, run.teacher(number)) for number, teacher in enumerate(teachers)],
+    )
 
 
 def _pooled(

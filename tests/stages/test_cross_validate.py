@@ -61,12 +61,17 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_clinics(tmp_path)
-    config = config_of(tmp_path, "cross_validate.by=source", "cross_validate.min_lesions=10")
+    whole = tmp_path / "whole"  # a run of all images: its recipe teaches, and never its model
+    recipe = ("model.name=tiny", "train.epochs=1", "train.global_batch_size=16", "train.seed=7")
+    write_run(whole, drawn_predictions(40, 1), *recipe)
+    teaches = f'train.teachers=["{whole}"]'
+    by_source = ("cross_validate.by=source", "cross_validate.min_lesions=10")
+    config = config_of(tmp_path, *by_source, teaches)
     trained: list[str] = []
 
     def train_once(one: Config, console: Console) -> Any:
         trained.append(one.run.path)
-        if len(trained) == 2:
+        if len(trained) == 4:
             raise KeyboardInterrupt
         return train(one, console)
 
@@ -79,8 +84,14 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
     assert "Graz: train, evaluate" in preview(config).starts
 
     found, page = cross_validate(config, QUIET)
-    assert trained == [str(folders[place]) for place in (0, 1, 1)]
+    teachers = [folder / "teachers" / "0" for folder in folders]
+    order = [teachers[0], folders[0], teachers[1], folders[1]]
+    assert trained == [str(path) for path in [*order, *order[2:]]]
     assert (folders[0] / "model.keras").stat().st_mtime == before
+    for teacher, folder in zip(teachers, folders, strict=True):
+        run = RunFolder(str(teacher))
+        assert run.read_config().train.seed == 7
+        assert run.read_dataset().same_as(RunFolder(str(folder)).read_dataset())
     assert [fold.title for fold in found.folds] == ["Wien/1", "Graz"]
     assert found.only_trained_on.keys() == {"Bern", ""}
     rows = pq.read_table(tmp_path / "cv" / "predictions").to_pylist()
@@ -105,11 +116,24 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
 
     with pytest.raises(UsageError, match="holds a cross-validation of source-Graz, source-Wien-1"):
         preview(config_of(tmp_path))
-    same = ("cross_validate.by=source", "cross_validate.min_lesions=10")
+    same = (*by_source, teaches)
     with pytest.raises(DatasetError, match=r"\[split\] differ"):
         preview(config_of(tmp_path, *same, "split.seed=3"))
     with pytest.raises(RunError, match=r"train\.seed = 9 but 2020 in the run.* --output NAME"):
         preview(config_of(tmp_path, *same, "train.seed=9"))
+    with pytest.raises(ConfigError, match="another size of images"):
+        preview(config_of(tmp_path, *same, "image.height=60"))
+    file = whole / "config.toml"
+    file.write_text(file.read_text().replace("seed = 7", "seed = 8"))
+    with pytest.raises(RunError, match=r"teachers/0: .*train\.seed = 8 but 7 in the run"):
+        preview(config_of(tmp_path, *same))
+    file.write_text(file.read_text().replace("teachers = []", "teachers = ['other']"))
+    with pytest.raises(ConfigError, match="has teachers itself"):
+        preview(config_of(tmp_path, *same))
+    (whole / "dataset.json").unlink()
+    with pytest.raises(ConfigError, match=r"whole is not whole: .*dataset\.json"):
+        preview(config_of(tmp_path, *same))
+    same = by_source
     (tmp_path / "cv" / "cross-validation.html").unlink()
     with pytest.raises(UsageError, match=r"holds a README\.md, which no cross-validation wrote"):
         preview(config_of(tmp_path, *same))
@@ -236,7 +260,7 @@ def test_images_that_are_not_tested_are_told(
         ("split.by=image", "evaluate.allow_leaks=true"),
         ("cross_validate.by=source", "two sources or more are expected"),
         ("train.optimizer=sgd", "there is no 'sgd'"),
-        ('train.teachers=["runs/compact"]', "a teacher was trained on images that other folds"),
+        ('train.teachers=["runs/compact"]', "runs/compact is no run. Its recipe is needed"),
         ("evaluate.gates.nope=1", "there is no metric 'nope'"),
         ("decision.rule=costs decision.costs.melanoma=2", "decision.costs: melanoma is no class"),
         ("archive.metadata=nowhere.csv", "nowhere.csv: can't be read"),
