@@ -1,6 +1,6 @@
 """Weights of classes, chosen on validation images for what decisions are to be good for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +8,10 @@ from numpy.typing import NDArray
 from skinclf.evaluation.accuracy import accuracy, balanced_accuracy
 from skinclf.evaluation.calibration import fit_shift
 from skinclf.evaluation.operating_points import positives_to_find, screened
-from skinclf.evaluation.predictions import Labels, Predictions
+from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import DecisionMetrics
 from skinclf.spec.decision import DecisionRule, decide
 from skinclf.spec.taxonomy import Taxonomy
-
-EXPONENTS = tuple(sorted((n / 10 for n in range(-10, 16)), key=abs))
-"""Of class frequencies, in the order of preference: 0 leaves the probabilities as they are."""
-
-GOALS: dict[str, Callable[[Labels, NDArray[np.int64]], float]] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-}
 
 
 def choose_weights(
@@ -27,37 +19,41 @@ def choose_weights(
 ) -> dict[str, float]:
     """Code → weight for a rule that needs validation images; `trained`: code → training images.
 
-    "accuracy" and "balanced_accuracy" divide the probabilities by a power of the classes'
-    frequencies: a shift of the prior, and one number to choose. "costs" weighs by them what
-    the fitted temperature and prior (`fit_shift`) make of the probabilities, and so does
-    "both_accuracies": what its mean loses by a missed image of a class is a cost, too.
     "sensitivity" raises the screened class until so large a share of its images is expected to
-    be found.
+    be found. The other rules weigh by costs what the fitted temperature and prior (`fit_shift`)
+    make of the probabilities. The two fitted numbers are all that the validation images decide
+    on: what a weight makes of the accuracies themselves is a matter of a few images of the rarest
+    class (`python -m bench.decisions`).
     """
     codes = validation.taxonomy.codes
-    counts = np.array([max(trained.get(code, 0), 1) for code in codes])
-    if asked.rule in ("costs", "both_accuracies"):
-        shares = counts / counts.max()
-        temperature, exponent = fit_shift(validation.labels, validation.probabilities, shares)
-        if asked.rule == "costs":
-            costs = np.array([asked.costs.get(code, 1.0) for code in codes])
-        else:  # an image is one of all in top-1, and one of its class in a mean over classes
-            costs = 1 / counts.sum() + 1 / (len(codes) * counts)
-        # The highest cost * p^(1/T) * f^e is the highest (cost * f^e)^T * p.
-        weights = (costs * shares**exponent) ** temperature
-        return dict(zip(codes, map(float, weights), strict=True))
     if asked.rule == "sensitivity":
         return dict.fromkeys(codes, 1.0) | {
             validation.taxonomy.screened: _weight_for(validation, asked.sensitivity)
         }
-    goal = GOALS[asked.rule]
+    counts = np.array([max(trained.get(code, 0), 1) for code in codes])
+    shares = counts / counts.max()
+    temperature, exponent = fit_shift(validation.labels, validation.probabilities, shares)
+    # The highest cost * p^(1/T) * f^e is the highest (cost * f^e)^T * p.
+    weights = (_costs(asked, codes, counts) * shares**exponent) ** temperature
+    return dict(zip(codes, map(float, weights), strict=True))
 
-    def reached(exponent: float) -> float:
-        weights = tuple(_shift(counts, exponent))
-        return goal(validation.labels, decide(validation.probabilities, weights))
 
-    best = max(EXPONENTS, key=reached)  # the first of equals
-    return dict(zip(codes, map(float, _shift(counts, best)), strict=True))
+def _costs(
+    asked: DecisionRule, codes: Sequence[str], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What a missed image of each class costs, (classes,). Of an accuracy: what it loses by that,
+    relative to an image of the class with most training images (`counts`).
+    """
+    if asked.rule == "costs":
+        return np.array([asked.costs.get(code, 1.0) for code in codes])
+    # An image is one of all in top-1, and one of its class in a mean over classes.
+    lost = {
+        "accuracy": np.full(len(codes), 1 / counts.sum()),
+        "balanced_accuracy": 1 / (len(codes) * counts),
+    }
+    lost["both_accuracies"] = lost["accuracy"] + lost["balanced_accuracy"]
+    costs: NDArray[np.float64] = lost[asked.rule]
+    return costs / costs[counts.argmax()]
 
 
 def decision_metrics(
@@ -68,7 +64,8 @@ def decision_metrics(
     return DecisionMetrics(
         asked=asked,
         weights=dict(weights),
-        **{name: goal(labels, probable) for name, goal in GOALS.items()},
+        accuracy=accuracy(labels, probable),
+        balanced_accuracy=balanced_accuracy(labels, probable),
     )
 
 
@@ -80,12 +77,6 @@ def check_rule(asked: DecisionRule, taxonomy: Taxonomy) -> str:
     if asked.rule == "sensitivity" and not taxonomy.screened:
         return 'rule = "sensitivity" needs a screened class: classes.screened'
     return ""
-
-
-def _shift(counts: NDArray[np.int64], exponent: float) -> NDArray[np.float64]:
-    """Weights of classes, 1 for the largest."""
-    weights: NDArray[np.float64] = (counts / counts.max()) ** -exponent
-    return weights
 
 
 def _weight_for(validation: Predictions, sensitivity: float) -> float:

@@ -170,9 +170,11 @@ class RunFolder:
         if not self.read_dataset().same_as(dataset):
             differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
         if differing:
+            unused = option == "--run" and not self.read_history()
+            advice = ", or delete this one: it has no epoch yet" if unused else ""
             raise RunError(
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
-                f"Choose another folder: {option} NAME"
+                f"Choose another folder: {option} NAME{advice}"
             )
 
     def teacher(self, number: int) -> "RunFolder":

@@ -65,7 +65,13 @@ def test_costs_weigh_calibrated_probabilities() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [DecisionRule(rule="costs", costs={"mel": 5}), DecisionRule(rule="both_accuracies")]
+    "rule",
+    [
+        DecisionRule(rule="costs", costs={"mel": 5}),
+        DecisionRule(rule="accuracy"),
+        DecisionRule(rule="balanced_accuracy"),
+        DecisionRule(rule="both_accuracies"),
+    ],
 )
 def test_costs_give_back_the_prior_that_training_took_away(rule: DecisionRule) -> None:
     """Logit adjustment leaves probabilities that are too high for rare classes."""

@@ -83,9 +83,10 @@ def check_size(config: ModelConfig, image: ImageSpec) -> None:
     """Raise ConfigError where images are too small for the network; builds none."""
     smallest = NETWORKS[config.name].smallest * config.downscale
     if min(image.height, image.width) < smallest:
+        reduced = f" (model.downscale = {config.downscale})" if config.downscale > 1 else ""
         raise ConfigError(
             f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
-            f"it needs {smallest} in height and in width. Prepare a dataset with a larger "
+            f"it needs {smallest} in height and in width{reduced}. Prepare a dataset with a larger "
             f"image.width and image.height, or train another network"
         )
 
