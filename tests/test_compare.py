@@ -57,7 +57,7 @@ def test_a_run_of_other_images_has_no_paired_difference(
     page = tmp_path / "compare.html"
     done = skinclf("compare", *runs, str(tmp_path / "third"), "--output", str(page))
     assert done.returncode == 0, done.stderr
-    assert "third was evaluated on other images than first" in done.stdout
+    assert "third was evaluated on other images, lesions or diagnoses than first" in done.stdout
     assert "100 image ids" in page.read_text()
 
 

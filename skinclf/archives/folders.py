@@ -41,6 +41,7 @@ class Walk:
     def __init__(self, leave_out: Sequence[str] = ()) -> None:
         local = map(local_path, filter(None, leave_out))  # "" would be the current folder
         self._left_out = {os.path.realpath(path) for path in local if path}
+        self._left_out_elsewhere = [path for path in leave_out if path and not local_path(path)]
         self._folders: set[tuple[int, int]] = set()  # (device, inode) of those entered
         self._targets: set[str] = set()  # real paths of the files that were named or linked to
         self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)
@@ -54,7 +55,7 @@ class Walk:
         """
         local = local_path(path)
         if local is None:
-            yield from _remote_files(path)
+            yield from _remote_files(path, self._left_out_elsewhere)
         elif os.path.isdir(local):
             yield from self._below(local, "")
         elif os.path.lexists(local):
@@ -161,8 +162,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _remote_files(path: str) -> Iterator[Found]:
-    """Files of an object store, or of another file system that pyarrow reaches."""
+def _remote_files(path: str, leave_out: Sequence[str]) -> Iterator[Found]:
+    """Files of an object store, or of another file system that pyarrow reaches, without what is
+    below the URIs of `leave_out`.
+    """
     file_system, inner = locate(path)
     info = _listed(lambda: file_system.get_file_info(inner), path)
     if info.type == fs.FileType.NotFound:
@@ -170,9 +173,13 @@ def _remote_files(path: str) -> Iterator[Found]:
     if info.type == fs.FileType.File:
         yield remote_file(path, info)
         return
+    places = [(each, place.rstrip("/")) for each, place in map(locate, leave_out)]
+    left_out = {place for each, place in places if each.equals(file_system)}
     folders = [inner]
     while folders:
         folder = folders.pop()
+        if folder.rstrip("/") in left_out:
+            continue
         found = _listed(partial(file_system.get_file_info, fs.FileSelector(folder)), path)
         for entry in sorted(found, key=lambda entry: entry.path):
             if entry.type == fs.FileType.Directory:

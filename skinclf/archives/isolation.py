@@ -19,12 +19,16 @@ from typing import IO, Any, Self
 
 from skinclf.archives import ArchiveReader
 from skinclf.archives.decoding import Decoding, Entry, decoded_row, row_of
+from skinclf.archives.tars import UNPACKERS
 from skinclf.errors import SkinclfError
 
 LENGTH = struct.Struct("<Q")
 START_SECONDS = 120.0
 GRACE_SECONDS = 60.0
 """For reading the file, besides the time that decoding has."""
+
+SLOWEST = 5e6
+"""Bytes/s: a packed tar is unpacked from its start to the file."""
 
 TRIES = 2
 """A process may be ended by others, for want of memory: only the second time is it the file."""
@@ -64,7 +68,7 @@ class IsolatedDecoder:
     def _row(self, entry: Entry) -> dict[str, Any]:
         for _ in range(TRIES):
             try:
-                answer = self._asked(pickle.dumps(entry))
+                answer = self._asked(entry)
             except ProcessEnded as ended:
                 reject = {"reason": ended.reason, "detail": str(ended)}
                 continue
@@ -73,13 +77,14 @@ class IsolatedDecoder:
             return answer
         return row_of(entry) | reject
 
-    def _asked(self, question: bytes) -> Any:
+    def _asked(self, entry: Entry) -> Any:
         process = self._started()
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # the answer says why
-            _send(process.stdin, question)
+            _send(process.stdin, pickle.dumps(entry))
+        unpacking = entry["offset"] / SLOWEST if entry["kind"] in UNPACKERS else 0.0
         try:
-            return pickle.loads(self._received(process, self._seconds))
+            return pickle.loads(self._received(process, self._seconds + unpacking))
         except ProcessEnded:
             self._end()
             raise

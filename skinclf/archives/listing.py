@@ -11,7 +11,7 @@ import pyarrow as pa
 from skinclf.archives import lists
 from skinclf.archives.folders import Found, Walk
 from skinclf.archives.formats import Row, format_of_file
-from skinclf.archives.names import Selection, image_id_of
+from skinclf.archives.names import LONGEST_NAME, Selection, image_id_of
 from skinclf.errors import ArchiveError, ConfigError
 from skinclf.spec.rejects import RejectedImage
 from skinclf.storage.files import local_path, locate, name_of, uri
@@ -40,7 +40,10 @@ one name in an archive is archive.zip!/member.jpg#2 (REPEATED). A member that is
 (LIKE_REPEATED) is archive.zip!/member.jpg#2#1."""
 
 REPEATED = "{}#{}"
-LIKE_REPEATED = r"#\d+$"
+LIKE_REPEATED = r"#[0-9]+(?![\s\S])"  # for Python and Java alike, whose \d and $ differ
+
+LONGEST_SHOWN = 100
+"""Characters of a name that is too long."""
 
 UNSUPPORTED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".cab", ".iso")
 """Endings of archives and packed files that are not read; a packed tar is, and has its own."""
@@ -192,6 +195,12 @@ def _inside(
             name = member.pop("name", None)
             row = plain | {"size": None} | member
             if name is not None:
+                if len(name) > LONGEST_NAME:
+                    detail = (
+                        f"its name has {len(name):,} characters; up to {LONGEST_NAME:,} are read"
+                    )
+                    row |= {"reason": "unreadable", "detail": detail}
+                    name = f"{name[:LONGEST_SHOWN]}..."
                 row |= {"source": f"{plain['source']}!/{name}", "image_id": image_id_of(name)}
                 row["member"] = count
                 count += 1

@@ -43,6 +43,9 @@ def image_id_of(name: str) -> str:
     return normalized(path.name if path.suffix[1:].isdigit() else path.stem)
 
 
+LONGEST_NAME = 4096
+"""Characters in the name of a member with its folders: no file system takes longer paths."""
+
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
     *(".ppm", ".pgm", ".jp2", ".j2k", ".heic", ".heif", ".dcm", ".dicom"),

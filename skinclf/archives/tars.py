@@ -37,6 +37,7 @@ TAR_ERRORS = (
     # What a damaged tar or packed stream raises; the storage's own errors are none of these.
     *(tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
     *(EOFError, OSError, ValueError, OverflowError),
+    RecursionError,  # a long chain of headers that each hold a name for the next
 )
 
 LONGEST_HEADER = 2**20

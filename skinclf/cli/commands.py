@@ -385,13 +385,17 @@ def compare(
         return
     first = comparison.first.name
     found = metrics_of_runs(comparison)
-    print_table(f"{len(found)} runs on {on}", ("metric", *dict(found)), by_metric(found))
+    print_table(
+        f"{len(found)} runs on {comparison.first.result.set}",
+        ("metric", *dict(found)),
+        by_metric(found),
+    )
     differences = differences_of_runs(comparison)
     if differences:
         columns = ("metric", *dict(differences))
         print_table(f"difference to {first}", columns, by_metric(differences))
     for run in comparison.unpaired:
-        print(f"{run.name} was evaluated on other images than {first}")
+        print(f"{run.name} was evaluated on other images, lesions or diagnoses than {first}")
     print(output)
 
 

@@ -38,6 +38,7 @@ class FoldResult(Frozen):
     trained_on: int  # images
     metrics: PartMetrics
     validation: dict[str, float]  # COMPARED on the validation images; empty where there are none
+    classes: tuple[str, ...] = ()  # that the validation images have
 
 
 class CrossValidation(Frozen):
@@ -51,13 +52,14 @@ class CrossValidation(Frozen):
     @property
     def fall(self) -> Value:
         """By how much balanced accuracy is lower on all test images than, in the mean, on the
-        validation images of the models. None where there are none.
+        validation images of the models. None where there are none, or where any of these means
+        is over other classes.
 
-        Both are over all classes. A single source may lack some, and top-1 accuracy follows its
-        mixture of classes.
+        A single source may lack some, and top-1 accuracy follows its mixture of classes.
         """
         name = "balanced_accuracy"
-        if not all(name in fold.validation for fold in self.folds):
+        tested = {code for code, row in self.pooled.classes.items() if row.images}
+        if not all(name in fold.validation and {*fold.classes} == tested for fold in self.folds):
             return None
         validation = np.mean([fold.validation[name] for fold in self.folds])
         return float(validation - self.pooled.model[name])

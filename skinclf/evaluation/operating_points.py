@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from skinclf.evaluation.bootstrap import (
     CHUNK_CELLS,
+    LEAST_LESIONS,
     SEED,
     Draws,
+    count_lesions,
     draw,
     lesion_intervals,
     single_round,
@@ -71,7 +73,8 @@ def screening(
     screened.
 
     Each round of the bootstrap draws validation lesions, too, and chooses the threshold anew: the
-    intervals hold the chance of the choice.
+    intervals hold the chance of the choice. There are none where so few lesions of the class are
+    there to choose on that a round may well draw none of them.
     """
     if not predictions.taxonomy.screened or not sensitivities:
         return ()
@@ -86,6 +89,8 @@ def screening(
     cells = CHUNK_CELLS * len(predictions) // max(len(predictions), len(validation))
     limits = lesion_intervals(predictions.lesions, statistic, rounds, cells=cells)
     limits = limits.reshape(len(sensitivities), len(RATES), 2)
+    if count_lesions(validation.lesions, screened(validation)[0]) < LEAST_LESIONS:
+        limits[:] = np.nan
     return tuple(
         _operating_point(predictions, wanted, threshold_for(validation, wanted), of_one)
         for wanted, of_one in zip(sensitivities, limits, strict=True)

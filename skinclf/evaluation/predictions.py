@@ -1,5 +1,6 @@
 """What a model predicts, beside the truth: columns in memory, read from the predictions table."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,10 @@ SOURCE = "dataset"
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 """Years, from (included) to (excluded)."""
 
-UNKNOWN = "unknown"
+UNKNOWN, OTHER = "unknown", "other"
+
+MOST_GROUPS = 30
+"""Of a column: in free text nearly every image is a group of its own."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,10 @@ def _groups(table: pa.Table, column: str) -> NDArray[np.str_]:
     values = table[column].to_pylist()
     if column == "age":
         return np.array([age_band(age) for age in values])
-    return np.array([value or UNKNOWN for value in values])
+    if column == SOURCE:
+        return np.array([value or UNKNOWN for value in values])
+    frequent = {value for value, _ in Counter(values).most_common(MOST_GROUPS)}
+    return np.array([(value or UNKNOWN) if value in frequent else OTHER for value in values])
 
 
 def age_band(age: float | None) -> str:

@@ -71,6 +71,10 @@ def spark_images(
         )
     roots = [_place(hadoop_path(path)) for path in paths]
     others = [_place(hadoop_path(path)) for path in leave_out]
+    for path, root in zip(paths, roots, strict=True):
+        for left_out, other in zip(leave_out, others, strict=True):
+            if _is_within(root, other):
+                raise ArchiveError(f"{path}: lies in {left_out}, which is no part of the archive")
     try:
         files = binary_files(spark, *paths).load([hadoop_path(path) for path in paths])
     except (Py4JError, PySparkException) as error:  # no such path, host or kind of storage

@@ -1,5 +1,6 @@
 """What was written, counted and checked by reading it back."""
 
+import logging
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -12,6 +13,9 @@ from skinclf.storage.dataset_folder import REJECTS, RejectFile, TensorFile
 from skinclf.storage.files import join, write_table
 from skinclf.storage.parquet_files import count_values
 from skinclf.storage.part_files import Written
+from skinclf.system.text import printable
+
+log = logging.getLogger(__name__)
 
 
 def class_counts(tensors: DataFrame, written: Sequence[Written]) -> dict[str, dict[str, int]]:
@@ -77,6 +81,23 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
             f"{place}: none of {inputs} inputs became a tensor ({reasons}); "
             f"{join(place, REJECTS)} names them"
             f"{'. Are [classes] those of the metadata?' if 'unknown_dx' in rejects else ''}"
+        )
+
+
+def warn_of_shared_files(tensors: DataFrame) -> None:
+    """Warn where one file is in several splits, as images of several lesions: evaluation refuses
+    such images, which is after the training.
+    """
+    by_file = tensors.groupBy("digest").agg(
+        F.count_distinct("split").alias("splits"), F.min("image_id").alias("image_id")
+    )
+    (found,) = by_file.where("splits > 1").agg(F.count("*"), F.min("image_id")).collect()
+    if found[0]:
+        log.warning(
+            "%s files are in several splits, under several lesions, such as that of %s: evaluate "
+            "will refuse their images. Name these lesions in archive.same_lesion",
+            f"{found[0]:,}",
+            printable(found[1]),
         )
 
 

@@ -72,7 +72,7 @@ def export(spark: SparkSession, ledger: ScoreLedger, form: str) -> str:
     else:
         chosen = ("source", "image_id", "predicted", *map(probability_column, codes), "model")
         columns = [F.col(name) for name in chosen]
-    staging = join(folder.path, "export")
+    staging = folder.exported
     table = harmless(scores.sort("image_id", "source").select(*columns))
     options = CSV | hadoop_options(staging)
     table.write.options(**options).csv(hadoop_path(staging), mode="overwrite", header=False)

@@ -70,7 +70,8 @@ def list_new(
     """Add to the listing what is new or changed in the archive → (listed, of these known before).
 
     Rejects whose reason is in READ_AGAIN or `retry` (or any reject, if that holds "all") are
-    listed again; what is listed again comes after what is new. `versions` replaces the `version`
+    listed again, unless the listing itself rejects them as before; what is listed again comes
+    after what is new. `versions` replaces the `version`
     of what was found. `spark_paths`: the archive, where Spark has to read it. A job that is killed
     anywhere in here finds the rest again. Memory does not grow with the number of rows. Raises
     UsageError where what is there was listed by another reader.
@@ -110,12 +111,13 @@ def _directly(
     found = listing_of(rows, ())
     known = _known_versions(ledger, found["source"].combine_chunks())
     tried = _rejected_sources(ledger, found["source"].combine_chunks(), reasons)
-    sources, versions = found["source"].to_pylist(), found["version"].to_pylist()
-    new = pa.array([source not in known for source in sources])
+    columns = (found[name].to_pylist() for name in ("source", "version", "reason"))
+    listed = list(zip(*columns, strict=True))
+    new = pa.array([source not in known for source, _, _ in listed])
     again = pa.array(
         [
-            source in known and (version != known[source] or source in tried)
-            for source, version in zip(sources, versions, strict=True)
+            source in known and (version != known[source] or (source in tried and not reason))
+            for source, version, reason in listed
         ]
     )
     files, room = [], limit or found.num_rows
@@ -210,7 +212,7 @@ def _compared(
     wanted = F.col("again").isNull() | ~F.col("version").eqNullSafe(F.col("known_version"))
     if _have(ledger, reasons):
         compared = compared.join(_rejected(spark, ledger, reasons), "source", "left")
-        wanted |= F.col("tried")
+        wanted |= F.col("tried") & F.col("reason").isNull()
     again = F.coalesce("again", F.lit(False)).alias("again")
     return compared.where(wanted).select(*LISTING.names, again)
 

@@ -25,7 +25,7 @@ REASONS = {
 }
 """The vocabulary of `rejects.reason`, each with what it means."""
 
-READ_AGAIN = ("changed", "storage_error")
+READ_AGAIN = ("changed", "storage_error", "vanished")
 """Reasons that say nothing of the image: each later scoring tries such inputs again."""
 
 

@@ -115,7 +115,7 @@ def _read_folds(folder: RunFolder, folds: CrossValidationFolder) -> _Evaluated:
     predictions = read_predictions(folds.predictions, result.taxonomy)
     settings = _settings(RunFolder(folds.run(found.folds[0].name)), result)
     # These differ from fold to fold, and a dataset from each time that it is prepared.
-    own = {"split.folds", "split.fold", "split.left_out", DATASET}
+    own = {"split.folds", "split.fold", "split.left_out", "train.teachers", DATASET}
     common = {key: value for key, value in settings.items() if key not in own}
     common |= {"cross_validate.by": found.by, "folds": str(len(found.folds))}
     return _Evaluated(folder, result, predictions, common)

@@ -256,8 +256,8 @@ def _teachers(config: Config) -> list[Config]:
 def _plan(config: Config, teachers: Sequence[Config], folder: CrossValidationFolder) -> _Plan:
     settings = config.cross_validate
     fold_of = partial(_fold, config, teachers, folder)
+    sources = read_sources(config.archive.metadata, config.classes, config.metadata)
     if settings.by == "fold":
-        sources = read_sources(config.archive.metadata, config.classes, config.metadata)
         lesions = sum(source.lesions for source in sources.values())
         if sources and lesions < 2 * settings.folds:
             raise ConfigError(
@@ -269,7 +269,6 @@ def _plan(config: Config, teachers: Sequence[Config], folder: CrossValidationFol
             for n in range(1, settings.folds + 1)
         ]
         return _Plan(folds, {}, folder)
-    sources = read_sources(config.archive.metadata, config.classes, config.metadata)
     tested = _large(sources, settings.min_lesions, config.archive.metadata)
     folds = [fold_of(source_folder(source), _named(source), left_out=source) for source in tested]
     rest = {name: found.lesions for name, found in sources.items() if name not in tested}
@@ -306,26 +305,28 @@ def _fold(
     """The settings with this split, and with folders of its own. The teachers are trained where
     the run keeps those that it learns from.
     """
+    run = RunFolder(folder.run(name))
+    own_teachers = tuple(run.teacher(number).path for number, _ in enumerate(teachers))
     changes: dict[str, dict[str, Any]] = {
         "split": split,
         "dataset": {"path": folder.dataset(name), "overwrite": False},
         "evaluate": {"split": TESTED, "archive": (), "metadata": "", "name": ""},
     }
 
-    def placed(settings: Config, run: RunFolder) -> Config:
+    def placed(settings: Config, path: str, teachers: Sequence[str] = ()) -> Config:
+        own = changes | {"run": {"path": path}, "train": {"teachers": tuple(teachers)}}
         sections = {
             section: getattr(settings, section).model_copy(update=change)
-            for section, change in (changes | {"run": {"path": run.path}}).items()
+            for section, change in own.items()
         }
         return settings.model_copy(update=sections)
 
-    run = RunFolder(folder.run(name))
     return Fold(
         name,
         title,
-        placed(config, run),
+        placed(config, run.path, own_teachers),
         split.get("left_out"),
-        [placed(teacher, run.teacher(number)) for number, teacher in enumerate(teachers)],
+        [placed(teacher, path) for teacher, path in zip(teachers, own_teachers, strict=True)],
     )
 
 
@@ -352,6 +353,7 @@ def _pooled(
             trained_on=dataset.count("train"),
             metrics=part_metrics(pooled.predictions.subset(places == place), rounds),
             validation=result.validation,
+            classes=tuple(code for code, images in dataset.counts.get("val", {}).items() if images),
         )
         for place, (fold, dataset, result) in enumerate(
             zip(plan.folds, datasets, results, strict=True)

@@ -59,8 +59,7 @@ def export(config: RunConfig, to: str, output: str) -> Export:
     what Keras does; then nothing is written.
     """
     written_as = format_named(to)
-    if exists(output):
-        raise UsageError(f"{output}: exists. Name another folder: --output PATH, or remove it")
+    _check_new(output)
     run, predictor = RunFolder(config.path), Predictor.of_run(config.path, decided=False)
     images = images_to_compare(run)
     with tempfile.TemporaryDirectory() as temporary:
@@ -129,8 +128,14 @@ def _photographs(run: RunFolder) -> list[bytes]:
     return []
 
 
+def _check_new(output: str) -> None:
+    if exists(output):
+        raise UsageError(f"{output}: exists. Name another folder: --output PATH, or remove it")
+
+
 def _publish(folder: Path, output: str, exported: Export) -> None:
     """Copy the files of a local folder to `output` on any storage: all, or none."""
+    _check_new(output)  # another export may have been faster
     try:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = file.relative_to(folder).as_posix()

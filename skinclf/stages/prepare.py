@@ -25,6 +25,7 @@ from skinclf.spark.dataset import (
     reject_counts,
     reject_files,
     tensor_files,
+    warn_of_shared_files,
 )
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.plan import plan_archive
@@ -226,12 +227,14 @@ def _checked(
             f"finished. Rerun the same command"
         )
     files = tensor_files(written)
-    tensors = keep(read_tensors(spark, path, files).select("file", "split", "dx", "lesion_id"))
+    columns = ("file", "split", "dx", "lesion_id", "image_id", "digest")
+    tensors = keep(read_tensors(spark, path, files).select(*columns))
     counts = class_counts(tensors, written)
     count = sum(sum(by_class.values()) for by_class in counts.values())
     check_nothing_lost(path, inputs, count, reasons)
     if config.split.by == "lesion":
         check_lesions_apart(tensors)
+        warn_of_shared_files(tensors)
     return Dataset(
         skinclf=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -38,10 +38,11 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
 
 
 def _decided_as_asked(config: Config, result: EvaluationResult) -> bool:
+    """Whether the run decides as the evaluation did, and that is what is asked for."""
     asked, found = config.decision, result.decision
+    kept = RunFolder(config.run.path).read_decision(result.digest)
+    if (found and found.weights) != (kept and kept.weights):
+        return False
     if asked.rule == "stored":
-        kept = RunFolder(config.run.path).read_decision(result.digest)
-        return (found and found.weights) == (kept and kept.weights)
-    if not asked.is_chosen:
-        return found is None
-    return result.decided_by == asked
+        return True
+    return result.decided_by == asked if asked.is_chosen else found is None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from skinclf.errors import QualityError
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.storage.files import exists
 from skinclf.storage.history import validation_shares
 from skinclf.storage.run_folder import RunFolder
 from skinclf.storage.score_ledger import ScoreLedger
@@ -61,11 +62,12 @@ def drift_of(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]
     """See Summary: against the predictions for the run's validation images."""
     folder = RunFolder(run)
     decision = folder.read_decision(summary.model)
-    usual = (
-        shares_of(decision.validation)
-        if decision
-        else validation_shares(folder.read_history(), folder.read_config().train, taxonomy)
-    )
+    if decision:
+        usual = shares_of(decision.validation)
+    elif (history := folder.read_history()) and exists(folder.config):
+        usual = validation_shares(history, folder.read_config().train, taxonomy)
+    else:  # the model alone, such as from MLflow
+        usual = {}
     return {
         code: round(summary.predicted.get(code, 0) / summary.scored - share, 4)
         for code, share in usual.items()

@@ -133,7 +133,8 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     own |= {"train": _with_precision(config.train, run)}
     config = config.model_copy(update=own)
     run.check(config, dataset)
-    _check_teachers(config.train.teachers, run, dataset)
+    if not run.is_finished:
+        _check_teachers(config.train.teachers, run, dataset)
     return config, dataset, run, steps
 
 

@@ -5,7 +5,8 @@ runs/<name>/
   dataset.json          the dataset that it was trained on
   attempt.json          which attempt to train may write here
   workers/              what each worker of that attempt reports
-  teachers/N/           the models that it learns from, each as in a run's folder
+  teachers/N/           the models that it learns from, each as in a run's folder; of a fold of
+                        a cross-validation whole runs
   history.jsonl         one line an epoch
   checkpoints/          epoch-0007-ATTEMPT.npz: the last few and the best;
                         epoch-0007-step-000120-ATTEMPT.npz
@@ -56,6 +57,7 @@ from skinclf.system.text import in_one_line
 
 MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
 DECISION = "decision.json"
+TEACHERS = "teachers"
 
 AUTO = "auto"
 """The value of a setting that a run chooses for itself, when it begins."""
@@ -79,8 +81,9 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
-        return name_of(self.path)
+        """The last part of its path; of a teacher, from the run that learns from it on."""
+        learner, teachers, number = self.path.rpartition(f"/{TEACHERS}/")
+        return name_of(learner) + teachers + number if number.isdecimal() else name_of(self.path)
 
     @property
     def history(self) -> str:
@@ -179,7 +182,7 @@ class RunFolder:
 
     def teacher(self, number: int) -> "RunFolder":
         """The run's own copy of a model that it learns from; there once it is finished."""
-        return RunFolder(join(self.path, "teachers", str(number)))
+        return RunFolder(join(self.path, TEACHERS, str(number)))
 
     def keep_teachers(self, runs: Sequence[str]) -> None:
         """Copy the models of `runs` once: this run resumes with them, whatever becomes of those."""

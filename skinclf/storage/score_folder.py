@@ -7,6 +7,8 @@ scores/3f9c2a71d0be/     the model's digest, shortened; another model has a fold
   rejects/*.parquet      REJECTS
   pending/*.parquet      whole files on their way to scores/ and rejects/; only while a job runs
   scores.csv, isic.csv   the same scores in one file, where score.format asks for it
+  found/, export/        what the archive holds now, and parts of scores.csv; only while they are
+                         needed
   summary.json           written last by each job
 
 Anybody may read scores/ and rejects/ as plain Parquet at any moment, while a job writes, too:
@@ -98,3 +100,8 @@ class ScoreFolder:
     def found(self) -> str:
         """What the archive holds now; only while it is compared with the listing."""
         return join(self.path, "found")
+
+    @property
+    def exported(self) -> str:
+        """A copy of all scores on its way into one file; only while that is written."""
+        return join(self.path, "export")

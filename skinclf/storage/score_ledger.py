@@ -93,6 +93,8 @@ class ScoreLedger:
         self._publish()
         self._clear(folder.listing, {file.name for file in self.manifest.listing})
         self._clear_pending()
+        for unfinished in (folder.found, folder.exported):
+            delete(unfinished)
 
     def listing_file(self, name: str) -> str:
         """The path of a file of the listing."""

@@ -72,7 +72,12 @@ def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
     """What `read` makes of the files of a table, tried again where they were replaced meanwhile."""
     folder = ScoreFolder(path)
     for _ in range(TRIES):
-        named = [file.name for file in read_manifest(folder).files(table)]
+        manifest = read_manifest(folder)
+        named = [file.name for file in manifest.files(table)]
+        if not named and manifest.listing:
+            raise UsageError(
+                f"{path}: nothing is scored yet: a job is at its first images, or was ended there"
+            )
         if not named:
             raise UsageError(f"{path}: no scores here (there is no manifest). Run skinclf score")
         shown = set(list_names(join(path, table)))

@@ -58,6 +58,8 @@ def _load(predictor: OpenVinoPredictor, threads: int) -> Predict:
     if hashlib.sha256(content).hexdigest() != predictor.graph:
         raise RunError(f"{path}: was replaced while the job ran; start it again")
     frozen = parse_graph(content, path)
+    if frozen.model != predictor.digest:
+        raise RunError(f"{predictor.run}: the model was replaced while the job ran; start it again")
     compiled = _compiled(frozen.graph, threads, predictor.precision)
 
     def forward(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,12 @@ from skinclf.training import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
+
+ZIP_ERRORS = (
+    # What zipfile raises for one that is damaged.
+    *(zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError),
+    *(struct.error, zlib.error, EOFError),
+)
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities, in the taxonomy's order."""
@@ -58,7 +66,7 @@ class Predictor:
         content = folder.read_model()
         try:  # now, and not in the tasks: a .keras file is a zip
             damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
-        except zipfile.BadZipFile as error:
+        except ZIP_ERRORS as error:
             damaged = str(error)
         if damaged:
             raise RunError(f"{run}: model.keras is damaged: {damaged}")

@@ -4,6 +4,7 @@ import bz2
 import io
 import lzma
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -18,6 +19,7 @@ import pytest
 
 from skinclf.archives import ArchiveReader, Selection, list_images
 from skinclf.archives.files import StorageFile
+from skinclf.archives.listing import LIKE_REPEATED
 from skinclf.archives.lists import file_system_of
 from skinclf.errors import ArchiveError, StorageUnavailable
 from skinclf.spec.rejects import RejectedImage
@@ -208,6 +210,27 @@ def test_a_pax_header_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -> 
     size = b"\x80" + b"\0" * 5 + (2**40).to_bytes(6, "big")
     found = contents(damaged_tar(tmp_path, (124, size + bytes(20) + b"x")))
     assert found == {"0.jpg": bytes(600), "a.tar": "unreadable"}
+
+
+def test_a_chain_of_headers_that_each_name_the_next_is_told(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5
+    chain = header.tobuf(tarfile.GNU_FORMAT) + b"a.jpg".ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(3000 * chain)
+    assert contents(tmp_path) == {"a.tar": "unreadable"}
+
+
+def test_names_that_no_file_can_have_are_rejects_of_little_size(tmp_path: Path) -> None:
+    """By PAX headers a small packed tar may hold gigabytes of names."""
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for n in range(2):
+            add(archive, f"{n}" + 500_000 * "x")
+        add(archive, "b.jpg", b"b")
+    first, second, last = rows(tmp_path)
+    assert (first["reason"], last["reason"]) == ("unreadable", None)
+    assert first["detail"] == "its name has 500,001 characters; up to 4,096 are read"
+    assert first["source"] != second["source"]
+    assert len(str(first)) < 3000
 
 
 # Zip files
@@ -438,6 +461,12 @@ def test_a_member_that_is_called_like_a_second_one_has_a_source_of_its_own(tmp_p
         "a.jpg#2#2": b"\3",
         "a.jpg#2#1#1": b"\4",
     }
+
+
+@pytest.mark.parametrize("name", ["a.jpg#\N{ARABIC-INDIC DIGIT TWO}", "a.jpg#2\r", "a.jpg#2\n"])
+def test_python_and_java_take_the_same_names_for_those_of_a_second_member(name: str) -> None:
+    assert not re.search(LIKE_REPEATED, name)
+    assert re.search(LIKE_REPEATED, "a.jpg#2")
 
 
 def test_members_of_one_name_that_are_rejects_both_count(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import json
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from skinclf.evaluation.accuracy import accuracies, balanced_accuracies
@@ -8,9 +10,10 @@ from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.bootstrap import Draws
 from skinclf.evaluation.coverage import coverage_rows
 from skinclf.evaluation.operating_points import screening, threshold_for
-from skinclf.evaluation.predictions import Predictions, age_band
+from skinclf.evaluation.predictions import Predictions, age_band, predictions_of
 from skinclf.evaluation.subgroups import subgroups
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.tables import predictions_schema
+from skinclf.spec.taxonomy import HAM10000, probability_column
 
 CODES = HAM10000.codes
 MEL, NV = HAM10000.label_of("mel"), HAM10000.label_of("nv")
@@ -71,6 +74,34 @@ def test_intervals_at_a_threshold_hold_the_chance_of_its_choice() -> None:
         assert high is not None
         widths.append(high - low)
     assert widths[0] > 2 * widths[1]
+
+
+def test_with_a_few_validation_melanomas_there_are_no_intervals() -> None:
+    random = np.random.default_rng(1)
+    tested = melanomas(random.random(100).tolist(), random.random(100).tolist())
+    for count, is_known in ((4, False), (5, True)):
+        (row,) = screening(tested, melanomas([0.3] * count, [0.1] * 50), [0.8], rounds=50)
+        assert (row.intervals["sensitivity"][0] is not None) == is_known
+        assert row.sensitivity is not None
+
+
+def test_free_text_gives_thirty_groups_and_the_rest() -> None:
+    places = ["back"] * 50 + [f"{n}" + 10_000 * "x" for n in range(49)] + [None]
+    columns: dict[str, list[Any]] = {
+        "image_id": [f"{n}" for n in range(100)],
+        "localization": places,
+        **dict.fromkeys(("dx", "predicted"), ["nv"] * 100),
+        **dict.fromkeys(map(probability_column, CODES), [0.1] * 100),
+    }
+    schema = predictions_schema(HAM10000)
+    missing = {name: [None] * 100 for name in schema.names if name not in columns}
+    table = pa.Table.from_pydict(columns | missing, schema)
+    groups = predictions_of(table, HAM10000).groups["localization"]
+    values, counts = np.unique(groups, return_counts=True)
+    found = dict(zip(values, counts, strict=True))
+    assert found["back"] == 50
+    assert found["other"] > 20
+    assert len(found) <= 31
 
 
 def test_a_draw_without_one_of_the_classes_tells_nothing_of_balanced_accuracy() -> None:

@@ -50,9 +50,16 @@ def test_the_fall_is_that_of_all_test_images_from_the_mean_of_the_models() -> No
     found = drawn_cross_validation()
     assert found.fall is None  # no validation images
     folds = [
-        fold.model_copy(update={"validation": {"balanced_accuracy": value}})
+        fold.model_copy(
+            update={
+                "validation": {"balanced_accuracy": value},
+                "classes": tuple(found.pooled.taxonomy.codes),
+            }
+        )
         for fold, value in zip(found.folds, (0.8, 0.9, 1.0), strict=True)
     ]
     known = found.model_copy(update={"folds": tuple(folds)})
     assert known.fall == pytest.approx(0.9 - found.pooled.model["balanced_accuracy"])
     assert CrossValidation.from_json(known.to_json()) == known
+    fewer = folds[0].model_copy(update={"classes": folds[0].classes[1:]})
+    assert known.model_copy(update={"folds": (fewer, *folds[1:])}).fall is None

@@ -37,12 +37,16 @@ def assert_same(found: Any, expected: Any, place: str = "") -> None:
 def test_the_json_is_that_of_metrics_one_round_after_another(
     name: str, validation: Predictions | None, sensitivities: tuple[float, ...]
 ) -> None:
-    """Expected: what commit 970deeb gave, a loop over rounds that calls scikit-learn."""
+    """Expected: what commit 970deeb gave, a loop over rounds that calls scikit-learn. It had
+    intervals at thresholds that were chosen on so few melanomas, too.
+    """
     predictions = drawn_predictions(60, 1)
     assessment = assess(
         predictions, validation or predictions, sensitivities=sensitivities, rounds=20
     )
     expected = json.loads(EXPECTED.read_text())[name]
+    for point in expected["melanoma"]:
+        point["intervals"] = {rate: [None, None] for rate in point["intervals"]}
     assert_same(json.loads(assessment.model_dump_json()), expected)
 
 

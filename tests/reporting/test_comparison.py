@@ -79,7 +79,7 @@ def test_the_page_has_metrics_differences_settings_and_figures(tmp_path: Path) -
 
 def test_runs_of_other_images_are_said_to_be_so(tmp_path: Path) -> None:
     page = page_of(two_runs(paired=False), tmp_path)
-    assert "second was evaluated on other images than first." in page
+    assert "second was evaluated on other images, lesions or diagnoses than first." in page
     assert "7 image ids" in page
     assert "Differences to first" not in page
     assert page.count("data:image/png;base64,") == 2

@@ -2,7 +2,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from skinclf.errors import CheckError
-from skinclf.spark.dataset import check_lesions_apart, check_nothing_lost
+from skinclf.spark.dataset import check_lesions_apart, check_nothing_lost, warn_of_shared_files
 
 
 def test_a_lesion_in_two_splits_is_named(spark: SparkSession) -> None:
@@ -14,6 +14,17 @@ def test_a_lesion_in_two_splits_is_named(spark: SparkSession) -> None:
 def test_lesions_apart_and_images_without_lesion_pass(spark: SparkSession) -> None:
     rows = [("HAM_1", "train"), ("HAM_2", "test"), (None, "train"), (None, "test")]
     check_lesions_apart(spark.createDataFrame(rows, "lesion_id string, split string"))
+
+
+def test_a_file_in_two_splits_is_told(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [("a", "train", "x"), ("b", "test", "x"), ("c", "val", "y"), ("d", "val", "y")]
+    schema = "image_id string, split string, digest string"
+    warn_of_shared_files(spark.createDataFrame(rows[1:], schema))
+    assert not caplog.text
+    warn_of_shared_files(spark.createDataFrame(rows, schema))
+    assert "1 files are in several splits, under several lesions, such as that of a" in caplog.text
 
 
 def test_a_lost_row_is_counted() -> None:

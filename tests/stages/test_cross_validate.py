@@ -133,10 +133,9 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
     (whole / "dataset.json").unlink()
     with pytest.raises(ConfigError, match=r"whole is not whole: .*dataset\.json"):
         preview(config_of(tmp_path, *same))
-    same = by_source
     (tmp_path / "cv" / "cross-validation.html").unlink()
     with pytest.raises(UsageError, match=r"holds a README\.md, which no cross-validation wrote"):
-        preview(config_of(tmp_path, *same))
+        preview(config_of(tmp_path, *by_source))
 
 
 def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int = 120) -> None:

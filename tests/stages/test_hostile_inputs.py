@@ -224,6 +224,11 @@ def test_a_damaged_model_is_told_before_anything_starts(trained: Path, tmp_path:
     model.write_bytes(model.read_bytes()[:5000])
     with pytest.raises(RunError, match=r"model\.keras is damaged: File is not a zip file"):
         score(pipeline_config(trained, f"run.path={tmp_path / 'run'}"), QUIET)
+    content = bytearray((trained / "run" / "model.keras").read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 77  # a method of compression that nobody has
+    model.write_bytes(content)
+    with pytest.raises(RunError, match=r"model\.keras is damaged: .*compression"):
+        score(pipeline_config(trained, f"run.path={tmp_path / 'run'}"), QUIET)
 
 
 @pytest.mark.parametrize("path", ["https://host/x.zip", "foo://bar/x"])

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.score import score
-from skinclf.stages.score_summary import Summary, log_summary
+from skinclf.stages.score_summary import Summary, drift_of, log_summary
 from skinclf.training.predictor import Predictor
 from tests.support.decoders import moved
 from tests.support.documentation import example
@@ -47,6 +48,17 @@ def scored(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = (f"score.archive={paths}", f"score.output={folder / 'scores'}")
     summary = score(pipeline_config(trained, *settings), QUIET)
     return Path(summary.path)
+
+
+def test_of_a_model_without_its_training_no_drift_is_known(trained: Path, tmp_path: Path) -> None:
+    """MLflow and a run's teachers have such folders."""
+    summary = Summary("", "", "", 1, 1, {"nv": 1}, {}, {}, 1, 0, 1.0)
+    assert drift_of(summary, str(trained / "run"), HAM10000)
+    for name in ("model.keras", "labels.json"):
+        shutil.copy(trained / "run" / name, tmp_path)
+    assert drift_of(summary, str(tmp_path), HAM10000) == {}
+    shutil.copy(trained / "run" / "config.toml", tmp_path)
+    assert drift_of(summary, str(tmp_path), HAM10000) == {}
 
 
 def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> None:

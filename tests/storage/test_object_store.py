@@ -39,6 +39,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
 
 
+def test_the_folder_that_a_job_writes_to_is_no_input(server: S3Server) -> None:
+    for name in ("a.jpg", "scores/b.jpg", "scores-2/c.jpg"):
+        write_text(f"{BUCKET}/{name}", "x")
+    for written in (f"{BUCKET}/scores", f"{BUCKET}/scores/"):
+        listed = {row["image_id"] for row in iter_images([BUCKET], ["", "local", written])}
+        assert listed == {"a", "c"}
+
+
 @pytest.mark.faults
 def test_scores_and_checkpoints_where_every_seventh_request_fails(server: S3Server) -> None:
     numbers = count(1)
