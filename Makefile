@@ -133,7 +133,7 @@ docker/.env: # the secret of this cluster's processes
 	umask 077 && $(PYTHON) -c 'import secrets; print("SKINCLF_SECRET=" + secrets.token_hex(32))' > $@
 
 clean: ## remove what make has installed
-	rm -rf $(VENV) .venv-executors .tools dist
+	rm -rf $(VENV) .venv-executors .venv-spark-* .tools dist
 
 # With bytecode: where none may be written later, each process would compile TensorFlow.
 $(INSTALLED): requirements.lock pyproject.toml skinclf/__init__.py | $(UV)

@@ -39,7 +39,7 @@ def test_the_script_for_spark_submit_is_the_same_command(
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(REPOSITORY / "jobs" / f"{job}.py"), run_name="__main__")
     assert ended.value.code == 0
-    assert f"Usage: spark-submit {job}" in capsys.readouterr().out
+    assert f"Usage: spark-submit jobs/{job}.py [OPTIONS]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -30,8 +30,12 @@ LEAST_SECRET = 8
 
 CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
 
-BY_DATASET = ("prepare", "explore")
-"""Stages that know no run: `run` is the dataset."""
+FOLDERS: Mapping[str, Callable[[Config], str]] = {
+    **dict.fromkeys(("prepare", "explore"), lambda config: config.dataset.path),
+    **dict.fromkeys(("train", "evaluate", "score", "export"), lambda config: config.run.path),
+    "cross-validate": lambda config: config.cross_validate.output,
+}
+"""Stage → the folder that `run` names; of other stages null."""
 
 
 class JsonLog:
@@ -50,8 +54,8 @@ class JsonLog:
 
     def begin(self, config: Config) -> None:
         """The settings are read: from now on each line has the run, and no secret of theirs."""
-        section = config.dataset if self._stage in BY_DATASET else config.run
-        self._formatter.static_fields["run"] = section.path
+        folder = FOLDERS.get(self._stage)
+        self._formatter.static_fields["run"] = folder(config) if folder else None
         self._formatter.secrets.update(secrets_of(config))
         self.write(logging.INFO, f"{self._stage} begins", event="begin")
 

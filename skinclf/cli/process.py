@@ -1,7 +1,10 @@
 """One command, from its arguments to the exit status of the process."""
 
+import errno
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from typer.main import get_command
 
 from skinclf.cli import commands
 from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_interruption, wants_json
@@ -18,20 +21,23 @@ NOT_INSTALLED = {
 
 def run(job: str | None) -> NoReturn:
     """Run the command of the command line, or `job`, and end the process."""
-    arguments = sys.argv[1:] if job is None else [job, *sys.argv[1:]]
-    name = "skinclf" if job is None else "spark-submit"
+    command: Any = get_command(commands.app)
+    name, arguments = "skinclf", sys.argv[1:]
+    stage = next((word for word in arguments if not word.startswith("-")), name)
+    if job is not None:  # its usage line is then what the user has typed
+        command, name, stage = command.commands[job], f"spark-submit jobs/{job}.py", job
     if not wants_json(arguments):
-        _run(arguments, name, as_json=False)
-    with logged_as_json(next((word for word in arguments if not word.startswith("-")), name)):
-        _run(arguments, name, as_json=True)
+        _run(command, arguments, name, as_json=False)
+    with logged_as_json(stage):
+        _run(command, arguments, name, as_json=True)
 
 
-def _run(arguments: list[str], name: str, *, as_json: bool) -> NoReturn:
-    """Run a command and end the process."""
+def _run(command: Any, arguments: list[str], name: str, *, as_json: bool) -> NoReturn:
+    """Run a command of click's and end the process."""
     status = 1
     try:
         # In JSON, typer may not print by itself what is wrong with the command line.
-        status = commands.app(arguments, prog_name=name, standalone_mode=not as_json) or 0
+        status = command(arguments, prog_name=name, standalone_mode=not as_json) or 0
     except BaseException as error:  # any: see interrupted_by
         known = _status_of(error, as_json=as_json)
         if known is None:
@@ -52,6 +58,9 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
     if isinstance(error, SkinclfError):
         tell_error(str(error))
         return error.exit_status
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        tell_error(f"{error}. Make room, and rerun the same command")
+        return 1
     if isinstance(error, OSError) and error.errno in LASTING:
         tell_error(f"{error}. Check the path, or choose another one")
         return WRONG_USE

@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from skinclf.system.uris import without_secrets
 
 SECRET = re.compile(
     r"(?i)secret|passw|pwd|token|credential$|connection[._]string|[.]sas[.]"
-    r"|(access|account|private|storage|api)[._]?key"
+    r"|(access|account|private|storage|api|encryption|provided)[._-]?key"
 )
 """Spark's own default of spark.redaction.regex, and what Azure's and Google's settings have."""
 
@@ -186,7 +187,7 @@ def to_toml(config: Config) -> str:
         if not (SECRET.search(key) or SECRET.search(value))  # as Spark does
     }
     tree["spark"]["master"] = without_secrets(config.spark.master)
-    tree["mlflow"]["tracking_uri"] = re.sub("//[^/@]*@", "//", config.mlflow.tracking_uri)
+    tree["mlflow"]["tracking_uri"] = re.sub(r"//[^\s?#]*@", "//", config.mlflow.tracking_uri)
     return tomli_w.dumps(tree)
 
 
@@ -229,12 +230,14 @@ def _assigned(assignment: str) -> tuple[str, Any]:
         raise ConfigError(
             f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
         )
-    if key.startswith(SPARK_CONF):
-        return key, value
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         return key, value
+    if len(read) > 1:
+        raise ConfigError(f"--set {key}: one value is expected, and more lines follow it")
+    found = read["value"]
+    return key, value if key.startswith(SPARK_CONF) and not isinstance(found, str) else found
 
 
 def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
@@ -261,7 +264,10 @@ def _explain(detail: Any) -> str:
         return f"there is no such setting; {advice}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    got = "" if isinstance(detail["input"], dict | BaseModel) else f", got {detail['input']!r}"
+    given = detail["input"]
+    got = "" if isinstance(given, dict | BaseModel) else f", got {given!r}"
+    if detail["type"] == "string_type" and isinstance(given, int | float | date | time):
+        got += f'; put it in quotes: "{given}"'
     return f"{message}{got}"
 
 

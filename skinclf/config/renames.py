@@ -80,6 +80,8 @@ def with_new_names(tree: dict[str, Any], *, warn: bool) -> dict[str, Any]:
             found[section] = settings
             continue
         place = found.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{section} = {place!r}: {section} is a section: [{section}]")
         for old, value in settings.items():
             now = renamed(f"{section}.{old}")
             key = now.partition(".")[2]

@@ -18,12 +18,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from skinclf.spec.decision import DecisionRule
 from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
+from skinclf.spec.settings import Number, Settings
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.spec.views import Tta
 from skinclf.system.uris import check_no_secret
@@ -62,6 +64,7 @@ TableName = Annotated[str, AfterValidator(_table_name)]
 Paths = Annotated[
     tuple[NamedPlace, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
 
@@ -75,7 +78,36 @@ METADATA_COLUMNS = (
 """What is known of an image besides its file: HAM10000's columns, whatever the table's format."""
 
 
-class Section(BaseModel):
+def _dotted(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _dotted(inner, f"{prefix}.{name}" if prefix else name)
+    else:
+        yield prefix, value
+
+
+def _with_dots(value: object) -> object:
+    """`{"mel": {"sensitivity": 0.8}}`, as TOML reads `mel.sensitivity = 0.8`, with dotted names."""
+    return dict(_dotted(value)) if isinstance(value, Mapping) else value
+
+
+def _as_spark_has_it(value: object) -> object:
+    """Names with dots, and numbers and truths as the text that Spark takes."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: str(inner).lower() if isinstance(inner, bool | int | float) else inner
+        for name, inner in _dotted(value)
+    }
+
+
+def _nested(*kinds: str) -> dict[str, Any]:
+    """The JSON schema of a table whose names may have dots, as TOML reads it."""
+    inner = [{"type": kind} for kind in (*kinds, "object")]
+    return {"type": "object", "additionalProperties": {"anyOf": inner}}
+
+
+class Section(Settings, BaseModel):
     """A group of settings: unknown keys are refused, values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -101,6 +133,7 @@ class ArchiveConfig(Section):
     def selection(self) -> dict[str, Any]:
         """What decides which files become images, as JSON: the settings that are not defaults."""
         deciding = {"include", "exclude", "formats", "max_file_bytes", "max_pixels"}
+        deciding |= {"max_decode_seconds", "storage_errors"}
         return self.model_dump(mode="json", include=deciding, exclude_defaults=True)
 
     @property
@@ -356,18 +389,10 @@ class MlflowConfig(Section):
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-def _dotted(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """`{"mel": {"sensitivity": 0.8}}`, as TOML reads `mel.sensitivity = 0.8` → dotted names."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _dotted(inner, f"{prefix}.{name}" if prefix else name)
-    else:
-        yield prefix, value
-
-
 Gates = Annotated[
-    dict[str, float],  # metric (of evaluation.metrics, or CLASS.METRIC) → the value to reach
-    BeforeValidator(lambda value: dict(_dotted(value)) if isinstance(value, Mapping) else value),
+    dict[str, Number],  # metric (of evaluation.metrics, or CLASS.METRIC) → the value to reach
+    BeforeValidator(_with_dots),
+    WithJsonSchema(_nested("number")),
 ]
 
 
@@ -427,7 +452,11 @@ class SparkConfig(Section):
     master: Text = "local[*]"
     driver_memory: Text = "4g"
     share_classes: bool = True
-    conf: dict[str, str] = {}
+    conf: Annotated[
+        dict[str, str],
+        BeforeValidator(_as_spark_has_it),
+        WithJsonSchema(_nested("string", "number", "boolean")),
+    ] = {}
 
     @field_validator("master")
     @classmethod

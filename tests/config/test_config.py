@@ -2,6 +2,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from jsonschema import ValidationError as JsonSchemaError
+from jsonschema import validate
 
 from skinclf.config.loader import Files, Option, load_config, origins_of, parse_config, to_toml
 from skinclf.config.schema import Config
@@ -49,6 +51,29 @@ def test_one_path_may_stand_without_brackets() -> None:
 def test_spark_properties_keep_their_dots() -> None:
     config = load_config(None, ["spark.conf.spark.local.dir=/scratch"])
     assert config.spark.conf == {"spark.local.dir": "/scratch"}
+
+
+def test_spark_properties_are_read_as_toml_has_them(tmp_path: Path) -> None:
+    """With dots that make tables, numbers, truths, and quotes."""
+    file = tmp_path / "spark.toml"
+    file.write_text('[spark.conf]\nspark.executor.memory = "2g"\n"spark.task.cpus" = 2\n')
+    given = ['spark.conf.spark.local.dir="/scratch"', "spark.conf.spark.ui.enabled=true"]
+    assert load_config(str(file), given).spark.conf == {
+        "spark.executor.memory": "2g",
+        "spark.task.cpus": "2",
+        "spark.local.dir": "/scratch",
+        "spark.ui.enabled": "true",
+    }
+
+
+def test_the_schema_for_editors_takes_what_is_taken() -> None:
+    schema = Config.model_json_schema()
+    for settings in ({"mel": {"sensitivity": 0.5}}, {"accuracy": 0.5}):
+        validate({"evaluate": {"gates": settings}}, schema)
+    for paths in ("a.zip", ["a.zip", "b"]):
+        validate({"archive": {"paths": paths}, "spark": {"conf": {"spark": {"a": 2}}}}, schema)
+    with pytest.raises(JsonSchemaError):
+        validate({"archive": {"paths": 3}}, schema)
 
 
 def test_columns_and_labels_are_set_one_by_one_and_read_back(tmp_path: Path) -> None:
@@ -115,6 +140,14 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
         ("train.slots=2", ["train:", "local_mode = false"]),
         ("epochs=3", ["section.key=value"]),
         ("train=3", ["section.key=value"]),
+        ("train.epochs=5\nseed=3", ["train.epochs:", "one value is expected"]),
+        ("train.early_stopping_patience=true", ["patience:", "true and false are not expected"]),
+        ("decision.sensitivity=true", ["decision.sensitivity:", "true and false"]),
+        ("decision.costs.mel=true", ["decision.costs.mel:", "true and false"]),
+        ("evaluate.gates.accuracy=true", ["evaluate.gates.accuracy:", "true and false"]),
+        ("image.height=true", ["image.height:", "true and false"]),
+        ("evaluate.name=2018", ["evaluate.name:", 'put it in quotes: "2018"']),
+        ("dataset.path=2024-05-01", ["dataset.path:", 'put it in quotes: "2024-05-01"']),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: list[str]) -> None:

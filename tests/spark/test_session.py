@@ -13,7 +13,7 @@ from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.spark.job_groups import PROPERTIES
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.session import ALWAYS, OURS, _created, spark_session
+from skinclf.spark.session import ALWAYS, OURS, _created, _defaults, spark_session
 
 
 def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> None:
@@ -115,6 +115,17 @@ def test_a_start_that_meets_a_race_inside_spark_is_tried_again(
     with pytest.raises(ConfigError, match="System memory"):
         _created(wrong)
     assert wrong.errors == [race]
+
+
+@pytest.mark.parametrize(
+    ("master", "is_here"),
+    [
+        *(("local[*]", True), ("local-cluster[2,1,1024]", True), ("spark://127.0.0.1:7077", True)),
+        *(("spark://host:7077", False), ("yarn", False), ("k8s://https://host", False)),
+    ],
+)
+def test_a_driver_of_a_cluster_can_be_reached_by_its_executors(master: str, is_here: bool) -> None:
+    assert ("spark.driver.host" in _defaults(SparkConfig(master=master))) == is_here
 
 
 def test_local_mode_listens_on_this_machine_alone(spark: SparkSession) -> None:

@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_grey_becomes_three_equal_channels() -> None:
 def test_16_bit_grey_keeps_its_high_byte_instead_of_turning_white() -> None:
     file = encoded(np.full((90, 120), 0x4D00, np.uint16), "PNG")
     assert (decode_rgb(file, max_pixels=LIMIT) == 0x4D).all()
+
+
+def test_16_bit_grey_takes_little_memory() -> None:
+    """A file of some kilobytes may have twenty million pixels."""
+    file = encoded(np.zeros((1500, 2000), np.uint16), "PNG")
+    tracemalloc.start()
+    decode_rgb(file, max_pixels=LIMIT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * 1500 * 2000
 
 
 def test_16_bit_grey_is_turned_as_its_exif_says() -> None:
