@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import skinclf as package
 from skinclf import errors
 from skinclf.api import Evaluated
+from skinclf.cli.process import _status_of
 from skinclf.errors import QualityError, SkinclfError
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 from tests.support.command import Command
@@ -32,6 +34,20 @@ STATUSES = {
 """All others: 1."""
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (errno.ENOSPC, 1, "Make room, and rerun the same command"),
+        (errno.EACCES, 2, "Check the path, or choose another one"),
+    ],
+)
+def test_a_full_disk_is_no_wrong_use(
+    capsys: pytest.CaptureFixture[str], number: int, status: int, told: str
+) -> None:
+    assert _status_of(OSError(number, os.strerror(number), "f"), as_json=False) == status
+    assert told in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.fixture

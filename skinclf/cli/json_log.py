@@ -32,7 +32,10 @@ CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
 
 FOLDERS: Mapping[str, Callable[[Config], str]] = {
     **dict.fromkeys(("prepare", "explore"), lambda config: config.dataset.path),
-    **dict.fromkeys(("train", "evaluate", "score", "export"), lambda config: config.run.path),
+    **dict.fromkeys(
+        ("train", "evaluate", "score", "export", "replicate", "doctor"),
+        lambda config: config.run.path,
+    ),
     "cross-validate": lambda config: config.cross_validate.output,
 }
 """Stage → the folder that `run` names; of other stages null."""

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from skinclf.config.renames import renamed, renamed_value, warn_of_name, with_new_names
-from skinclf.config.schema import Config
+from skinclf.config.schema import Config, dotted
 from skinclf.errors import ConfigError
 from skinclf.system.uris import without_secrets
 
@@ -106,7 +106,7 @@ def _gathered(
             raise ConfigError(
                 "--config: is empty; expected is a TOML file such as conf/default.toml"
             )
-        read = with_new_names(_parse(_read(file), file), warn=warn)
+        read = _with_dots_of_spark(with_new_names(_parse(_read(file), file), warn=warn))
         tree = _merged(tree, read)
         for key in _keys(read):
             _place(origins, key, f"{file}: {key}")
@@ -124,6 +124,14 @@ def _gathered(
         _put(tree, key, renamed_value(key, option.value, warn=warn), option.name)
         _place(origins, key, option.name)
     return tree, origins
+
+
+def _with_dots_of_spark(tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree in which Spark's properties have one name each, whether their dots were quoted."""
+    spark = tree.get("spark")
+    if not isinstance(spark, dict) or not isinstance(spark.get("conf"), dict):
+        return tree
+    return tree | {"spark": spark | {"conf": dict(dotted(spark["conf"]))}}
 
 
 def _place(origins: dict[str, str], key: str, where: str) -> None:
@@ -187,7 +195,7 @@ def to_toml(config: Config) -> str:
         if not (SECRET.search(key) or SECRET.search(value))  # as Spark does
     }
     tree["spark"]["master"] = without_secrets(config.spark.master)
-    tree["mlflow"]["tracking_uri"] = re.sub(r"//[^\s?#]*@", "//", config.mlflow.tracking_uri)
+    tree["mlflow"]["tracking_uri"] = re.sub("//[^/@]*@", "//", config.mlflow.tracking_uri)
     return tomli_w.dumps(tree)
 
 
@@ -267,7 +275,8 @@ def _explain(detail: Any) -> str:
     given = detail["input"]
     got = "" if isinstance(given, dict | BaseModel) else f", got {given!r}"
     if detail["type"] == "string_type" and isinstance(given, int | float | date | time):
-        got += f'; put it in quotes: "{given}"'
+        text = str(given).lower() if isinstance(given, bool) else given
+        got += f'; put it in quotes: "{text}"'
     return f"{message}{got}"
 
 

@@ -78,26 +78,27 @@ METADATA_COLUMNS = (
 """What is known of an image besides its file: HAM10000's columns, whatever the table's format."""
 
 
-def _dotted(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+def dotted(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values of nested tables with their names, parted by dots."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _dotted(inner, f"{prefix}.{name}" if prefix else name)
+            yield from dotted(inner, f"{prefix}.{name}" if prefix else name)
     else:
         yield prefix, value
 
 
 def _with_dots(value: object) -> object:
     """`{"mel": {"sensitivity": 0.8}}`, as TOML reads `mel.sensitivity = 0.8`, with dotted names."""
-    return dict(_dotted(value)) if isinstance(value, Mapping) else value
+    return dict(dotted(value)) if isinstance(value, Mapping) else value
 
 
 def _as_spark_has_it(value: object) -> object:
-    """Names with dots, and numbers and truths as the text that Spark takes."""
+    """Names with dots, and numbers and booleans as the text that Spark takes."""
     if not isinstance(value, Mapping):
         return value
     return {
         name: str(inner).lower() if isinstance(inner, bool | int | float) else inner
-        for name, inner in _dotted(value)
+        for name, inner in dotted(value)
     }
 
 
@@ -107,7 +108,7 @@ def _nested(*kinds: str) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": {"anyOf": inner}}
 
 
-class Section(Settings, BaseModel):
+class Section(Settings, BaseModel):  # BaseModel: ruff looks no further
     """A group of settings: unknown keys are refused, values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -386,7 +387,7 @@ class MlflowConfig(Section):
     experiment: Text = "skinclf"
 
 
-Share = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[Number, Field(gt=0, le=1)]
 
 
 Gates = Annotated[

@@ -23,7 +23,7 @@ SOURCE = "dataset"
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 """Years, from (included) to (excluded)."""
 
-UNKNOWN, OTHER = "unknown", "other"
+UNKNOWN, OTHERS = "unknown", "all others"
 
 MOST_GROUPS = 30
 """Of a column: in free text nearly every image is a group of its own."""
@@ -110,10 +110,12 @@ def _groups(table: pa.Table, column: str) -> NDArray[np.str_]:
     values = table[column].to_pylist()
     if column == "age":
         return np.array([age_band(age) for age in values])
+    known = [value or UNKNOWN for value in values]
     if column == SOURCE:
-        return np.array([value or UNKNOWN for value in values])
-    frequent = {value for value, _ in Counter(values).most_common(MOST_GROUPS)}
-    return np.array([(value or UNKNOWN) if value in frequent else OTHER for value in values])
+        return np.array(known)
+    frequent = {value for value, _ in Counter(filter(None, values)).most_common(MOST_GROUPS)}
+    frequent.add(UNKNOWN)
+    return np.array([value if value in frequent else OTHERS for value in known])
 
 
 def age_band(age: float | None) -> str:

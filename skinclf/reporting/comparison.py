@@ -109,7 +109,7 @@ def write_comparison(comparison: Comparison, path: str) -> None:
     page = render(
         "comparison.html.j2",
         {
-            "title": f"{len(comparison.runs)} runs compared on {comparison.first.result.set}",
+            "title": f"{len(comparison.runs)} runs compared on {comparison.set}",
             "version": __version__,
             "comparison": comparison,
             "titles": [metric.title for metric in METRICS.values()],

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from skinclf.archives import ArchiveReader
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import SkinclfError, StorageUnavailable
+from skinclf.errors import StorageUnavailable
 from skinclf.spec.rejects import RejectedImage
 
 CHECKED = ("file", "tar", "parquet")
@@ -18,31 +18,30 @@ CHECKED = ("file", "tar", "parquet")
 def with_content_versions(listing: DataFrame, archive: ArchiveConfig) -> DataFrame:
     """LISTING whose `version` is the SHA-256 of each file's bytes: all of them are read for it.
 
-    A file that can't be read keeps its version. Raises StorageUnavailable in the task, unless
-    `archive.storage_errors` is "reject".
+    A file that can't be read keeps its version. Where the storage fails it has none, if
+    `archive.storage_errors` is "reject": nobody knows whether it has changed. Else that raises
+    StorageUnavailable in the task.
     """
-    unread = (
-        (RejectedImage, StorageUnavailable)
-        if archive.storage_errors == "reject"
-        else (RejectedImage,)
-    )
+    goes_on = archive.storage_errors == "reject"
 
     def checked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with ArchiveReader(archive.max_file_bytes) as reader:
             for batch in batches:
-                versions = [_version(entry, reader, unread) for entry in batch.to_pylist()]
+                versions = [_version(entry, reader, goes_on=goes_on) for entry in batch.to_pylist()]
                 place = batch.schema.get_field_index("version")
                 yield batch.set_column(place, "version", pa.array(versions, pa.string()))
 
     return listing.mapInArrow(checked, listing.schema)
 
 
-def _version(
-    entry: dict[str, str], reader: ArchiveReader, unread: tuple[type[SkinclfError], ...]
-) -> str:
+def _version(entry: dict[str, str], reader: ArchiveReader, *, goes_on: bool) -> str | None:
     if not entry["kind"].startswith(CHECKED):
         return entry["version"]
     try:
         return hashlib.sha256(reader.read(entry)).hexdigest()
-    except unread:
+    except RejectedImage:
         return entry["version"]
+    except StorageUnavailable:
+        if goes_on:
+            return None
+        raise

@@ -85,17 +85,20 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
 
 
 def warn_of_shared_files(tensors: DataFrame) -> None:
-    """Warn where one file is in several splits, as images of several lesions: evaluation refuses
-    such images, which is after the training.
+    """Warn where one file is in train and in test, as images of two lesions: evaluation refuses
+    that, which is after the training.
     """
-    by_file = tensors.groupBy("digest").agg(
-        F.count_distinct("split").alias("splits"), F.min("image_id").alias("image_id")
-    )
-    (found,) = by_file.where("splits > 1").agg(F.count("*"), F.min("image_id")).collect()
+    by_file = tensors.where("split IN ('train', 'test')").groupBy("digest")
+    shared = by_file.agg(
+        F.count_distinct("split").alias("splits"),
+        F.concat_ws(" and ", F.min("image_id"), F.max("image_id")).alias("pair"),
+    ).where("splits = 2")
+    (found,) = shared.agg(F.count("*"), F.min("pair")).collect()
     if found[0]:
         log.warning(
-            "%s files are in several splits, under several lesions, such as that of %s: evaluate "
-            "will refuse their images. Name these lesions in archive.same_lesion",
+            "the training and the test images have files in common, in number: %s, such as those "
+            "of %s. evaluate will refuse this dataset. If they show one lesion, name it in "
+            "archive.same_lesion",
             f"{found[0]:,}",
             printable(found[1]),
         )

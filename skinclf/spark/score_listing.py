@@ -70,8 +70,8 @@ def list_new(
     """Add to the listing what is new or changed in the archive → (listed, of these known before).
 
     Rejects whose reason is in READ_AGAIN or `retry` (or any reject, if that holds "all") are
-    listed again, unless the listing itself rejects them as before; what is listed again comes
-    after what is new. `versions` replaces the `version`
+    listed again, but for those that the listing itself rejects; what is listed again comes after
+    what is new. `versions` replaces the `version`
     of what was found. `spark_paths`: the archive, where Spark has to read it. A job that is killed
     anywhere in here finds the rest again. Memory does not grow with the number of rows. Raises
     UsageError where what is there was listed by another reader.
@@ -209,7 +209,9 @@ def _compared(
     listing = read_parquet_files(spark, ledger.folder.listing, names, STORED)
     known = listing.groupBy("source").agg(latest)
     compared = found.join(known.withColumn("again", F.lit(True)), "source", "left")
-    wanted = F.col("again").isNull() | ~F.col("version").eqNullSafe(F.col("known_version"))
+    unread = F.col("version").isNull() & F.col("reason").isNull()  # see content_check
+    changed = ~F.col("version").eqNullSafe(F.col("known_version")) & ~unread
+    wanted = F.col("again").isNull() | changed
     if _have(ledger, reasons):
         compared = compared.join(_rejected(spark, ledger, reasons), "source", "left")
         wanted |= F.col("tried") & F.col("reason").isNull()

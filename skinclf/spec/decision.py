@@ -20,7 +20,7 @@ MOST = 1e6
 """The highest cost: further apart, products of costs and probabilities lose their digits."""
 
 
-class DecisionRule(Settings, BaseModel):
+class DecisionRule(Settings, BaseModel):  # BaseModel: ruff looks no further
     """What decisions are to be good for; the weights that follow are chosen on validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -34,7 +34,7 @@ class DecisionRule(Settings, BaseModel):
         "costs",
         "sensitivity",
     ] = "stored"
-    costs: dict[str, Annotated[Number, Field(gt=0, le=MOST, ge=1 / MOST)]] = {}
+    costs: dict[str, Annotated[Number, Field(le=MOST, ge=1 / MOST)]] = {}
     sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.9
 
     @property

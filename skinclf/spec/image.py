@@ -122,7 +122,7 @@ def _to_thumbnail(opened: Image.Image, side: int) -> NDArray[np.uint8]:
 def _to_rgb(image: Image.Image) -> Image.Image:
     # PNG and PPM have no gray deeper than 16 bits; Pillow gives some of it as 32-bit numbers.
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        high = np.asarray(image) >> 8  # in place from here on: the file may have been small
+        high = np.asarray(image) >> 8  # no further copies: a small file may have many pixels
         np.clip(high, 0, 255, out=high)
         eight = Image.fromarray(high.astype(np.uint8)).convert("RGB")
         eight.info = dict(image.info)  # says how it is turned

@@ -5,21 +5,21 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ValidationInfo, field_validator
 
 
-def _no_truth(value: object) -> object:
+def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("true and false are not expected here")
+        raise ValueError("a number is expected")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_truth)]
-"""A number of a table: of itself, pydantic would take true for 1."""
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+"""A number in a table or list. Pydantic itself would take true for 1."""
 
 
 class Settings(BaseModel):
-    """Settings that take true and false where that is what is asked for alone."""
+    """Settings whose numbers can't be true or false."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _truths_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+    def _numbers_are_no_booleans(cls, value: Any, info: ValidationInfo) -> Any:
         wanted = cls.model_fields[str(info.field_name)].annotation
-        return value if wanted is bool else _no_truth(value)
+        return _no_boolean(value) if wanted in (int, float) else value

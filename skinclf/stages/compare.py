@@ -52,9 +52,9 @@ def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Compar
     compared = [
         _compared(called, run, first, rounds) for called, run in zip(names, runs, strict=True)
     ]
-    comparison = Comparison(name, compared)
+    comparison = Comparison(first.result.set, compared)
     write_comparison(comparison, output)
-    log.info("compared %s runs on %s", len(runs), name)
+    log.info("compared %s runs on %s", len(runs), comparison.set)
     return comparison
 
 
@@ -115,7 +115,7 @@ def _read_folds(folder: RunFolder, folds: CrossValidationFolder) -> _Evaluated:
     predictions = read_predictions(folds.predictions, result.taxonomy)
     settings = _settings(RunFolder(folds.run(found.folds[0].name)), result)
     # These differ from fold to fold, and a dataset from each time that it is prepared.
-    own = {"split.folds", "split.fold", "split.left_out", "train.teachers", DATASET}
+    own = {"split.folds", "split.fold", "split.left_out", DATASET}
     common = {key: value for key, value in settings.items() if key not in own}
     common |= {"cross_validate.by": found.by, "folds": str(len(found.folds))}
     return _Evaluated(folder, result, predictions, common)

@@ -45,7 +45,7 @@ from skinclf.storage.cross_validation_folder import CrossValidationFolder, sourc
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, exists, join, write_table
 from skinclf.storage.history import check_best_is_known
-from skinclf.storage.run_folder import RunFolder
+from skinclf.storage.run_folder import TEACHERS, RunFolder
 from skinclf.system.text import printable
 from skinclf.training.batches import check_divides
 from skinclf.training.choices import check_choices
@@ -303,10 +303,10 @@ def _fold(
     **split: Any,
 ) -> Fold:
     """The settings with this split, and with folders of its own. The teachers are trained where
-    the run keeps those that it learns from.
+    the run keeps those that it learns from, and named as they lie there: the folder may move.
     """
     run = RunFolder(folder.run(name))
-    own_teachers = tuple(run.teacher(number).path for number, _ in enumerate(teachers))
+    numbers = range(len(teachers))
     changes: dict[str, dict[str, Any]] = {
         "split": split,
         "dataset": {"path": folder.dataset(name), "overwrite": False},
@@ -324,9 +324,9 @@ def _fold(
     return Fold(
         name,
         title,
-        placed(config, run.path, own_teachers),
+        placed(config, run.path, [f"{TEACHERS}/{number}" for number in numbers]),
         split.get("left_out"),
-        [placed(teacher, path) for teacher, path in zip(teachers, own_teachers, strict=True)],
+        [placed(teachers[number], run.teacher(number).path) for number in numbers],
     )
 
 

@@ -117,7 +117,6 @@ def finished_dataset(config: Config) -> Dataset | None:
         "archive.paths": (dataset.sources, list(archive.paths)),
         "archive.metadata": (dataset.metadata, archive.metadata),
         "archive.same_lesion": (dataset.same_lesion, archive.same_lesion),
-        "archive.licence": (dataset.licence, archive.licence),
         "[archive]": (dataset.selection, archive.selection),
         "[metadata]": (dataset.words, config.metadata),
         "[classes]": (dataset.taxonomy, config.classes),

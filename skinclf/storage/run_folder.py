@@ -5,8 +5,8 @@ runs/<name>/
   dataset.json          the dataset that it was trained on
   attempt.json          which attempt to train may write here
   workers/              what each worker of that attempt reports
-  teachers/N/           the models that it learns from, each as in a run's folder; of a fold of
-                        a cross-validation whole runs
+  teachers/N/           the models that it learns from, each as in a run's folder; in a fold of
+                        a cross-validation, complete runs
   history.jsonl         one line an epoch
   checkpoints/          epoch-0007-ATTEMPT.npz: the last few and the best;
                         epoch-0007-step-000120-ATTEMPT.npz

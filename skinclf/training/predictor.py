@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ZIP_ERRORS = (
     # What zipfile raises for one that is damaged.
-    *(zipfile.BadZipFile, NotImplementedError, ValueError, RuntimeError),
+    *(zipfile.BadZipFile, ValueError, RuntimeError),  # and NotImplementedError, a RuntimeError
     *(struct.error, zlib.error, EOFError),
 )
 

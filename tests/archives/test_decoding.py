@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -217,6 +218,22 @@ def test_a_file_over_which_a_process_hangs_is_a_time_out(
     files = {"0.jpg": jpeg(), "1.jpg": MARKED["hang"], "2.jpg": MARKED["sleep"]}
     found = outcomes(tmp_path, files, Decoding(limits, decode=decode_or_end))
     assert found == {"0": None, "1": "timeout", "2": "timeout"}
+
+
+def test_a_file_far_into_a_packed_tar_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is unpacked from its start, which 20 seconds don't do for gigabytes."""
+    waited: list[float] = []
+
+    def received(_: IsolatedDecoder, process: object, seconds: float) -> bytes:
+        waited.append(seconds)
+        return pickle.dumps({})
+
+    monkeypatch.setattr(IsolatedDecoder, "_received", received)
+    with IsolatedDecoder(Decoding(LIMITS)) as decoder:
+        for kind in ("tar", "tar.bz2"):
+            next(iter(decoder.rows([{"kind": kind, "offset": 10**9}])))
+    _, plain, packed = waited
+    assert packed == plain + 200
 
 
 def test_a_process_that_does_not_start_is_no_fault_of_the_files(

@@ -66,6 +66,19 @@ def test_spark_properties_are_read_as_toml_has_them(tmp_path: Path) -> None:
     }
 
 
+def test_the_last_word_on_a_spark_property_counts_however_its_dots_are_written(
+    tmp_path: Path,
+) -> None:
+    quoted, bare = tmp_path / "quoted.toml", tmp_path / "bare.toml"
+    quoted.write_text('[spark.conf]\n"spark.executor.memory" = "2g"\n')
+    bare.write_text('[spark.conf]\nspark.executor.memory = "4g"\n')
+    key = "spark.executor.memory"
+    for files, memory in (((quoted, bare), "4g"), ((bare, quoted), "2g")):
+        names = [str(file) for file in files]
+        assert load_config(names).spark.conf == {key: memory}
+        assert load_config(names, [f"spark.conf.{key}=8g"]).spark.conf == {key: "8g"}
+
+
 def test_the_schema_for_editors_takes_what_is_taken() -> None:
     schema = Config.model_json_schema()
     for settings in ({"mel": {"sensitivity": 0.5}}, {"accuracy": 0.5}):
@@ -141,11 +154,17 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
         ("epochs=3", ["section.key=value"]),
         ("train=3", ["section.key=value"]),
         ("train.epochs=5\nseed=3", ["train.epochs:", "one value is expected"]),
-        ("train.early_stopping_patience=true", ["patience:", "true and false are not expected"]),
-        ("decision.sensitivity=true", ["decision.sensitivity:", "true and false"]),
-        ("decision.costs.mel=true", ["decision.costs.mel:", "true and false"]),
-        ("evaluate.gates.accuracy=true", ["evaluate.gates.accuracy:", "true and false"]),
-        ("image.height=true", ["image.height:", "true and false"]),
+        ("train.early_stopping_patience=true", ["patience:", "a number is expected", "True"]),
+        ("decision.sensitivity=true", ["decision.sensitivity:", "a number is expected"]),
+        ("decision.costs.mel=true", ["decision.costs.mel:", "a number is expected"]),
+        ("evaluate.gates.accuracy=true", ["evaluate.gates.accuracy:", "a number is expected"]),
+        ("image.height=true", ["image.height:", "a number is expected"]),
+        (
+            "evaluate.screening_sensitivities=[true]",
+            ["screening_sensitivities:", "a number is expected"],
+        ),
+        ("train.monitor=true", ["train.monitor:", "'val_loss'"]),
+        ("run.path=true", ["run.path:", 'put it in quotes: "true"']),
         ("evaluate.name=2018", ["evaluate.name:", 'put it in quotes: "2018"']),
         ("dataset.path=2024-05-01", ["dataset.path:", 'put it in quotes: "2024-05-01"']),
     ],

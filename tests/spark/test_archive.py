@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from skinclf.archives import LISTING, Selection
+from skinclf.errors import ArchiveError
 from skinclf.spark.archive import (
     archive_contents,
     outermost,
@@ -69,6 +70,14 @@ def test_names_that_spark_hides_are_listed_and_what_is_left_out_is_not(
     assert selection.left_out == {"rejected": 1}
     frame = frame_of(spark, pa.Table.from_pylist(rows, schema=LISTING))
     assert None not in contents(with_contents(frame, [str(tmp_path)])).values()
+
+
+def test_an_archive_within_the_folder_that_a_job_writes_to_is_refused(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    listing = spark_images(spark, [str(tmp_path / "photographs")], [str(tmp_path)], Selection())
+    with pytest.raises(ArchiveError, match=r"photographs: lies in .*no part of the archive"):
+        next(iter(listing))
 
 
 def test_of_a_micro_batch_only_its_files_are_read(spark: SparkSession, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ def test_lesions_apart_and_images_without_lesion_pass(spark: SparkSession) -> No
 def test_a_file_in_two_splits_is_told(
     spark: SparkSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = [("a", "train", "x"), ("b", "test", "x"), ("c", "val", "y"), ("d", "val", "y")]
+    rows = [("a", "train", "x"), ("b", "test", "x"), ("c", "val", "y"), ("d", "test", "y")]
     schema = "image_id string, split string, digest string"
     warn_of_shared_files(spark.createDataFrame(rows[1:], schema))
     assert not caplog.text
     warn_of_shared_files(spark.createDataFrame(rows, schema))
-    assert "1 files are in several splits, under several lesions, such as that of a" in caplog.text
+    assert "files in common, in number: 1, such as those of a and b." in caplog.text
 
 
 def test_a_lost_row_is_counted() -> None:

@@ -1,11 +1,13 @@
 """What is new or changed in an archive, found directly and by Spark."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING
 from skinclf.spark import score_listing, score_tasks
@@ -102,6 +104,21 @@ def test_a_limit_takes_the_first(spark: SparkSession, ledger: ScoreLedger, limit
     assert len({source for source, *_ in listed(ledger)}) == 6
     names = {file.name for file in ledger.manifest.listing}
     assert {path.name for path in Path(ledger.folder.listing).iterdir()} == names
+
+
+def test_a_file_that_could_not_be_read_for_its_content_keeps_its_score(
+    spark: SparkSession, ledger: ScoreLedger
+) -> None:
+    """Where the storage fails, nobody knows whether it has changed."""
+
+    def versions(version: str | None) -> Callable[[DataFrame], DataFrame]:
+        return lambda found: found.withColumn("version", F.lit(version).cast("string"))
+
+    assert list_new(spark, [row("f0")], ledger, versions=versions("hash")) == (1, 0)
+    score_all(ledger, {})
+    assert list_new(spark, [row("f0")], ledger, versions=versions(None)) == (0, 0)
+    assert list_new(spark, [row("f0"), row("f1")], ledger, versions=versions(None)) == (1, 0)
+    assert list_new(spark, [row("f0")], ledger, versions=versions("other")) == (1, 1)
 
 
 def test_what_the_listing_itself_rejects_as_before_is_not_tried_again(

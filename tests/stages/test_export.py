@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from skinclf.config.schema import RunConfig
-from skinclf.errors import RunError, StorageError
+from skinclf.errors import RunError, StorageError, UsageError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.stages.export import export, images_to_compare
 from skinclf.storage.run_folder import RunFolder
@@ -181,3 +182,20 @@ def test_what_can_t_be_exported_is_one_message_that_says_what_to_do(
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
     assert not Path(output).exists()
+
+
+def test_an_export_that_another_one_overtakes_writes_nothing(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+
+    def overtaken(*_: object) -> NDArray[np.float32]:
+        output.mkdir()
+        (output / "theirs").write_text("")
+        images = images_to_compare(RunFolder(str(trained / "run")))
+        return Predictor.of_run(str(trained / "run")).load(0)(images)
+
+    monkeypatch.setattr("skinclf.stages.export._written_and_run", overtaken)
+    with pytest.raises(UsageError, match="out: exists"):
+        export(RunConfig(path=str(trained / "run")), "savedmodel", str(output))
+    assert [path.name for path in output.iterdir()] == ["theirs"]
