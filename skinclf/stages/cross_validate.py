@@ -6,9 +6,6 @@ Each image is predicted once, by a model that was not trained on its lesion.
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +13,8 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from skinclf.archives import check_apart
-from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
-from skinclf.config.schema import RUNTIME_SETTINGS, Config
-from skinclf.errors import CheckError, ConfigError, DatasetError, UsageError
+from skinclf.config.schema import Config
+from skinclf.errors import CheckError, ConfigError, UsageError
 from skinclf.evaluation.cross_validation import (
     CrossValidation,
     FoldResult,
@@ -38,76 +34,19 @@ from skinclf.reporting.results import (
 from skinclf.stages import prepare as preparing
 from skinclf.stages.deciding import check_classes, check_decision
 from skinclf.stages.evaluate import evaluate
+from skinclf.stages.folds import TESTED, Fold, Plan, named, plan_folds, teacher_recipes
 from skinclf.stages.preview import Preview, session_text
-from skinclf.stages.resuming import known_result, prepared
+from skinclf.stages.resuming import prepared
 from skinclf.stages.train import train
-from skinclf.storage.cross_validation_folder import CrossValidationFolder, source_folder
+from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, exists, join, write_table
 from skinclf.storage.history import check_best_is_known
-from skinclf.storage.run_folder import TEACHERS, RunFolder
-from skinclf.system.text import printable
 from skinclf.training.batches import check_divides
 from skinclf.training.choices import check_choices
 from skinclf.training.networks import check_size
 
-TESTED = "test"
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What is left out once, and the settings of the stages for it."""
-
-    name: str  # of its folders
-    title: str
-    config: Config
-    source: str | None = None  # None: a fold of all sources
-    teachers: Sequence[Config] = ()  # by which the model's teachers are trained first
-
-    @property
-    def run(self) -> RunFolder:
-        """Where its model is trained."""
-        return RunFolder(self.config.run.path)
-
-    @property
-    def result(self) -> EvaluationResult | None:
-        """The evaluation of its test images, where that is done."""
-        return known_result(self.config, TESTED)
-
-    def check_run(self, dataset: Dataset) -> None:
-        """Raise RunError where a run that is begun is of another recipe or dataset."""
-        for config in (*self.teachers, self.config):
-            RunFolder(config.run.path).check(config, dataset, "--output")
-
-    def trainings(self) -> dict[str, Config]:
-        """The trainings of its model, title → settings: teachers come before what learns from
-        them, and are not needed any more where that is finished.
-        """
-        teachers = () if self.run.is_finished else self.teachers
-        named = {f"train teacher {n}": teacher for n, teacher in enumerate(teachers, 1)}
-        return named | {"train": self.config}
-
-    def todo(self) -> str:
-        """What an earlier start has left to do, in words; "" if nothing."""
-        steps = {"prepare": preparing.finished_dataset(self.config) is None}
-        for title, config in self.trainings().items():
-            run = RunFolder(config.run.path)
-            done = len(run.read_history())
-            resumed = f" from epoch {done + 1} of {config.train.epochs} on" if done else ""
-            steps[title + resumed] = not run.is_finished
-        steps["evaluate"] = self.result is None
-        return ", ".join(step for step, is_left in steps.items() if is_left)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is to be done, as the settings and the metadata say."""
-
-    folds: Sequence[Fold]
-    only_trained_on: dict[str, int]  # source → lesions
-    folder: CrossValidationFolder
 
 
 def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, str]:
@@ -121,7 +60,7 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     """
     plan = _checked(config)
     for source, lesions in plan.only_trained_on.items():
-        log.info("%s: only trained on (%s lesions)", _named(source), f"{lesions:,}")
+        log.info("%s: only trained on (%s lesions)", named(source), f"{lesions:,}")
     datasets, results = [], []
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
@@ -167,18 +106,18 @@ def preview(config: Config) -> Preview:
     starts = [session_text(config.spark)] if any(what for _, what in todo) else []
     starts += [f"{title}: {what or 'nothing, it is finished'}" for title, what in todo]
     small = [
-        f"{_named(source)}: nothing, its {lesions:,} lesions are only trained on"
+        f"{named(source)}: nothing, its {lesions:,} lesions are only trained on"
         for source, lesions in plan.only_trained_on.items()
     ]
     reads = [*config.archive.paths, *config.archive.metadata_files]
     return Preview(reads, [plan.folder.path], [*starts, *small])
 
 
-def _checked(config: Config) -> _Plan:
+def _checked(config: Config) -> Plan:
     """The folds and their folder. Raises UsageError children for what can't be done as asked."""
     check_gate_settings(config.evaluate.gates, config.classes)
     check_decision(config.decision, config.classes, config.split.val)
-    teachers = _teachers(config)
+    teachers = teacher_recipes(config)
     for each in (config, *teachers):
         check_choices(each)
         check_divides(each.dataset.shards, each.train.slots, each.train.global_batch_size)
@@ -198,7 +137,7 @@ def _checked(config: Config) -> _Plan:
     preparing.check_archive(config)
     check_apart(config.archive.paths, config.cross_validate.output, "cross_validate.output")
     folder = CrossValidationFolder(absolute(config.cross_validate.output))
-    plan = _plan(config, teachers, folder)
+    plan = plan_folds(config, teachers, folder)
     if exists(folder.card) and not exists(folder.page):
         raise UsageError(
             f"{folder.path}: holds a README.md, which no cross-validation wrote there. Choose "
@@ -220,118 +159,8 @@ def _checked(config: Config) -> _Plan:
     return plan
 
 
-def _teachers(config: Config) -> list[Config]:
-    """The settings with the recipe of each run of train.teachers. A run's model itself can't teach
-    here: it was trained on images that other folds test.
-
-    Raises ConfigError where there is no such run, or where its recipe does not fit.
-    """
-    teachers = []
-    for path in config.train.teachers:
-        run = RunFolder(absolute(path))
-        if not exists(run.config):
-            raise ConfigError(
-                f"train.teachers: {run} is no run. Its recipe is needed: each fold trains its own "
-                f"teacher by it"
-            )
-        try:
-            recipe, dataset = run.read_config(), run.read_dataset()
-        except (FileNotFoundError, DatasetError) as error:
-            raise ConfigError(f"train.teachers: {run} is not whole: {error}") from None
-        if (dataset.taxonomy, dataset.image) != (config.classes, config.image):
-            raise ConfigError(
-                f"train.teachers: {run} was trained on other classes or another size of images "
-                f"than [classes] and [image] say"
-            )
-        if recipe.train.teachers:
-            raise ConfigError(
-                f"train.teachers: {run} has teachers itself, which can't be cross-validated"
-            )
-        where = config.train.model_dump(include=RUNTIME_SETTINGS)
-        recipes = {"model": recipe.model, "train": recipe.train.model_copy(update=where)}
-        teachers.append(config.model_copy(update=recipes))
-    return teachers
-
-
-def _plan(config: Config, teachers: Sequence[Config], folder: CrossValidationFolder) -> _Plan:
-    settings = config.cross_validate
-    fold_of = partial(_fold, config, teachers, folder)
-    sources = read_sources(config.archive.metadata, config.classes, config.metadata)
-    if settings.by == "fold":
-        lesions = sum(source.lesions for source in sources.values())
-        if sources and lesions < 2 * settings.folds:
-            raise ConfigError(
-                f"cross_validate.folds: {lesions:,} lesions are too few for {settings.folds:,} "
-                f"folds; two a fold are the least, and some hundred are needed to say anything"
-            )
-        folds = [
-            fold_of(f"fold-{n}", f"fold {n}", folds=settings.folds, fold=n)
-            for n in range(1, settings.folds + 1)
-        ]
-        return _Plan(folds, {}, folder)
-    tested = _large(sources, settings.min_lesions, config.archive.metadata)
-    folds = [fold_of(source_folder(source), _named(source), left_out=source) for source in tested]
-    rest = {name: found.lesions for name, found in sources.items() if name not in tested}
-    return _Plan(folds, rest, folder)
-
-
-def _named(source: str) -> str:
-    """A source in a line of text."""
-    return printable(source) or "no source"
-
-
-def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:
-    """The sources with enough lesions. Raises ConfigError where there are fewer than two."""
-    named = {name: found for name, found in sources.items() if name != NO_SOURCE}
-    large = [name for name, found in named.items() if found.lesions >= least]
-    if len(named) > 1 and large:
-        return large
-    there = counted({name: found.images for name, found in named.items()}) or "none"
-    raise ConfigError(
-        f"cross_validate.by: two sources or more are expected, one of them with {least:,} lesions "
-        f"or more (cross_validate.min_lesions); {metadata} has {there}. Sources are the column "
-        f"dataset; [metadata.columns] may say that another is it"
-    )
-
-
-def _fold(
-    config: Config,
-    teachers: Sequence[Config],
-    folder: CrossValidationFolder,
-    name: str,
-    title: str,
-    **split: Any,
-) -> Fold:
-    """The settings with this split, and with folders of its own. The teachers are trained where
-    the run keeps those that it learns from, and named as they lie there: the folder may move.
-    """
-    run = RunFolder(folder.run(name))
-    numbers = range(len(teachers))
-    changes: dict[str, dict[str, Any]] = {
-        "split": split,
-        "dataset": {"path": folder.dataset(name), "overwrite": False},
-        "evaluate": {"split": TESTED, "archive": (), "metadata": "", "name": ""},
-    }
-
-    def placed(settings: Config, path: str, teachers: Sequence[str] = ()) -> Config:
-        own = changes | {"run": {"path": path}, "train": {"teachers": tuple(teachers)}}
-        sections = {
-            section: getattr(settings, section).model_copy(update=change)
-            for section, change in own.items()
-        }
-        return settings.model_copy(update=sections)
-
-    return Fold(
-        name,
-        title,
-        placed(config, run.path, [f"{TEACHERS}/{number}" for number in numbers]),
-        split.get("left_out"),
-        [placed(teachers[number], run.teacher(number).path) for number in numbers],
-    )
-
-
 def _pooled(
-    plan: _Plan, datasets: Sequence[Dataset], results: Sequence[EvaluationResult], config: Config
+    plan: Plan, datasets: Sequence[Dataset], results: Sequence[EvaluationResult], config: Config
 ) -> CrossValidation:
     """Read what each model has predicted, write it as one table, and measure it."""
     tables = [_tested(fold) for fold in plan.folds]
@@ -376,7 +205,7 @@ def _tested(fold: Fold) -> pa.Table:
     return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
 
 
-def _check_each_once(table: pa.Table, datasets: Sequence[Dataset], plan: _Plan) -> None:
+def _check_each_once(table: pa.Table, datasets: Sequence[Dataset], plan: Plan) -> None:
     """Raise CheckError where an image was tested twice or, by folds, not at all."""
     counts = Counter(table["image_id"].to_pylist())
     twice = [image for image, count in counts.items() if count > 1]

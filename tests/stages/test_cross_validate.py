@@ -13,8 +13,9 @@ from skinclf.config.schema import Config
 from skinclf.errors import CheckError, ConfigError, DatasetError, RunError, UsageError
 from skinclf.evaluation.predictions import Predictions
 from skinclf.stages import cross_validate as stage
+from skinclf.stages import folds
 from skinclf.stages.compare import compare
-from skinclf.stages.cross_validate import Fold, cross_validate, preview
+from skinclf.stages.cross_validate import cross_validate, preview
 from skinclf.stages.train import train
 from skinclf.storage.cross_validation_folder import source_folder
 from skinclf.storage.dataset_folder import Dataset, TensorFile
@@ -214,7 +215,7 @@ def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.M
     runs[0].write_history([{"epoch": 1}, {"epoch": 2}])
     write_text(runs[1].model, "")
     write_text(runs[2].model, "")
-    monkeypatch.setattr(stage, "known_result", lambda config, _: config.split.fold == 3 or None)
+    monkeypatch.setattr(folds, "known_result", lambda config, _: config.split.fold == 3 or None)
     session, *todo = preview(config).starts
     assert session.startswith("a Spark session")
     assert todo == [
@@ -225,7 +226,7 @@ def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         "skinclf.stages.prepare.finished_dataset", lambda _: Dataset.model_construct()
     )
-    monkeypatch.setattr(Fold, "result", True)
+    monkeypatch.setattr(folds.Fold, "result", True)
     write_text(runs[0].model, "")
     assert preview(config).starts == [f"fold {n}: nothing, it is finished" for n in (1, 2, 3)]
 
