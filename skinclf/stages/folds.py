@@ -53,8 +53,8 @@ class Fold:
         them, and are not needed any more where that is finished.
         """
         teachers = () if self.run.is_finished else self.teachers
-        named = {f"train teacher {n}": teacher for n, teacher in enumerate(teachers, 1)}
-        return named | {"train": self.config}
+        titled = {f"train teacher {n}": teacher for n, teacher in enumerate(teachers, 1)}
+        return titled | {"train": self.config}
 
     def todo(self) -> str:
         """What an earlier start has left to do, in words; "" if nothing."""
