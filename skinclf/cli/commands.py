@@ -37,7 +37,7 @@ def prepare(
     **Output:** the dataset with tensors, rejects and, written last, dataset.json.
 
     **Example:** `skinclf prepare --archive part_1.zip --archive part_2.zip
-    --metadata HAM10000_metadata.csv --output dataset`
+    --metadata HAM10000_metadata.tab --output dataset`
     """
     settings = settings_of(
         config,
@@ -237,7 +237,7 @@ def replicate(
     and replication.json. Rerun, it resumes.
 
     **Example:** `skinclf replicate --config conf/paper.toml --archive part_1.zip
-    --archive part_2.zip --metadata HAM10000_metadata.csv`
+    --archive part_2.zip --metadata HAM10000_metadata.tab`
     """
     settings = settings_of(
         config,
@@ -280,7 +280,7 @@ def cross_validate(
     not reached.
 
     **Examples:** `skinclf cross-validate --archive part_1.zip --archive part_2.zip
-    --metadata HAM10000_metadata.csv --folds 5 --output runs/by-fold`. Other hospitals: `skinclf
+    --metadata HAM10000_metadata.tab --folds 5 --output runs/by-fold`. Other hospitals: `skinclf
     cross-validate --archive images --metadata rows.csv --by source --output runs/by-source`
     """
     settings = settings_of(

@@ -91,7 +91,11 @@ TestedMetadata = Annotated[
 ]
 ScoredArchive = Annotated[
     list[str] | None,
-    typer.Option("--archive", metavar="PATH", help="Score this folder or archive; repeatable."),
+    typer.Option(
+        "--archive",
+        metavar="PATH",
+        help="A folder, zip, tar, Parquet file, image, list or `table:NAME`; repeatable.",
+    ),
 ]
 ScoresOutput = Annotated[
     str | None,
