@@ -10,7 +10,9 @@ from skinclf.spark.session import spark_session
 
 def shared_session(sessions: ExitStack) -> SparkSession:
     """The session that runs, or a new one: for fixtures that outlive a test."""
-    running = SparkSession.getActiveSession()
+    # The active one is not known for a moment where another thread has just used it: joining it
+    # here would leave a guest in it, test by test.
+    running = SparkSession.getActiveSession() or SparkSession._instantiatedSession
     if running is None:
         settings = SparkConfig(master="local[2]", driver_memory="1g")
         running = sessions.enter_context(spark_session("tests", settings))
