@@ -37,17 +37,17 @@ ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "told"),
+    ("number", "status", "advice"),
     [
         (errno.ENOSPC, 1, "Make room, and rerun the same command"),
         (errno.EACCES, 2, "Check the path, or choose another one"),
     ],
 )
 def test_a_full_disk_is_no_wrong_use(
-    capsys: pytest.CaptureFixture[str], number: int, status: int, told: str
+    capsys: pytest.CaptureFixture[str], number: int, status: int, advice: str
 ) -> None:
     assert _status_of(OSError(number, os.strerror(number), "f"), as_json=False) == status
-    assert told in " ".join(capsys.readouterr().err.split())
+    assert advice in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.fixture

@@ -386,9 +386,7 @@ def compare(
     first = comparison.first.name
     found = metrics_of_runs(comparison)
     print_table(
-        f"{len(found)} runs on {comparison.set}",
-        ("metric", *dict(found)),
-        by_metric(found),
+        f"{len(found)} runs on {comparison.set}", ("metric", *dict(found)), by_metric(found)
     )
     differences = differences_of_runs(comparison)
     if differences:

@@ -71,10 +71,10 @@ def list_new(
 
     Rejects whose reason is in READ_AGAIN or `retry` (or any reject, if that holds "all") are
     listed again, but for those that the listing itself rejects; what is listed again comes after
-    what is new. `versions` replaces the `version`
-    of what was found. `spark_paths`: the archive, where Spark has to read it. A job that is killed
-    anywhere in here finds the rest again. Memory does not grow with the number of rows. Raises
-    UsageError where what is there was listed by another reader.
+    what is new. `versions` replaces the `version` of what was found. `spark_paths`: the archive,
+    where Spark has to read it. A job that is killed anywhere in here finds the rest again. Memory
+    does not grow with the number of rows. Raises UsageError where what is there was listed by
+    another reader.
     """
     _check_reader(ledger, by_spark=bool(spark_paths))
     reasons = {*READ_AGAIN, *retry}

@@ -4,7 +4,6 @@ looks whether a checkpoint is whole.
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -13,13 +12,14 @@ import numpy as np
 
 from skinclf.errors import DamagedCheckpoint, RunError
 from skinclf.storage.history import Epoch
+from skinclf.system.zip_errors import ZIP_ERRORS
 
 if TYPE_CHECKING:
     import keras
 
 DAMAGE = (
-    *(OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError),  # the zip's
-    *(ValueError, KeyError, TypeError, AttributeError),  # what is in it
+    *(OSError, *ZIP_ERRORS),
+    *(KeyError, TypeError, AttributeError),  # what is in it
 )
 """What a damaged file ends with when it is read."""
 

@@ -18,6 +18,7 @@ from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.files import exists, read_bytes
 from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.system.stderr import without_lines
+from skinclf.system.zip_errors import ZIP_ERRORS
 from skinclf.training import import_tensorflow
 from skinclf.training.predictor import read_keras_model
 
@@ -77,7 +78,7 @@ def parse_graph(content: bytes, source: str) -> FrozenGraph:
         check = json.loads(archive.read(CHECK))
         probabilities = np.array(check["probabilities"], np.float32)
         return FrozenGraph(check["model"], archive.read(GRAPH), probabilities)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except (*ZIP_ERRORS, KeyError, TypeError) as error:
         raise RunError(f"{source}: is damaged: {error}") from None
 
 

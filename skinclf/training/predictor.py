@@ -2,10 +2,8 @@
 
 import io
 import json
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,16 +21,11 @@ from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.spec.views import Tta, views_of
 from skinclf.storage.files import absolute
 from skinclf.storage.run_folder import Labels, RunFolder, model_digest
+from skinclf.system.zip_errors import ZIP_ERRORS
 from skinclf.training import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
-
-ZIP_ERRORS = (
-    # What zipfile raises for one that is damaged.
-    *(zipfile.BadZipFile, ValueError, RuntimeError),  # and NotImplementedError, a RuntimeError
-    *(struct.error, zlib.error, EOFError),
-)
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities, in the taxonomy's order."""

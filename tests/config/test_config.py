@@ -54,7 +54,7 @@ def test_spark_properties_keep_their_dots() -> None:
 
 
 def test_spark_properties_are_read_as_toml_has_them(tmp_path: Path) -> None:
-    """With dots that make tables, numbers, truths, and quotes."""
+    """With dots that make tables, numbers, booleans, and quotes."""
     file = tmp_path / "spark.toml"
     file.write_text('[spark.conf]\nspark.executor.memory = "2g"\n"spark.task.cpus" = 2\n')
     given = ['spark.conf.spark.local.dir="/scratch"', "spark.conf.spark.ui.enabled=true"]

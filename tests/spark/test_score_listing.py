@@ -75,7 +75,7 @@ def test_what_is_new_or_changed_or_to_be_tried_again_is_listed(
     assert list_new(spark, [*archive(), row("f0")], ledger) == (6, 0)
     sources = ["f0", "f1", "f2", "f3", "z!/m", "z!/m#2"]
     assert listed(ledger) == [(source, "1", False) for source in sources]
-    score_all(ledger, {"f2": "crashed", "f3": "vanished", "z!/m": "empty"})
+    score_all(ledger, {"f2": "crashed", "f3": "storage_error", "z!/m": "empty"})
 
     last = len(ledger.manifest.listing)
 
@@ -126,7 +126,9 @@ def test_what_the_listing_itself_rejects_as_before_is_not_tried_again(
 ) -> None:
     gone = row("link") | {"reason": "vanished", "version": None}
     assert list_new(spark, [gone, row("f0")], ledger) == (2, 0)
-    score_all(ledger, {"link": "vanished"})
+    score_all(ledger, {"link": "vanished", "f0": "vanished"})  # f0: when it was read
+    assert list_new(spark, [gone, row("f0")], ledger) == (1, 1)
+    score_all(ledger, {})
     assert list_new(spark, [gone, row("f0")], ledger) == (0, 0)
     assert list_new(spark, [row("link"), row("f0")], ledger) == (1, 1)
 
