@@ -124,7 +124,7 @@ cluster-up: docker/.env ## start a master, two workers and the history server in
 	$(COMPOSE) up --build --detach --wait
 
 cluster-demo: docker/.env ## run all jobs on that cluster, over a small archive
-	$(COMPOSE) run --rm submit
+	$(COMPOSE) run --rm --service-ports submit
 
 cluster-down: docker/.env ## end the cluster and delete its volume
 	$(COMPOSE) --profile submit down --volumes

@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from rich.console import Console
 
+from skinclf.spark.java import ensure_java
 from skinclf.stages.prepare import prepare
 from skinclf.stages.train import train
 from skinclf.testing.archive import make_archive
@@ -18,6 +19,8 @@ from tests.support.sessions import shared_session
 
 # `skinclf` and `spark-submit` are those of the environment that runs the tests.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# On a machine without Java, also the processes that tests start have to find the packaged one.
+ensure_java()
 
 
 LONGEST_FIRST = (

@@ -13,6 +13,9 @@ from skinclf.evaluation.result import DecisionMetrics
 from skinclf.spec.decision import DecisionRule, decide
 from skinclf.spec.taxonomy import Taxonomy
 
+NEVER = 1e-12
+"""The weight of a class that is not to be decided on: weights are above 0."""
+
 
 def choose_weights(
     asked: DecisionRule, validation: Predictions, trained: Mapping[str, int]
@@ -24,18 +27,33 @@ def choose_weights(
     make of the probabilities. The two fitted numbers are all that the validation images decide
     on: what a weight makes of the accuracies themselves is a matter of a few images of the rarest
     class (`python -m bench.decisions`).
+
+    A class without a training image is not decided on, unless its cost was named: the network has
+    not seen what it looks like, and by its number of images it would be the rarest of all.
     """
     codes = validation.taxonomy.codes
     if asked.rule == "sensitivity":
         return dict.fromkeys(codes, 1.0) | {
             validation.taxonomy.screened: _weight_for(validation, asked.sensitivity)
         }
-    counts = np.array([max(trained.get(code, 0), 1) for code in codes])
-    shares = counts / counts.max()
-    temperature, exponent = fit_shift(validation.labels, validation.probabilities, shares)
+    counts = np.array([trained.get(code, 0) for code in codes])
+    seen = counts > 0
+    # The prior of an unseen class was left as it is: see losses.make_objective.
+    shares = np.where(seen, counts / max(counts.max(), 1), 1.0)
+    temperature, exponent = _fit_of(seen, shares, validation)
     # The highest cost * p^(1/T) * f^e is the highest (cost * f^e)^T * p.
     weights = (_costs(asked, codes, counts) * shares**exponent) ** temperature
+    weights[~seen & [code not in asked.costs for code in codes]] = NEVER
     return dict(zip(codes, map(float, weights), strict=True))
+
+
+def _fit_of(
+    seen: NDArray[np.bool_], shares: NDArray[np.float64], validation: Predictions
+) -> tuple[float, float]:
+    """`fit_shift` of the classes that were trained on alone."""
+    known = seen[validation.labels]
+    labels = (np.cumsum(seen) - 1)[validation.labels[known]]
+    return fit_shift(labels, validation.probabilities[known][:, seen], shares[seen])
 
 
 def _costs(
@@ -47,9 +65,10 @@ def _costs(
     if asked.rule == "costs":
         return np.array([asked.costs.get(code, 1.0) for code in codes])
     # An image is one of all in top-1, and one of its class in a mean over classes.
+    seen = np.count_nonzero(counts)
     lost = {
         "accuracy": np.full(len(codes), 1 / counts.sum()),
-        "balanced_accuracy": 1 / (len(codes) * counts),
+        "balanced_accuracy": 1 / (seen * np.maximum(counts, 1)),
     }
     lost["both_accuracies"] = lost["accuracy"] + lost["balanced_accuracy"]
     costs: NDArray[np.float64] = lost[asked.rule]

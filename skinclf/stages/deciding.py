@@ -45,23 +45,38 @@ def check_decision(asked: DecisionRule, taxonomy: Taxonomy, validation: float) -
 
 
 def check_classes(asked: DecisionRule, dataset: Dataset) -> None:
-    """Warn of classes without a validation image. Raises ConfigError where that is the one whose
+    """Warn of classes without a training or validation image. Raises ConfigError where that is the one whose
     sensitivity is asked for.
     """
-    there, taxonomy = dataset.counts.get(VAL, {}), dataset.taxonomy
-    missing = [code for code in taxonomy.codes if not there.get(code)]
+    taxonomy = dataset.taxonomy
+    untrained, missing = (_without(dataset, split) for split in (TRAIN, VAL))
     if asked.rule == "sensitivity" and taxonomy.screened in missing:
         raise ConfigError(
             f'decision.rule = "sensitivity": no validation image is of {taxonomy.screened}, so no '
             f"weight can be chosen"
         )
-    if missing and asked.is_chosen and asked.rule != "sensitivity":
+    if not asked.is_chosen or asked.rule == "sensitivity":
+        return
+    if unnamed := [code for code in untrained if code not in asked.costs]:
+        log.warning(
+            "decision.rule = %s: no training image is of %s: no image is decided to be",
+            asked.rule,
+            ", ".join(unnamed),
+        )
+    missing = [code for code in missing if code not in untrained]
+    if missing:
         log.warning(
             "decision.rule = %s: no validation image is of %s: how well these classes are decided "
             "on plays no part in the choice",
             asked.rule,
             ", ".join(missing),
         )
+
+
+def _without(dataset: Dataset, split: str) -> list[str]:
+    """The classes of which a split has no image."""
+    there = dataset.counts.get(split, {})
+    return [code for code in dataset.taxonomy.codes if not there.get(code)]
 
 
 def _warn_of_few(asked: DecisionRule, validation: Predictions) -> None:

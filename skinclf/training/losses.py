@@ -52,15 +52,15 @@ def make_objective(
 
     The loss of history.jsonl with, where configured, its targets smoothed, each class weighted,
     and the logits adjusted: the loss is taken of softmax(logits + τ log prior), so that the
-    network itself predicts as if classes were less unequal (Menon et al., arXiv:2007.07314).
-    `images` (classes,): how many training images each class has.
+    network itself predicts as if classes were less unequal (Menon et al., arXiv:2007.07314). A
+    class without images is not raised as the rarest would be. `images` (classes,): how many training images each class has.
     """
     import tensorflow as tf
 
     loss, classes = LOSSES[config.loss], len(images)
     weights = tf.constant(class_weights(config, images))
-    counted = np.maximum(images, 1).astype(np.float64)
-    prior = config.logit_adjustment * np.log(counted / counted.sum())
+    shares = np.where(images > 0, images / images.sum(), 1.0)
+    prior = config.logit_adjustment * np.log(shares)
 
     def objective(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         truth = tf.one_hot(labels, classes, dtype=logits.dtype)

@@ -82,6 +82,28 @@ def test_costs_give_back_the_prior_that_training_took_away(rule: DecisionRule) -
     assert same.mean() > 0.99
 
 
+@pytest.mark.parametrize("rule", ["accuracy", "balanced_accuracy", "both_accuracies"])
+def test_a_class_without_a_training_image_is_never_decided_on(rule: str) -> None:
+    """As the rarest of all it would be preferred to every other."""
+    images = two_classes()
+    some = np.full((len(images.labels), 1), 0.01, np.float32)
+    three = replace(
+        images,
+        probabilities=np.hstack([images.probabilities * 0.99, some]),
+        taxonomy=Taxonomy(codes=("mel", "nv", "vasc")),
+    )
+    asked = DecisionRule.model_validate({"rule": rule})
+    found = decided(asked, three).predicted
+    assert (found != 2).all()
+    assert (found == decided(asked, images).predicted).mean() > 0.99
+
+
+def test_a_class_without_a_training_image_has_the_cost_that_was_named() -> None:
+    rule = DecisionRule(rule="costs", costs={"mel": 5})
+    weights = choose_weights(rule, two_classes(), {"nv": 900})
+    assert weights["mel"] > 1e-3
+
+
 @pytest.mark.parametrize("sensitivity", [0.5, 0.9, 1.0])
 def test_the_screened_class_is_found_as_often_as_is_asked(sensitivity: float) -> None:
     """Of the seven classes one is raised, no further than has to be."""

@@ -107,7 +107,10 @@ def test_a_place_that_can_t_be_written_is_gone_without(
     assert class_archive(str(tmp_path)) is None
 
 
-def test_a_jvm_of_the_user_s_own_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jvm_of_the_user_s_own_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("skinclf.spark.session.SparkContext._gateway", None)
     assert _class_archive(SparkConfig()) is not None
     assert _class_archive(SparkConfig(share_classes=False)) is None

@@ -56,6 +56,9 @@ def test_all_stages_take_classes_and_size_from_the_settings_and_from_the_data(
     dataset = prepare(config, QUIET)
     assert (dataset.shape, dataset.classes) == ([48, 64, 3], list(CODES))
     assert set(dataset.counts["train"]) == set(CODES)
+    # Codes are matched whatever their case.
+    assert ",Mole," in (own / "archive" / "DEMO_metadata.csv").read_text()
+    assert dataset.rejects["unknown_dx"] == 1  # the one that is broken on purpose
     tensors = pq.read_table(own / "dataset" / "tensors")
     assert {len(pixels) for pixels in tensors["pixels"].to_pylist()} == {48 * 64 * 3}
     labels = {row["dx"]: row["label"] for row in tensors.select(["dx", "label"]).to_pylist()}
@@ -87,13 +90,6 @@ def test_all_stages_take_classes_and_size_from_the_settings_and_from_the_data(
     ]
 
     assert Dataset.read(str(prepared / "dataset")).shape == [75, 100, 3]
-
-
-def test_codes_in_the_metadata_are_matched_whatever_their_case(own: Path) -> None:
-    text = (own / "archive" / "DEMO_metadata.csv").read_text()
-    assert ",Mole," in text
-    dataset = Dataset.read(str(own / "dataset"))
-    assert dataset.rejects["unknown_dx"] == 1  # the one that is broken on purpose
 
 
 def test_a_dataset_that_says_two_things_of_itself_is_refused(

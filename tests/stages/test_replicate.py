@@ -16,8 +16,13 @@ from tests.support.pipeline import pipeline_config
 QUIET = Console(quiet=True)
 
 
+ASKED: list[str] = []
+"""The splits of which an evaluation was asked for."""
+
+
 def evaluate_test(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     """The evaluation of the test split, for the validation split, too: half the work."""
+    ASKED.append(config.evaluate.split)
     settings = config.evaluate.model_copy(update={"split": "test"})
     evaluated = evaluate(config.model_copy(update={"evaluate": settings}), console)
     folder = Path(config.run.path) / "evaluation"
@@ -37,7 +42,9 @@ def test_both_protocols_stand_beside_the_paper(
     make_archive(tmp_path / "archive", 160)
     settings = ("train.loss=binary_crossentropy", "train.epochs=1")
     config = pipeline_config(tmp_path, *settings)
+    ASKED.clear()
     rows, page = replicate(config, QUIET)
+    assert ASKED == ["val", "val"]  # each made the test split's, which was known then
     assert [len(row) for row in rows] == [len(COLUMNS)] * 10
     assert rows[0][:3] == ("the paper, val", "0.9406", "0.1452")
     told = json.loads((tmp_path / "run" / "replication.json").read_text())

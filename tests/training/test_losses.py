@@ -50,6 +50,16 @@ def test_with_logit_adjustment_the_surest_error_still_has_a_gradient() -> None:
     assert (gradient[4], gradient[5]) == pytest.approx((-1, 1))
 
 
+def test_logit_adjustment_does_not_raise_a_class_without_images() -> None:
+    """By a count of one in a hundred it would be pushed down the least of all."""
+    images = np.array([0, 10, 90])
+    logits = tf.Variable([[0.0, 0, 0]])
+    with tf.GradientTape() as tape:
+        loss = make_objective(TrainConfig(logit_adjustment=1.0), images)(tf.constant([2]), logits)
+    absent, rare, _ = tape.gradient(loss, logits).numpy()[0]
+    assert absent > 5 * rare
+
+
 def test_balanced_classes_weigh_the_same_in_all() -> None:
     images = np.array([0, 10, 30, 60])
     weights = class_weights(TrainConfig(class_weighting="balanced"), images)
