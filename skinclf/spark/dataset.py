@@ -84,9 +84,9 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
         )
 
 
-def warn_of_shared_files(tensors: DataFrame) -> None:
-    """Warn where one file is in train and in test, as images of two lesions: evaluation refuses
-    that, which is after the training.
+def count_shared_files(tensors: DataFrame) -> int:
+    """How many files are in train and in test, as images of two lesions: evaluation refuses that,
+    which is after the training. So a warning is logged.
     """
     by_file = tensors.where("split IN ('train', 'test')").groupBy("digest")
     shared = by_file.agg(
@@ -102,6 +102,7 @@ def warn_of_shared_files(tensors: DataFrame) -> None:
             f"{found[0]:,}",
             printable(found[1]),
         )
+    return int(found[0])
 
 
 def check_lesions_apart(tensors: DataFrame) -> None:

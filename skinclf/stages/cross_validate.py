@@ -14,7 +14,7 @@ from rich.console import Console
 
 from skinclf.archives import check_apart
 from skinclf.config.schema import Config
-from skinclf.errors import CheckError, ConfigError, UsageError
+from skinclf.errors import CheckError, ConfigError, LeakError, UsageError
 from skinclf.evaluation.cross_validation import (
     CrossValidation,
     FoldResult,
@@ -34,17 +34,13 @@ from skinclf.reporting.results import (
 from skinclf.stages import prepare as preparing
 from skinclf.stages.deciding import check_classes, check_decision
 from skinclf.stages.evaluate import evaluate
-from skinclf.stages.folds import TESTED, Fold, Plan, named, plan_folds, teacher_recipes
+from skinclf.stages.folds import OTHERWISE, TESTED, Fold, Plan, named, plan_folds, teacher_recipes
 from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.resuming import prepared
-from skinclf.stages.train import train
+from skinclf.stages.train import check_settings, checked_steps, train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, exists, join, write_table
-from skinclf.storage.history import check_best_is_known
-from skinclf.training.batches import check_divides
-from skinclf.training.choices import check_choices
-from skinclf.training.networks import check_size
 
 log = logging.getLogger(__name__)
 
@@ -61,21 +57,12 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     plan = _checked(config)
     for source, lesions in plan.only_trained_on.items():
         log.info("%s: only trained on (%s lesions)", named(source), f"{lesions:,}")
-    datasets, results = [], []
+    # All of them first: what is wrong with one is not found out after hours of training.
+    datasets = [_prepared(fold, plan, console) for fold in plan.folds]
+    _check_alike(datasets, plan)
+    results = []
     for place, fold in enumerate(plan.folds, 1):
         log.info("%s (%s of %s)", fold.title, place, len(plan.folds))
-        dataset = prepared(fold.config, console)
-        fold.check_run(dataset)
-        if not dataset.count(TESTED):
-            cause = (
-                f"the archive has too few lesions for {len(plan.folds)} folds. Choose fewer "
-                f"(--folds), and another folder (--output)"
-                if fold.source is None
-                else f"none could be read. Its rejects are in {dataset.path}"
-            )
-            raise ConfigError(f"{fold.title}: has no image to test: {cause}")
-        check_classes(config.decision, dataset)
-        datasets.append(dataset)
         results.append(fold.result or _measured(fold, console))
     found = _pooled(plan, datasets, results, config)
     write_pages(found, plan.folder)
@@ -89,6 +76,43 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
         extra={"counts": {"images": images, "folds": len(found.folds)}},
     )
     return found, plan.folder.page
+
+
+def _prepared(fold: Fold, plan: Plan, console: Console) -> Dataset:
+    """The fold's dataset. Raises UsageError children where it does not do for its trainings or for
+    its test.
+    """
+    dataset = prepared(fold.config, console, OTHERWISE)
+    fold.check_run(dataset)
+    if not dataset.count(TESTED):
+        cause = (
+            f"the archive has too few lesions for {len(plan.folds)} folds. Choose fewer "
+            f"(--folds), and another folder (--output)"
+            if fold.source is None
+            else f"none could be read. Its rejects are in {dataset.path}"
+        )
+        raise ConfigError(f"{fold.title}: has no image to test: {cause}")
+    if dataset.shared_files and not fold.config.evaluate.allow_leaks:
+        raise LeakError(
+            f"{fold.title}: {dataset.shared_files:,} files are trained on and tested, as images of "
+            f"two lesions (the warning of prepare has some). If they show one lesion, name it in "
+            f"archive.same_lesion, and another folder: --output NAME. Or ask for metrics that are "
+            f"too good: --set evaluate.allow_leaks=true"
+        )
+    for training in fold.trainings().values():
+        checked_steps(training, dataset)
+    check_classes(fold.config.decision, dataset)
+    return dataset
+
+
+def _check_alike(datasets: Sequence[Dataset], plan: Plan) -> None:
+    """Raise CheckError where the folds' datasets are not of the same images."""
+    if len({dataset.tensors for dataset in datasets}) > 1:
+        sizes = ", ".join(f"{dataset.tensors:,}" for dataset in datasets)
+        raise CheckError(
+            f"{plan.folder.path}: the datasets of the folds have {sizes} images. Did the archive "
+            f"or its metadata change in the meantime? Begin anew in another folder: --output NAME"
+        )
 
 
 def _measured(fold: Fold, console: Console) -> EvaluationResult:
@@ -119,10 +143,7 @@ def _checked(config: Config) -> Plan:
     check_decision(config.decision, config.classes, config.split.val)
     teachers = teacher_recipes(config)
     for each in (config, *teachers):
-        check_choices(each)
-        check_divides(each.dataset.shards, each.train.slots, each.train.global_batch_size)
-        check_best_is_known(each.train, int(each.split.val > 0))
-        check_size(each.model, each.image)
+        check_settings(each)
     if config.split.folds or config.split.left_out:
         raise ConfigError(
             "split.folds and split.left_out are set by cross-validate itself: leave them out, and "
@@ -151,7 +172,7 @@ def _checked(config: Config) -> Plan:
                 f"another folder: --output NAME"
             )
     for fold in plan.folds:
-        dataset = preparing.finished_dataset(fold.config)
+        dataset = preparing.finished_dataset(fold.config, OTHERWISE)
         if dataset is None:
             preparing.check_output(fold.config)
         else:
@@ -166,7 +187,7 @@ def _pooled(
     tables = [_tested(fold) for fold in plan.folds]
     places = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     table = pa.concat_tables(tables)
-    _check_each_once(table, datasets, plan)
+    _check_each_once(table, datasets[0].tensors, plan)
     order = pc.sort_indices(table["image_id"])  # as `compare` reads them
     table, places = table.take(order), places[order.to_numpy()]
     delete(plan.folder.metrics)  # of an earlier start, which may have had other models
@@ -205,16 +226,14 @@ def _tested(fold: Fold) -> pa.Table:
     return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
 
 
-def _check_each_once(table: pa.Table, datasets: Sequence[Dataset], plan: Plan) -> None:
+def _check_each_once(table: pa.Table, images: int, plan: Plan) -> None:
     """Raise CheckError where an image was tested twice or, by folds, not at all."""
     counts = Counter(table["image_id"].to_pylist())
     twice = [image for image, count in counts.items() if count > 1]
-    tensors = {dataset.tensors for dataset in datasets}
     by_folds = all(fold.source is None for fold in plan.folds)
-    if twice or len(tensors) > 1 or (by_folds and len(counts) not in tensors):
-        sizes = ", ".join(f"{dataset.tensors:,}" for dataset in datasets)
+    if twice or (by_folds and len(counts) != images):
         raise CheckError(
             f"{plan.folder.path}: {len(counts):,} images were tested, {len(twice):,} of them "
-            f"twice; the datasets have {sizes} images. Did the archive or its metadata change in "
-            f"the meantime? Begin anew in another folder: --output NAME"
+            f"twice; the datasets have {images:,} images. Did the archive or its metadata change "
+            f"in the meantime? Begin anew in another folder: --output NAME"
         )

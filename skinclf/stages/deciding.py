@@ -45,8 +45,8 @@ def check_decision(asked: DecisionRule, taxonomy: Taxonomy, validation: float) -
 
 
 def check_classes(asked: DecisionRule, dataset: Dataset) -> None:
-    """Warn of classes without a training or validation image. Raises ConfigError where that is the one whose
-    sensitivity is asked for.
+    """Warn of classes without a training or validation image. Raises ConfigError where the one
+    whose sensitivity is asked for has none to choose on.
     """
     taxonomy = dataset.taxonomy
     untrained, missing = (_without(dataset, split) for split in (TRAIN, VAL))

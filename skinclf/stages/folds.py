@@ -22,6 +22,9 @@ from skinclf.system.text import printable
 TESTED = "test"
 """The split whose images a fold tests."""
 
+OTHERWISE = "Choose another folder: --output NAME"
+"""What to do where a fold's folders hold other work than is asked for."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -58,7 +61,7 @@ class Fold:
 
     def todo(self) -> str:
         """What an earlier start has left to do, in words; "" if nothing."""
-        steps = {"prepare": preparing.finished_dataset(self.config) is None}
+        steps = {"prepare": preparing.finished_dataset(self.config, OTHERWISE) is None}
         for title, config in self.trainings().items():
             run = RunFolder(config.run.path)
             done = len(run.read_history())

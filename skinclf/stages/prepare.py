@@ -22,10 +22,10 @@ from skinclf.spark.dataset import (
     check_lesions_apart,
     check_nothing_lost,
     class_counts,
+    count_shared_files,
     reject_counts,
     reject_files,
     tensor_files,
-    warn_of_shared_files,
 )
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.plan import plan_archive
@@ -38,6 +38,11 @@ from skinclf.storage.files import absolute, exists, join, write_text
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
+
+REPLACE = (
+    "Name another folder (dataset.path) or allow its replacement: --set dataset.overwrite=true"
+)
+"""What to do where the dataset's folder holds another one than is asked for."""
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +109,9 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     return dataset
 
 
-def finished_dataset(config: Config) -> Dataset | None:
+def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None:
     """The dataset of `config` if it is finished. Raises DatasetError where it is of another archive
-    or of other settings.
+    or of other settings, with what to do `otherwise`.
     """
     path = absolute(config.dataset.path)
     if not exists(join(path, MANIFEST)):
@@ -128,8 +133,7 @@ def finished_dataset(config: Config) -> Dataset | None:
     if differing:
         raise DatasetError(
             f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
-            f"and split asked for ({', '.join(differing)} differ). Name another folder "
-            f"(dataset.path) or allow its replacement: --set dataset.overwrite=true"
+            f"and split asked for ({', '.join(differing)} differ). {otherwise}"
         )
     return dataset
 
@@ -232,9 +236,10 @@ def _checked(
     counts = class_counts(tensors, written)
     count = sum(sum(by_class.values()) for by_class in counts.values())
     check_nothing_lost(path, inputs, count, reasons)
+    shared_files = 0
     if config.split.by == "lesion":
         check_lesions_apart(tensors)
-        warn_of_shared_files(tensors)
+        shared_files = count_shared_files(tensors)
     return Dataset(
         skinclf=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -250,6 +255,7 @@ def _checked(
         shards=config.dataset.shards,
         inputs=inputs,
         tensors=count,
+        shared_files=shared_files,
         rejects=reasons,
         counts=counts,
         files=files,

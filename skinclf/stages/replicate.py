@@ -11,6 +11,7 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
+from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
 from skinclf.spark.session import spark_session
@@ -18,7 +19,7 @@ from skinclf.stages.deciding import check_decision
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import PAGE, explore
 from skinclf.stages.resuming import known_result, prepared
-from skinclf.stages.train import train
+from skinclf.stages.train import check_settings, train
 from skinclf.storage.dataset_folder import EXPLORATION
 from skinclf.storage.files import beside, exists, join, list_names, read_bytes, write_text
 from skinclf.storage.run_folder import RunFolder
@@ -83,7 +84,13 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
     run.path itself. Raises what the stages raise, and DatasetError where a finished dataset is
     of another archive.
     """
+    check_gate_settings(config.evaluate.gates, config.classes)
     check_decision(config.decision, config.classes, config.split.val)
+    check_settings(config)
+    if config.split.folds or config.split.left_out:
+        raise ConfigError(
+            "split.folds and split.left_out: the paper's split is of shares. Leave them out"
+        )
     if config.train.teachers:
         raise ConfigError(
             "train.teachers: no teacher was trained on both datasets, by image and by lesion. "
@@ -141,7 +148,8 @@ def protocol_config(config: Config, by: str) -> Config:
 
 def _prepared(config: Config, console: Console) -> None:
     """Prepare and explore, unless that is done."""
-    dataset = prepared(config, console)
+    otherwise = "Choose other folders: dataset.path and run.path"
+    dataset = prepared(config, console, otherwise)
     if not exists(join(dataset.path, EXPLORATION, PAGE)):
         explore(config, console)
 

@@ -11,11 +11,11 @@ from skinclf.storage.files import exists
 from skinclf.storage.run_folder import RunFolder, model_digest
 
 
-def prepared(config: Config, console: Console) -> Dataset:
+def prepared(config: Config, console: Console, otherwise: str) -> Dataset:
     """The dataset of `config`; built now unless it is finished. Raises what `prepare` and
     `finished_dataset` raise.
     """
-    return finished_dataset(config) or prepare(config, console)
+    return finished_dataset(config, otherwise) or prepare(config, console)
 
 
 def known_result(config: Config, split: str) -> EvaluationResult | None:

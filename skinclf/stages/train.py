@@ -101,8 +101,23 @@ def preview(config: Config) -> Preview:
     return Preview([dataset.path], [run.path], starts)
 
 
+def check_settings(config: Config) -> None:
+    """What can be checked of a training before there is a dataset. Raises ConfigError."""
+    check_choices(config)
+    check_divides(config.dataset.shards, config.train.slots, config.train.global_batch_size)
+    check_best_is_known(config.train, int(config.split.val > 0))
+    check_size(config.model, config.image)
+
+
 def checked_steps(config: Config, dataset: Dataset) -> int:
-    """The steps of an epoch. Raises ConfigError for settings that don't fit the dataset."""
+    """The steps of an epoch. Raises UsageError children for settings that don't fit the dataset,
+    and for one that nothing can be learned from.
+    """
+    if dataset.only_class:
+        raise DatasetError(
+            f"{dataset.path}: all training images are {dataset.only_class}, so there is nothing to "
+            f"tell apart. Prepare a dataset with images of two classes or more"
+        )
     check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
     check_best_is_known(config.train, dataset.count("val"))
     check_size(config.model, dataset.image)
@@ -117,11 +132,6 @@ def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     """
     check_choices(config)
     dataset = Dataset.read(config.dataset.path)
-    if dataset.only_class:
-        raise DatasetError(
-            f"{dataset.path}: all training images are {dataset.only_class}, so there is nothing to "
-            f"tell apart. Prepare a dataset with images of two classes or more"
-        )
     # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
     asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)
     if asked not in (theirs, (HAM10000, BENBRAHIM_2020)):

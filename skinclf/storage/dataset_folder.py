@@ -77,6 +77,9 @@ class Dataset(BaseModel):
     shards: int
     inputs: int
     tensors: int
+    shared_files: int = Field(default=0, exclude_if=lambda files: not files)
+    """In train and in test, as images of two lesions. 0 where that is not known."""
+
     rejects: dict[str, int]  # by reason
     counts: dict[str, dict[str, int]]  # split → diagnosis → images
     files: list[TensorFile]  # in the order of the rows

@@ -53,7 +53,8 @@ def make_objective(
     The loss of history.jsonl with, where configured, its targets smoothed, each class weighted,
     and the logits adjusted: the loss is taken of softmax(logits + τ log prior), so that the
     network itself predicts as if classes were less unequal (Menon et al., arXiv:2007.07314). A
-    class without images is not raised as the rarest would be. `images` (classes,): how many training images each class has.
+    class without images is not raised as the rarest would be.
+    `images` (classes,): how many training images each class has.
     """
     import tensorflow as tf
 

@@ -2,7 +2,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from skinclf.errors import CheckError
-from skinclf.spark.dataset import check_lesions_apart, check_nothing_lost, warn_of_shared_files
+from skinclf.spark.dataset import check_lesions_apart, check_nothing_lost, count_shared_files
 
 
 def test_a_lesion_in_two_splits_is_named(spark: SparkSession) -> None:
@@ -21,9 +21,9 @@ def test_a_file_in_two_splits_is_told(
 ) -> None:
     rows = [("a", "train", "x"), ("b", "test", "x"), ("c", "val", "y"), ("d", "test", "y")]
     schema = "image_id string, split string, digest string"
-    warn_of_shared_files(spark.createDataFrame(rows[1:], schema))
+    assert count_shared_files(spark.createDataFrame(rows[1:], schema)) == 0
     assert not caplog.text
-    warn_of_shared_files(spark.createDataFrame(rows, schema))
+    assert count_shared_files(spark.createDataFrame(rows, schema)) == 1
     assert "files in common, in number: 1, such as those of a and b." in caplog.text
 
 

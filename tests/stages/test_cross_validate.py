@@ -10,7 +10,14 @@ from rich.console import Console
 
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
-from skinclf.errors import CheckError, ConfigError, DatasetError, RunError, UsageError
+from skinclf.errors import (
+    CheckError,
+    ConfigError,
+    DatasetError,
+    RunError,
+    SkinclfError,
+    UsageError,
+)
 from skinclf.evaluation.predictions import Predictions
 from skinclf.stages import cross_validate as stage
 from skinclf.stages import folds
@@ -137,14 +144,26 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
         preview(config_of(tmp_path, *by_source))
 
 
-def stages_of(monkeypatch: pytest.MonkeyPatch, whole: Predictions, tensors: int = 120) -> None:
+def stages_of(
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Predictions,
+    tensors: int = 120,
+    *,
+    different_in: int = 0,
+    shared_files: int = 0,
+) -> None:
     """Replace the stages by ones that write what they would, without Spark and TensorFlow."""
 
-    def prepared(config: Config, console: Console) -> Dataset:
+    def prepared(config: Config, *_: Any) -> Dataset:
         sizes = {"train": len(whole) - 40, "test": 40}
         files = [TensorFile(path=split, split=split, rows=rows) for split, rows in sizes.items()]
         return Dataset.model_construct(
-            tensors=tensors, files=files, split=config.split, counts={"train": {}}
+            tensors=tensors + (config.split.fold == different_in),
+            shards=16,
+            files=files,
+            split=config.split,
+            counts={"train": {}},
+            shared_files=shared_files,
         )
 
     def write_fold(config: Config, console: Console) -> None:
@@ -206,7 +225,7 @@ def test_folds_are_pooled_and_two_recipes_are_compared_on_the_same_images(
 
 
 def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def prepared_but_the_last(config: Config) -> Dataset | None:
+    def prepared_but_the_last(config: Config, _: str) -> Dataset | None:
         return None if config.split.fold == 3 else Dataset.model_construct()
 
     monkeypatch.setattr("skinclf.stages.prepare.finished_dataset", prepared_but_the_last)
@@ -224,7 +243,7 @@ def test_a_dry_run_says_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.M
         "fold 3: prepare",
     ]
     monkeypatch.setattr(
-        "skinclf.stages.prepare.finished_dataset", lambda _: Dataset.model_construct()
+        "skinclf.stages.prepare.finished_dataset", lambda *_: Dataset.model_construct()
     )
     monkeypatch.setattr(folds.Fold, "result", True)
     write_text(runs[0].model, "")
@@ -249,6 +268,22 @@ def test_images_that_are_not_tested_are_told(
     with pytest.raises(CheckError, match="Did the archive or its metadata change"):
         cross_validate(folds_config(tmp_path, "cv"), QUIET)
     assert not (tmp_path / "cv" / "cross-validation.json").exists()
+
+
+def test_what_the_datasets_say_is_found_out_before_any_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(settings: str, **faults: int) -> str:
+        stages_of(monkeypatch, drawn_predictions(120, 1), **faults)
+        with pytest.raises(SkinclfError) as caught:
+            cross_validate(folds_config(tmp_path, "cv", *settings.split()), QUIET)
+        assert not (tmp_path / "cv" / "runs").exists()
+        return str(caught.value)
+
+    assert "have 120, 120, 121 images" in refused("", different_in=3)
+    assert "2 files are trained on and tested" in refused("", shared_files=2)
+    assert "expected at most 80" in refused("train.global_batch_size=96")
+    assert "no validation image is of mel" in refused("decision.rule=sensitivity")
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,20 @@ def evaluate_test(config: Config, console: Console) -> tuple[EvaluationResult, s
     return evaluated
 
 
-def test_a_teacher_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no teacher was trained on both"):
-        replicate(pipeline_config(tmp_path, "train.teachers=runs/compact"), QUIET)
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("train.teachers=runs/compact", "no teacher was trained on both"),
+        ("train.optimizer=sgd", "there is no 'sgd'"),
+        ("evaluate.gates.nope=1", "there is no metric 'nope'"),
+        ("split.left_out=Graz", "the paper's split is of shares"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_prepared(
+    tmp_path: Path, setting: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        replicate(pipeline_config(tmp_path, setting), QUIET)
 
 
 def test_both_protocols_stand_beside_the_paper(
