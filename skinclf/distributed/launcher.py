@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 from uuid import uuid4
@@ -14,12 +15,12 @@ from spark_tensorflow_distributor import MirroredStrategyRunner
 
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
 from skinclf.distributed.worker import train_here, train_in_task
-from skinclf.errors import TrainingError, WorkersLost
+from skinclf.errors import TrainingError, UsageError, WorkersLost
 from skinclf.spark.failures import root_cause
 from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.attempt import WorkerError, read_errors
-from skinclf.system.retrying import LONG_PAUSES, retried
+from skinclf.system.retrying import LONG_PAUSES, OF_A_SHARE, retried
 from skinclf.training.job import TrainingJob
 
 REQUIRED_CONF = {
@@ -42,6 +43,9 @@ class Launcher(Protocol):
 
     def launch(self, job: TrainingJob) -> None:
         """Run one attempt to its end. Raises WorkersLost where another one may help."""
+
+    def stop(self) -> None:
+        """Have the attempt of `launch` end by an error; another one may follow."""
 
     def cancel(self) -> None:
         """Have `launch` end by an error; any thread may call this, more than once."""
@@ -74,7 +78,8 @@ class SparkLauncher:
             use_custom_strategy=True,
         )
         if config.local_mode:
-            runner.run(train_here, job=job, check=self._check_cancelled)
+            with _as_of_a_worker():
+                runner.run(train_here, job=job, check=self._check_cancelled)
             return
         context = self._spark.sparkContext
         try:
@@ -89,14 +94,33 @@ class SparkLauncher:
             )
             raise lost_by(reported, str(error)) from error
 
+    def stop(self) -> None:
+        """Ends the tasks; in local mode there are none."""
+        self._spark.sparkContext.cancelJobGroup(self.group)
+
     def cancel(self) -> None:
         """Ends the tasks; in local mode, the training at its next report."""
         self._cancelled.set()
-        self._spark.sparkContext.cancelJobGroup(self.group)
+        self.stop()
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
             raise TrainingError("the training was cancelled")
+
+
+@contextmanager
+def _as_of_a_worker() -> Iterator[None]:
+    """Raise what ends a training in the driver as what it would be of a task: a share that is away
+    for a moment is no end, and what is wrong with the dataset only now is no wrong use.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise lost_by([WorkerError(type(error).__name__, str(error), False)], "") from error
+    except OSError as error:
+        if error.errno not in OF_A_SHARE:
+            raise
+        raise WorkersLost(f"{type(error).__name__}: {error}") from error
 
 
 def lost_by(reported: list[WorkerError], message: str) -> TrainingError:

@@ -2,15 +2,19 @@
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark import BarrierTaskContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
@@ -19,6 +23,7 @@ from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import beside, delete, exists, join, read_text, write_text
+from skinclf.system.background import watching
 from skinclf.system.machine import free_megabytes, has_bfloat16, versions
 from skinclf.system.ports import listening_socket
 from skinclf.training.shards import held_bytes
@@ -98,7 +103,10 @@ def preflight(
         if config.local_mode:
             reports = [_report(probe, dataset.path, 0, [])]
         else:
-            reports = _reports(spark, probe, dataset.path, config.slots, limits.ports)
+            of_tasks = _reports(spark, probe, dataset.path, config.slots, limits)
+            if of_tasks is None:
+                return [*checks, _late(probe, dataset.path, limits)]
+            reports = of_tasks
         checks += _versions(reports, _own_versions(), spark.version)
         return [*checks, *_of_reports(reports, dataset, probe, config)]
     finally:
@@ -269,8 +277,15 @@ def _processors(reports: list[Report], config: TrainConfig) -> Check:
     )
 
 
-def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: str) -> list[Report]:
-    """What each of `slots` barrier tasks finds; all of them run at once."""
+def _reports(
+    spark: SparkSession, probe: str, dataset: str, slots: int, limits: FaultToleranceConfig
+) -> list[Report] | None:
+    """What each of `slots` barrier tasks finds; all of them run at once.
+
+    None where they do not end: they wait for slots that other jobs of this application hold, or in
+    storage that hangs. Spark would let them wait for as long as that takes.
+    """
+    ports = limits.ports
 
     def look(_rows: Iterable[int]) -> Iterator[Report]:
         task = BarrierTaskContext.get()
@@ -284,9 +299,36 @@ def _reports(spark: SparkSession, probe: str, dataset: str, slots: int, ports: s
             _stay_until_reached(listener, len(addresses))
         yield report
 
-    context = spark.sparkContext
-    with job_group(context, "skinclf preflight", "preflight"):
-        return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
+    context, group = spark.sparkContext, f"skinclf preflight {uuid4().hex}"
+    late = threading.Event()
+
+    def end_late(done: threading.Event) -> None:
+        if not done.wait(limits.startup_timeout_seconds):
+            late.set()
+            context.cancelJobGroup(group)
+
+    try:
+        with (
+            watching(end_late, partial(context.cancelJobGroup, group)),
+            job_group(context, group, "preflight", interrupts=True),
+        ):
+            return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
+    except (Py4JError, PySparkException):
+        if not late.is_set():
+            raise
+    return None
+
+
+def _late(probe: str, dataset: str, limits: FaultToleranceConfig) -> Check:
+    return Check(
+        "tasks",
+        False,
+        f"not ended after {limits.startup_timeout_seconds} s "
+        f"(fault_tolerance.startup_timeout_seconds)",
+        f"Other jobs of this application hold the slots, or executors hang in the storage of "
+        f"{probe} or {dataset}: end those jobs, or rerun the same command later",
+        temporary=True,
+    )
 
 
 def _report(probe: str, dataset: str, task: int, addresses: list[str]) -> Report:

@@ -80,6 +80,9 @@ class Supervisor:
             clear_temporaries(folder, but=RECORD)  # a thread of ours renews it
         if resume:
             log.info("resuming from checkpoint %s", resume)
+        elif self._job.run.read_history():
+            log.warning("%s: no whole checkpoint is left, so the training starts anew", run)
+            self._job.run.write_history([])
         return attempt
 
     @contextmanager
@@ -105,7 +108,7 @@ class Supervisor:
                 cause = watchdog.cause(heartbeats, time.monotonic())
                 if cause:
                     stopped.append(cause)
-                    self._launcher.cancel()
+                    self._launcher.stop()
                     return
 
         with watching(watch, self.cancel):
@@ -148,7 +151,7 @@ def last_checkpoint(run: str) -> CheckpointName | None:
         try:
             read_checkpoint(checkpoint_bytes(run, name))
         except DamagedCheckpoint as error:
-            log.warning("%s %s; resuming from the one before", name, error)
+            log.warning("%s %s; it is passed over", name, error)
         except RunError as error:
             raise RunError(f"{run}: {name} is {error}") from None
         else:

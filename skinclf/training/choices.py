@@ -8,7 +8,8 @@ from skinclf.training.losses import LOSSES
 from skinclf.training.networks import NETWORKS
 from skinclf.training.optimizers import OPTIMIZERS, SCHEDULES
 
-LEAST_SILENCE = 5
+LEAST_SECONDS = 5
+"""A heartbeat, with what the worker has done since, is sent each 2 seconds."""
 
 
 def check_choices(config: Config) -> None:
@@ -24,9 +25,11 @@ def check_choices(config: Config) -> None:
     for key, name, registry in choices:
         if name not in registry:
             raise ConfigError(f"{key}: there is no {name!r}; known are {', '.join(registry)}")
-    silence = config.fault_tolerance.heartbeat_timeout_seconds
-    if silence < LEAST_SILENCE:
-        raise ConfigError(
-            f"fault_tolerance.heartbeat_timeout_seconds: {LEAST_SILENCE} or more is expected, got "
-            f"{silence}: there is a heartbeat each 2 seconds"
-        )
+    for what in ("startup", "heartbeat", "step"):
+        key = f"{what}_timeout_seconds"
+        seconds = getattr(config.fault_tolerance, key)
+        if seconds < LEAST_SECONDS:
+            raise ConfigError(
+                f"fault_tolerance.{key}: {LEAST_SECONDS} or more is expected, got {seconds}: "
+                f"workers report each 2 seconds what they have done"
+            )

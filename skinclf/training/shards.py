@@ -4,6 +4,7 @@ A shard is a range of the order in which all rows of a split lie. Files and row 
 as they happen to be: a shard begins and ends within them.
 """
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,9 @@ from skinclf.storage.files import join, local_path, open_file, read_bytes
 from skinclf.system.retrying import OF_A_SHARE, is_gone
 
 COLUMNS = ["label", "pixels"]
+
+SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What a machine says that lacks memory or file handles for the moment."""
 
 T = TypeVar("T")
 
@@ -181,8 +185,9 @@ def _group_rows(path: str, file: TensorFile) -> list[int]:
 
 
 def _read(path: str, read: Callable[[pa.NativeFile], T]) -> T:
-    """What `read` makes of a file. Raises DatasetError where it is damaged or gone, and the OSError
-    itself where it is one of storage on a network: training may resume.
+    """What `read` makes of a file. Raises DatasetError where it is damaged or gone, and the error
+    itself where it is one of storage on a network or of a machine that lacks memory or file
+    handles: training may resume.
 
     pyarrow has OSError for some damage, too. Of a file on a network the bytes are then read alone,
     which shows whose fault it is.
@@ -190,9 +195,11 @@ def _read(path: str, read: Callable[[pa.NativeFile], T]) -> T:
     try:
         with open_file(path) as file:
             return read(file)
+    except pa.ArrowMemoryError:
+        raise
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and not is_gone(error):
-            if error.errno in OF_A_SHARE:
+            if error.errno in (*OF_A_SHARE, *SCARCE):
                 raise
             if local_path(path) is None:
                 return _parsed(path, read)

@@ -1,3 +1,5 @@
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -13,6 +15,7 @@ from skinclf.errors import PreflightError, SlotsUnavailable
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.system.machine import versions
 from tests.support.datasets import dataset_of
+from tests.support.training import until
 
 TWO = TrainConfig(slots=2, local_mode=False, global_batch_size=32)
 HURRY = FaultToleranceConfig(slot_wait_timeout_seconds=1)
@@ -74,6 +77,32 @@ def test_too_few_slots_are_told_with_their_numbers(
     checks = preflight(spark, dataset, str(tmp_path), config, HURRY)
     with pytest.raises(PreflightError, match="4 slots are needed at once and the cluster has 2"):
         check_fit(checks)  # one machine, which never gets more
+
+
+def test_slots_that_another_job_holds_are_not_waited_for_without_end(
+    spark: SparkSession, prepared: Path, tmp_path: Path
+) -> None:
+    """Spark counts them as there, and starts a barrier stage when they are free."""
+    held, begun = tmp_path / "held", tmp_path / "begun"
+    held.touch()
+
+    def hold(_: int) -> None:
+        begun.touch()
+        while held.exists():
+            time.sleep(0.1)
+
+    other = threading.Thread(target=spark.sparkContext.parallelize([0], 1).foreach, args=[hold])
+    other.start()
+    until(begun.exists, lambda: "the other job")
+    limits = FaultToleranceConfig(startup_timeout_seconds=1)
+    try:
+        dataset = Dataset.read(str(prepared / "dataset"))
+        checks = preflight(spark, dataset, str(tmp_path / "run"), TWO, limits)
+    finally:
+        held.unlink()
+        other.join()
+    with pytest.raises(SlotsUnavailable, match=r"tasks: not ended after 1 s .*end those jobs"):
+        check_fit(checks)
 
 
 def test_slots_alone_that_are_missing_may_be_there_later() -> None:

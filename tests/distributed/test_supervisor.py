@@ -13,7 +13,8 @@ from skinclf.config.schema import FaultToleranceConfig, ModelConfig, TrainConfig
 from skinclf.distributed import supervisor as launch
 from skinclf.distributed.launcher import SparkLauncher, lost_by
 from skinclf.distributed.supervisor import Supervisor, last_checkpoint
-from skinclf.errors import RunError, StorageUnavailable, TrainingError, WorkersLost
+from skinclf.distributed.watchdog import Watchdog
+from skinclf.errors import DatasetError, RunError, StorageUnavailable, TrainingError, WorkersLost
 from skinclf.storage.attempt import WorkerError, current_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, CheckpointName, checkpoint_names
 from skinclf.storage.run_folder import RunFolder
@@ -81,7 +82,7 @@ class Rehearsal:
     def __init__(self, play: Callable[[int], None]) -> None:
         self.play = play
         self.attempts: list[TrainingJob] = []
-        self.cancelled = threading.Event()
+        self.stopped, self.cancelled = threading.Event(), threading.Event()
 
     def wait_for_slots(self, config: TrainConfig, wait: Callable[[float], object]) -> None:
         pass
@@ -89,6 +90,9 @@ class Rehearsal:
     def launch(self, job: TrainingJob) -> None:
         self.attempts.append(job)
         self.play(len(self.attempts) - 1)
+
+    def stop(self) -> None:
+        self.stopped.set()
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -181,6 +185,20 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(
     assert "epoch-0002.npz is no whole checkpoint" in caplog.text
 
 
+def test_a_training_without_a_whole_checkpoint_starts_anew_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else its history would tell of epochs that the model has not taken."""
+    write_epoch(str(tmp_path), 1)
+    RunFolder(str(tmp_path)).write_history([{"epoch": 1.0}])
+    (tmp_path / "checkpoints" / "epoch-0001.npz").write_bytes(b"damaged")
+    launcher = Rehearsal(nothing)
+    supervisor_of(launcher, tmp_path).train()
+    assert launcher.attempts[0].resume == ""
+    assert "no whole checkpoint is left, so the training starts anew" in caplog.text
+    assert RunFolder(str(tmp_path)).read_history() == []
+
+
 def test_a_checkpoint_of_another_version_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +234,26 @@ def test_a_cancelled_training_is_not_started_again(tmp_path: Path) -> None:
     assert len(launcher.attempts) == 1
 
 
+def test_an_attempt_that_the_watchdog_stops_is_followed_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not cancelled: the launcher's own pauses would be none from then on."""
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.0)
+
+    def hung(attempt: int) -> None:
+        if attempt == 0:
+            launcher.stopped.wait()
+            raise WorkersLost("the job group was cancelled")
+
+    two = TrainConfig(slots=2, local_mode=False, global_batch_size=32)
+    launcher = Rehearsal(hung)
+    first = lambda *_: "no step" * (len(launcher.attempts) < 2)  # noqa: E731
+    monkeypatch.setattr(Watchdog, "cause", first)
+    supervisor_of(launcher, tmp_path, two).train()
+    assert len(launcher.attempts) == 2
+    assert not launcher.cancelled.is_set()
+
+
 def test_a_watchdog_that_can_t_read_heartbeats_ends_the_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,3 +282,25 @@ def test_two_trainings_have_job_groups_of_their_own() -> None:
     for _ in range(2):
         SparkLauncher(spark, FaultToleranceConfig()).cancel()
     assert len(set(groups)) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (OSError(errno.EIO, "input/output error"), WorkersLost),
+        (DatasetError("train-00001.parquet: can't be read"), TrainingError),
+        (OSError(errno.EACCES, "denied"), PermissionError),
+    ],
+)
+def test_what_ends_a_training_in_the_driver_is_what_it_would_be_of_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Exception, told: type[Exception]
+) -> None:
+    def failing(**_: object) -> None:
+        raise found
+
+    monkeypatch.setattr("skinclf.distributed.launcher.train_here", failing)
+    job = TrainingJob(dataset_of([], 1, ""), RunFolder(str(tmp_path)), ModelConfig(), TrainConfig())
+    spark: Any = None
+    with pytest.raises(told) as caught:
+        SparkLauncher(spark, FaultToleranceConfig()).launch(job)
+    assert caught.type is told

@@ -256,6 +256,7 @@ def expected_share(code: str, run: Path) -> float:
             "expected one of 1, 2, 4",
         ),
         ("fault_tolerance.heartbeat_timeout_seconds=2", "5 or more is expected, got 2"),
+        ("fault_tolerance.step_timeout_seconds=1", "5 or more is expected, got 1"),
         ("train.teachers=RUN", "is the run itself"),
         ("train.teachers=nowhere", "nowhere holds no finished model: train it first"),
     ],
