@@ -1,5 +1,5 @@
 # make demo: the whole pipeline on a small archive; make test: the tests.
-# Needs Python 3.11 to 3.13, make and the package index; everything else is installed into .venv.
+# Needs Python 3.11 to 3.13 with venv (Debian: python3-venv), make and the package index; everything else is installed into .venv.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

@@ -72,7 +72,7 @@ def peers(root: Path, arguments: argparse.Namespace) -> Table:
     sizes, rounds = Sizes(200, 200 + arguments.images // 5), min(arguments.rounds, 3)
     source, run = source_of(root, arguments), run_of(root)
     found = score.compare(source, run, names, sizes, rounds, arguments.peers)
-    return found | {"title": "score, against the ways that people know"}
+    return found | {"title": f"{found['title']}, against the ways that people know"}
 
 
 def memory(root: Path, arguments: argparse.Namespace) -> Table:

@@ -64,7 +64,8 @@ FILE_BYTES = 15 * 2**20
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training; the defaults are conf/augmented.toml's."""
+    """Settings of a training; the defaults are where the search began. What it found is
+    conf/augmented.toml."""
 
     network: str = "paper"  # or "stages": four residual stages
     blocks: int = 1  # a stage

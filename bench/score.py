@@ -58,12 +58,14 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="skinclf-bench-") as root:
         for size in (sizes.few, sizes.many):
             extract(source, Path(root, str(size)), size)
+        files = [path.stat().st_size for path in Path(root, str(sizes.few)).iterdir()]
+        title = f"score, JPEGs of {sum(files) / len(files) / 1000:.0f} kB"
 
         def contender(name: str) -> Run:
             return lambda size: command(name, f"{root}/{size}", run, peers)
 
         contenders = {name: contender(name) for name in ["floor", *names]}
-        return compared("score, full-size JPEGs", "floor", contenders, sizes, rounds)
+        return compared(title, "floor", contenders, sizes, rounds)
 
 
 def command(name: str, folder: str, run: str, peers: str | None) -> list[str]:

@@ -4,8 +4,10 @@ python -m bench.search NAME … --dataset DATASET --runs FOLDER
 
 Each trial is one `skinclf train`, which goes on where it was broken off; its row goes to
 bench/search.jsonl, the log of what was tried and what it gave. The test split is never looked at.
-`cpu_seconds` are this call's: a few, where the run had been finished before. `base` is the form
-of conf/augmented.toml that a row's changes are changes of.
+`cpu_seconds` are this call's: a few, where the run had been finished before. `base` is the recipe
+that a row's changes are changes of. The trials here are of conf/augmented.toml, which was called
+best.toml in older rows; those of compact.toml and of best.toml with its teacher were added by hand
+from the same commands and the same function `validated`.
 """
 
 import json

@@ -1,5 +1,6 @@
 """What the benchmarks compute, apart from time."""
 
+import json
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from bench import ablation
 from bench.measure import measured
-from bench.page import page
+from bench.page import PAGE, RESULTS, page
 from bench.paired import ImageCost, _row
 from bench.seeds import mean
 from skinclf.evaluation.bootstrap import Draws
@@ -58,6 +59,10 @@ def test_the_page_shows_what_was_measured() -> None:
     assert "## Score (10,000 images per round, 5 rounds, 2026-11-25)" in text
     assert "| skinclf | 1.25 (1.00–1.50) |" in text
     assert "2 cores of some. Versions: python 3.11.2." in text
+
+
+def test_the_page_of_the_documentation_is_that_of_the_results() -> None:
+    assert PAGE.read_text() == page(json.loads(RESULTS.read_text()))
 
 
 def test_the_steps_in_the_documentation_are_those_of_the_log() -> None:

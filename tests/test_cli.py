@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from skinclf.config.loader import load_config
+from skinclf.config.schema import Config
+from skinclf.evaluation.cross_validation import CrossValidation
+from tests.evaluation.drawn import drawn_cross_validation
 from tests.support.command import Command
 from tests.support.repository import REPOSITORY
 
@@ -145,3 +148,21 @@ def test_the_schema_describes_every_setting(skinclf: Command) -> None:
         model = schema["$defs"][reference["$ref"].rpartition("/")[2]]
         for name, field in model["properties"].items():
             assert field.get("description"), f"{section}.{name}"
+
+
+def test_options_of_a_cross_validation_are_its_settings(
+    skinclf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Config] = []
+
+    def cross_validate(config: Config, _: object) -> tuple[CrossValidation, str]:
+        asked.append(config)
+        return drawn_cross_validation(), "page.html"
+
+    monkeypatch.setattr("skinclf.stages.cross_validate.cross_validate", cross_validate)
+    skinclf(
+        *("cross-validate", "--by", "source", "--folds", "7"),
+        *("--min-lesions", "30", "--output", "cv"),
+    )
+    expected = {"by": "source", "folds": 7, "min_lesions": 30, "output": "cv"}
+    assert asked[0].cross_validate.model_dump() == expected

@@ -10,10 +10,10 @@ import pytest
 
 import skinclf as package
 from skinclf import errors
-from skinclf.api import Evaluated
+from skinclf.api import CrossValidated, Evaluated
 from skinclf.cli.process import _status_of
 from skinclf.errors import QualityError, SkinclfError
-from tests.evaluation.drawn import drawn_predictions, evaluation_result
+from tests.evaluation.drawn import drawn_cross_validation, drawn_predictions, evaluation_result
 from tests.support.command import Command
 from tests.support.documentation import PAGES
 from tests.support.images import write_zip
@@ -151,3 +151,19 @@ def test_a_missed_gate_is_status_3_after_the_metrics_were_printed(
     with pytest.raises(QualityError) as caught:
         package.evaluate(settings={"evaluate.gates": {"balanced_accuracy": 1}})
     assert caught.value.result == Evaluated(result, "report.html")  # for a notebook to show
+
+
+def test_a_missed_gate_of_a_cross_validation_is_status_3_as_well(
+    skinclf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = drawn_cross_validation()
+    monkeypatch.setattr("skinclf.stages.cross_validate.cross_validate", lambda *_: (found, "p"))
+    gate = ("--set", "evaluate.gates.balanced_accuracy=1")
+    done = skinclf("cross-validate", *gate)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (3, "p")
+    assert "fold 3" in done.stdout
+    assert "evaluate.gates on 3 folds: balanced_accuracy is 0." in done.stderr
+    assert skinclf("cross-validate").returncode == 0
+    with pytest.raises(QualityError) as caught:
+        package.cross_validate(settings={"evaluate.gates": {"balanced_accuracy": 1}})
+    assert caught.value.result == CrossValidated(found, "p")

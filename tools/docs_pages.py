@@ -27,8 +27,8 @@ from skinclf.spec.taxonomy import HAM10000
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "conf" / "default.toml"
 
-OUTSIDE = r"\[([^\]]+)\]\((?:\.\./)+(?:tests|skinclf|bench|conf|deploy)/[^)]*\)"
-"""A link to a file that is not below docs/."""
+OUTSIDE = r"\[([^\]]+)\]\(((?:\.\./)+(?:tests|skinclf|bench|conf|deploy)/[^)]*)\)"
+"""A link to a file that is not below docs/: its text and the file."""
 
 TABLES = {"TENSORS": TENSORS, "REJECTS": REJECTS, "SCORES": scores_schema(HAM10000)}
 
@@ -46,13 +46,18 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put tables in the place of `{{ table NAME }}` and `{{ reasons }}`, and unlink what is not
-    below docs/.
+    below docs/. Raises ValueError for a table or a file that is not there.
     """
     for name, schema in TABLES.items():
         markdown = markdown.replace(f"{{{{ table {name} }}}}", table_of(schema))
     markdown = markdown.replace("{{ reasons }}", reasons_table())
+    if "{{ table" in markdown:
+        raise ValueError(f"{page.file.src_uri}: there is no such table")
+    for path in re.findall(OUTSIDE, markdown):
+        if not (ROOT / "docs" / page.file.src_uri).parent.joinpath(path[1]).resolve().exists():
+            raise ValueError(f"{page.file.src_uri}: there is no {path[1]}")
     return re.sub(OUTSIDE, r"`\1`", markdown)
 
 

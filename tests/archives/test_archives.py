@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import re
 import tarfile
 import tracemalloc
@@ -10,7 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from skinclf.archives import ArchiveReader, Selection, check_apart, iter_images, list_images
+from skinclf.archives import (
+    ArchiveReader,
+    Selection,
+    check_apart,
+    folders,
+    iter_images,
+    list_images,
+)
 from skinclf.archives.lists import files_named
 from skinclf.archives.names import image_id_of
 from skinclf.errors import ArchiveError, ConfigError
@@ -194,6 +203,23 @@ def test_a_file_that_vanished_is_told_as_such(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_named(tmp_path: Path, path: str) -> None:
     with pytest.raises(ArchiveError, match="nowhere"):
         list_images([str(tmp_path / path)])
+
+
+def test_a_folder_that_may_not_be_listed_is_one_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    listing = folders._entries
+
+    def entries(folder: str) -> list[os.DirEntry[str]]:
+        if folder.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return listing(folder)
+
+    monkeypatch.setattr(folders, "_entries", entries)
+    found = {each.name: each.reason for each in folders.Walk().files(str(tmp_path))}
+    assert found == {"a.jpg": None, "locked/": "unreadable"}
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_file_over_which_a_process_hangs_is_a_time_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skinclf.archives.isolation.GRACE_SECONDS", 1.0)
-    limits = LIMITS.model_copy(update={"max_decode_seconds": 0.5})
+    limits = LIMITS.model_copy(update={"max_decode_seconds": 2})
     files = {"0.jpg": jpeg(), "1.jpg": MARKED["hang"], "2.jpg": MARKED["sleep"]}
     found = outcomes(tmp_path, files, Decoding(limits, decode=decode_or_end))
     assert found == {"0": None, "1": "timeout", "2": "timeout"}

@@ -35,8 +35,11 @@ CASES = {
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More than any job is through with when it is interrupted."""
     folder = tmp_path_factory.mktemp("images")
+    rows = ["lesion_id,image_id,dx"]
     for n in range(3000):
         (folder / f"ISIC_{n:04}.jpg").write_bytes(photograph(n % 256))
+        rows.append(f"L{n},ISIC_{n:04},nv")
+    (folder.parent / f"{folder.name}.csv").write_text("\n".join(rows))
     return folder
 
 
@@ -58,6 +61,7 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
     ]
     if job == "prepare":
         settings.append(f"dataset.path={tmp_path / 'dataset'}")
+        settings.append(f"archive.metadata={images}.csv")
     else:  # a run of its own, which the job may write to
         settings.append(f"run.path={tmp_path / 'run'}")
         if job != "train":

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from skinclf.config.schema import ModelConfig
-from skinclf.errors import ConfigError, RunError
+from skinclf.errors import ConfigError, RunError, StorageError
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.run_folder import Labels, RunFolder, model_digest
@@ -142,4 +142,29 @@ def test_without_openvino_auto_is_tensorflow_and_asking_for_it_tells_what_to_ins
         monkeypatch.setattr(f"skinclf.training.{module}.find_spec", lambda name: None)
     assert type(predictor_for(run.path, "auto")) is Predictor
     with pytest.raises(ConfigError, match=r"pip install 'skinclf\[openvino\]'"):
+        predictor_for(run.path, "openvino")
+
+
+@openvino
+def test_an_executor_without_openvino_is_told_what_to_install(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = predictor_for(run.path, "openvino")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match=r"not on this executor: pip install .* there, too"):
+        predictor.load(1)
+
+
+@openvino
+def test_a_run_that_can_t_be_written_is_scored_with_tensorflow(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("graph.zip: can't be written: read-only")
+
+    monkeypatch.setattr("skinclf.training.openvino_engine.graph_of_run", refuse)
+    with caplog.at_level("INFO"):
+        assert type(predictor_for(run.path, "auto")) is Predictor
+    assert "the run can't be given its graph: graph.zip: can't be written" in caplog.text
+    with pytest.raises(StorageError):
         predictor_for(run.path, "openvino")
