@@ -59,7 +59,7 @@ def check_classes(asked: DecisionRule, dataset: Dataset) -> None:
         return
     if unnamed := [code for code in untrained if code not in asked.costs]:
         log.warning(
-            "decision.rule = %s: no training image is of %s: no image is decided to be",
+            "decision.rule = %s: no training image is of %s, so no image is decided to be",
             asked.rule,
             ", ".join(unnamed),
         )

@@ -1,9 +1,11 @@
+import errno
 import io
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from skinclf.config.loader import load_config
 from skinclf.errors import ConfigError, DatasetError, RunError, TrainingError
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.train import train
-from skinclf.storage.checkpoint_folder import checkpoint_names
+from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_names
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.networks.benbrahim2020 import PARAMETERS
 from skinclf.training.predictor import Predictor
@@ -270,6 +272,25 @@ def test_what_can_t_be_trained_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=message):
         train(config, QUIET)
     assert not run.exists()
+
+
+def test_a_share_that_is_away_for_a_moment_costs_a_training_in_the_driver_a_restart(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, away = CheckpointFolder.write, [OSError(errno.EIO, "Input/output error")]
+
+    def write_or_fail(self: CheckpointFolder, *arguments: Any) -> None:
+        if away and checkpoint_names(str(run)):
+            raise away.pop()
+        write(self, *arguments)
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(CheckpointFolder, "write", write_or_fail)
+    history = train(pipeline_config(trained, f"run.path={run}", "model.name=tiny"), QUIET)
+    assert ([epoch["epoch"] for epoch in history], away) == ([1, 2], [])
+    (restart,) = map(json.loads, (run / "restarts.jsonl").read_text().splitlines())
+    assert restart["checkpoint"].startswith("epoch-0001")
+    assert "Input/output error" in restart["cause"]
 
 
 @pytest.mark.usefixtures("own_session")
