@@ -1,4 +1,5 @@
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from skinclf.cli.terminal import print_table
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
 from skinclf.evaluation.cross_validation import CrossValidation
@@ -166,3 +168,30 @@ def test_options_of_a_cross_validation_are_its_settings(
     )
     expected = {"by": "source", "folds": 7, "min_lesions": 30, "output": "cv"}
     assert asked[0].cross_validate.model_dump() == expected
+
+
+def test_a_table_of_many_classes_keeps_its_numbers_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Rich would break them, or leave whole columns out."""
+    codes = [f"class_{n}" for n in range(20)]
+    print_table("images [all]", ["split", *codes], [["train", *["12,345"] * 20]])
+    printed = capsys.readouterr().out
+    assert "images [all]" in printed  # which is no markup
+    assert [line.split()[1::2] for line in printed.splitlines() if "class_" in line] == [
+        [code, "12,345"] for code in codes
+    ]
+
+
+def test_a_sign_that_the_locale_lacks_ends_no_command() -> None:
+    """The en dash of intervals, in ISO-8859-1."""
+    code = (
+        "from skinclf.cli import terminal, commands, main\n"
+        "commands.app.command('dash')(lambda: terminal.print_table('x', ['a'], [['1–2']]))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code, "dash"]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"1?2" in done.stdout

@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from typer.main import get_command
@@ -21,6 +22,9 @@ NOT_INSTALLED = {
 
 def run(job: str | None) -> NoReturn:
     """Run the command of the command line, or `job`, and end the process."""
+    with suppress(AttributeError, ValueError):  # ValueError: it is closed
+        # A sign that the locale lacks is no reason to end without an exit status of its own.
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     command: Any = get_command(commands.app)
     name, arguments = "skinclf", sys.argv[1:]
     stage = next((word for word in arguments if not word.startswith("-")), name)

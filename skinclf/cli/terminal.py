@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -64,6 +64,9 @@ VARIABLE = "SKINCLF_LOG_FORMAT"
 spark/log4j2.properties."""
 
 FORMATS = ("text", "json")
+
+FILE_WIDTH = 120
+"""A table in a log that is wider is read with pain."""
 
 NOWHERE = Console(quiet=True, force_terminal=False)
 
@@ -165,10 +168,39 @@ def print_json(result: object) -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: bool = True
 ) -> None:
-    """A table on stdout; `right`: all columns but the first hold numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    """A table on stdout; `right`: all columns but the first hold numbers.
+
+    One that is too wide has a row for each column, where columns are more. In a file, lines are
+    then as long as they come: there are no numbers that go on in the next line.
+    """
+    console, cells = Console(), [list(map(str, row)) for row in rows]
+    table = _table(title, columns, cells, right=right)
+    room = console.width if console.is_terminal else FILE_WIDTH
+    if _width(console, table) > room and len(columns) > len(cells) + 1:
+        head, *others = zip(columns, *cells, strict=True)
+        table = _table(title, head, others, right=right)
+    if not console.is_terminal:
+        console = Console(width=max(_width(console, table), 1))
+    console.print(table)
+
+
+def _width(console: Console, table: Table) -> int:
+    """How wide a table is where nothing limits it."""
+    return console.measure(table, options=console.options.update(max_width=sys.maxsize)).maximum
+
+
+def _table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool
+) -> Table:
+    table = Table(title=_literal(title), title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if right and number else "left", overflow="fold")
+        justify: JustifyMethod = "right" if right and number else "left"
+        table.add_column(_literal(column), justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(printable(str(cell))) for cell in row))
-    Console().print(table)
+        table.add_row(*map(_literal, row))
+    return table
+
+
+def _literal(text: str) -> str:
+    """Text from outside as it is: neither markup of rich nor what would steer the terminal."""
+    return escape(printable(text))

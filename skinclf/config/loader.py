@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from skinclf.config.renames import renamed, renamed_value, warn_of_name, with_new_names
 from skinclf.config.schema import Config, dotted
 from skinclf.errors import ConfigError
-from skinclf.system.uris import without_secrets
+from skinclf.system.uris import without_password, without_secrets
 
 SECRET = re.compile(
     r"(?i)secret|passw|pwd|token|credential$|connection[._]string|[.]sas[.]"
@@ -195,7 +195,7 @@ def to_toml(config: Config) -> str:
         if not (SECRET.search(key) or SECRET.search(value))  # as Spark does
     }
     tree["spark"]["master"] = without_secrets(config.spark.master)
-    tree["mlflow"]["tracking_uri"] = re.sub("//[^/@]*@", "//", config.mlflow.tracking_uri)
+    tree["mlflow"]["tracking_uri"] = without_password(config.mlflow.tracking_uri)
     return tomli_w.dumps(tree)
 
 

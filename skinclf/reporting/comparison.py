@@ -147,6 +147,7 @@ def _figures(comparison: Comparison) -> dict[str, Figure]:
             f"Difference to {comparison.first.name}, with {INTERVAL}",
             list(shares.values()),
             {run.name: [_difference(run, name) for name in shares] for run in comparison.paired},
+            [place for place, run in enumerate(comparison.runs) if run.differences is not None],
         )
     return figures
 

@@ -85,7 +85,7 @@ def write_report(
     figures = {name: png(figure) for name, figure in _figures(result, predictions).items()}
     for name, picture in figures.items():
         write_bytes(folder.picture(name), picture)
-    curves = history_figures(run.read_history()).values()
+    curves = history_figures(run.read_history())
     taxonomy = result.taxonomy
     page = render(
         "evaluation.html.j2",
@@ -102,7 +102,7 @@ def write_report(
             "groups": [column for column in GROUPS if column in result.subgroups],
             "run": run.path,
             "figures": figures,
-            "curves": [png(figure) for figure in curves],
+            "curves": {name: png(figure) for name, figure in curves.items()},
             "neighbors": neighbors,
             "gallery": [(error, pictures[error.image_id]) for error in errors],
         },

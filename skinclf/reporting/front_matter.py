@@ -25,4 +25,6 @@ def licence_of(text: str) -> dict[str, str]:
     name = re.sub(r"[\s_]+", "-", text.strip().lower())
     if not name:
         return {"license": "unknown"}
-    return {"license": name} if name in LICENCES else {"license": "other", "license_name": text}
+    if name in LICENCES:
+        return {"license": name}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", name).strip("-")}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from skinclf import __version__
+from skinclf.errors import RunError
 from skinclf.evaluation.metrics import METRICS
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.front_matter import front_matter, licence_of
@@ -26,13 +27,21 @@ def write_card(run: RunFolder) -> str:
     config, dataset = run.read_config(), run.read_dataset()
     history = run.read_history()
     epoch = final_epoch(history, config.train)
+    digest = model_digest(run.read_model())
     results = [read_result(folder.metrics) for folder in run.evaluations()]
-    card = front_matter(_metadata(run, dataset, results)) + render(
+    weights = _weights(run, digest)
+    by_it = [(found.decision and found.decision.weights) == weights for found in results]
+    current = [
+        found
+        for found, decided in zip(results, by_it, strict=True)
+        if decided and found.digest == digest
+    ]
+    card = front_matter(_metadata(run, dataset, current)) + render(
         "model_card.md.j2",
         {
             "version": __version__,
             "name": run.name,
-            "digest": model_digest(run.read_model()),
+            "digest": digest,
             "dataset": dataset,
             "taxonomy": dataset.taxonomy,
             "of_ham10000": dataset.taxonomy.codes == HAM10000.codes,
@@ -43,20 +52,31 @@ def write_card(run: RunFolder) -> str:
             "epoch": history[epoch - 1],
             "epochs": len(history),
             "minutes": sum(row["seconds"] for row in history) / 60,
-            "evaluations": [(result, metric_rows(result)) for result in results],
+            "evaluations": [
+                (result, metric_rows(result), decided)
+                for result, decided in zip(results, by_it, strict=True)
+            ],
         },
     )
     write_text(run.card, card)
     return run.card
 
 
+def _weights(run: RunFolder, digest: str) -> dict[str, float] | None:
+    """By which the run decides now; None for the most probable class."""
+    try:
+        decision = run.read_decision(digest)
+    except RunError:  # of an earlier model, say: evaluate and score refuse it, a card need not
+        return None
+    return decision.weights if decision else None
+
+
 def _metadata(
     run: RunFolder, dataset: Dataset, results: Sequence[EvaluationResult]
 ) -> dict[str, Any]:
-    """What the Hugging Face Hub reads of a model card: of this model's results those on images that
-    nothing was trained or chosen on.
+    """What the Hugging Face Hub reads of a model card: of the model's `results`, by the decision
+    that it has now, those on images that nothing was trained or chosen on.
     """
-    digest = model_digest(run.read_model())
     evaluations = [
         {
             "task": {"type": "image-classification"},
@@ -68,7 +88,7 @@ def _metadata(
             ],
         }
         for result in results
-        if result.digest == digest and not result.leaks.images and result.set != result.chosen_on
+        if not result.leaks.images and result.set != result.chosen_on
     ]
     index = {"model-index": [{"name": run.name, "results": evaluations}]} if evaluations else {}
     return {

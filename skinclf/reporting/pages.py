@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping
+from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,9 +37,18 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     )
     environment.filters["data_uri"] = data_uri
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
+    environment.filters["threshold"] = threshold
     environment.filters["md"] = in_markdown
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment.get_template(template).render(values)
+
+
+def threshold(value: float) -> str:
+    """A threshold in four digits. Never above its value: it is the probability of an image, which
+    would not reach it any more.
+    """
+    with localcontext(rounding=ROUND_FLOOR, prec=4):
+        return f"{+Decimal(value):f}"
 
 
 def in_markdown(text: str) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
@@ -16,11 +17,12 @@ from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
 from skinclf.storage.evaluation_folder import EvaluationFolder
-from skinclf.storage.files import exists, name_of, read_bytes, read_json, write_text
+from skinclf.storage.files import absolute, exists, name_of, read_bytes, read_json, write_text
 from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
+from skinclf.system.uris import without_password
 
 POLL_SECONDS = 2.0
 
@@ -40,15 +42,16 @@ log = logging.getLogger(__name__)
 class Tracking:
     """One run of ours as a run in MLflow, found again by mlflow.json in the run folder.
 
-    That file also says which files MLflow has, by their SHA-256. What the server can't be told is
-    a warning, never the end of a job: the next command that tracks the run sends it.
+    That file also says which files MLflow has, by their SHA-256, and whose it is: of a copy of the
+    folder, or on another server, MLflow gets another run. What the server can't be told is a
+    warning, never the end of a job: the next command that tracks the run sends it.
     """
 
     def __init__(self, client: Any, run: RunFolder) -> None:
         self._client, self._run = client, run
-        stored = read_json(run.tracking)
-        self._run_id: str = stored["run_id"]
-        self._uploaded: dict[str, str] = stored.get("uploaded", {})
+        self._stored = read_json(run.tracking)
+        self._run_id: str = self._stored["run_id"]
+        self._uploaded: dict[str, str] = self._stored.setdefault("uploaded", {})
 
     @classmethod
     def of_run(cls, config: Config, run: RunFolder) -> Self | None:
@@ -70,9 +73,8 @@ class Tracking:
             ) from None
         try:
             client = MlflowClient(config.mlflow.tracking_uri)
-            if not exists(run.tracking):
-                run_id = _begin(client, config, run)
-                write_text(run.tracking, json.dumps({"run_id": run_id}))
+            if not _is_tracked(config, run):
+                _begin(client, config, run)
         except MlflowException as error:
             raise ConfigError(f"mlflow.tracking_uri: MLflow says: {error}") from None
         return cls(client, run)
@@ -127,7 +129,7 @@ class Tracking:
         # What is noted as sent has its metrics there, too.
         if self._unsent(folder.metrics, place) is not None:
             for key, value in read_result(folder.metrics).model.items():
-                self._client.log_metric(self._run_id, f"{name}_{key}", value)
+                self._client.log_metric(self._run_id, f"{metric_name(name)}_{key}", value)
             self._upload(folder.metrics, place)
 
     def _send_model(self) -> None:
@@ -169,20 +171,45 @@ class Tracking:
     def _remember(self, artifact: str, digest: str) -> None:
         """Note in mlflow.json that MLflow has an artifact."""
         self._uploaded[artifact] = digest
-        stored = {"run_id": self._run_id, "uploaded": self._uploaded}
-        write_text(self._run.tracking, json.dumps(stored, indent=1))
+        write_text(self._run.tracking, json.dumps(self._stored, indent=1))
 
 
-def _begin(client: Any, config: Config, run: RunFolder) -> str:
-    """Make a run in MLflow, with the settings as its parameters; returns its id."""
+def metric_name(name: str) -> str:
+    """The name of a set as MLflow allows it in a metric's: a CSV file may be named otherwise."""
+    return re.sub(r"[^A-Za-z0-9_. -]", "-", name)
+
+
+def _owner(config: Config, run: RunFolder) -> dict[str, str]:
+    """Whose mlflow.json it is: the folder, and the server without its password."""
+    server = without_password(config.mlflow.tracking_uri)
+    return {"folder": absolute(run.path), "server": server}
+
+
+def _is_tracked(config: Config, run: RunFolder) -> bool:
+    """Whether MLflow has a run for this one."""
+    if not exists(run.tracking):
+        return False
+    stored, owner = read_json(run.tracking), _owner(config, run)
+    known = stored.get("owner", owner)
+    if known != owner:
+        log.info(
+            "%s: MLflow gets a new run: mlflow.json is of %s", run, " on ".join(known.values())
+        )
+    return bool(known == owner)
+
+
+def _begin(client: Any, config: Config, run: RunFolder) -> None:
+    """Make a run in MLflow, with the settings as its parameters, and note it in mlflow.json."""
+    from mlflow.entities import Param
+
     name = config.mlflow.experiment
     experiment = client.get_experiment_by_name(name)
     place = experiment.experiment_id if experiment else client.create_experiment(name)
-    created = client.create_run(place, run_name=run.name)
+    run_id = client.create_run(place, run_name=run.name).info.run_id
     # Those that it was trained with: another command may have been given others.
-    for key, value in run.read_config().hyperparameters.items():
-        client.log_param(created.info.run_id, key, value)
-    return str(created.info.run_id)
+    settings = run.read_config().hyperparameters
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in settings.items()])
+    write_text(run.tracking, json.dumps({"run_id": run_id, "owner": _owner(config, run)}))
 
 
 def send_to_mlflow(config: Config, run: RunFolder) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from skinclf.config.loader import load_config, shipped_config
+from skinclf.config.loader import load_config, settings_options, shipped_config
 from skinclf.config.schema import Config
 from skinclf.errors import UsageError
 from skinclf.evaluation.metrics import METRICS
@@ -88,17 +88,14 @@ def demo(folder: str, images: int, console: Console) -> DemoResult:
 def demo_config(root: Path) -> Config:
     """conf/demo.toml with its paths below `root`."""
     archive = root / "archive"
-    zips = ", ".join(f'"{archive / name}"' for name in ZIPS)
-    return load_config(
-        shipped_config("demo.toml"),
-        [
-            f"archive.paths=[{zips}]",
-            f"archive.metadata={archive / METADATA}",
-            f"dataset.path={root / 'dataset'}",
-            f"run.path={root / 'run'}",
-            f"score.output={root / 'scores'}",
-        ],
-    )
+    places = {
+        "archive.paths": [str(archive / name) for name in ZIPS],
+        "archive.metadata": str(archive / METADATA),
+        "dataset.path": str(root / "dataset"),
+        "run.path": str(root / "run"),
+        "score.output": str(root / "scores"),
+    }
+    return load_config(shipped_config("demo.toml"), options=settings_options(places))
 
 
 def _empty(root: Path) -> None:

@@ -52,7 +52,7 @@ def explore(config: Config, console: Console) -> str:
     for name, figure in figures.items():
         picture = png(figure)
         write_bytes(join(dataset.path, EXPLORATION, f"{name}.png"), picture)
-        pictures.append({"title": name.replace("-", " "), "png": picture})
+        pictures.append({"title": figure.get_axes()[0].get_title() or name, "png": picture})
     page = render(
         "exploration.html.j2",
         {

@@ -48,6 +48,11 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     return bucket, unquote(key)
 
 
+def without_password(uri: str) -> str:
+    """A server's address without the user and the password that it may have."""
+    return re.sub("//[^/@]*@", "//", uri)
+
+
 def check_no_secret(path: str) -> None:
     """Raise UsageError, which does not repeat it, where a path or URI holds a password or key."""
     options = dict(parse_qsl(path.partition("?")[2])) if is_uri(path) else {}

@@ -6,8 +6,13 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
 from skinclf.reporting.front_matter import front_matter, licence_of
+from skinclf.reporting.model_card import write_card
+from skinclf.spec.decision import Decision, DecisionRule
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.run_folder import RunFolder, model_digest
+from tests.evaluation.drawn import drawn_predictions
+from tests.support.runs import write_run
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +58,7 @@ def test_the_model_s_card_has_its_metrics(trained: Path) -> None:
     [
         ("CC BY-NC 4.0", {"license": "cc-by-nc-4.0"}),
         ("", {"license": "unknown"}),
-        ("ask: us", {"license": "other", "license_name": "ask: us"}),
+        ("ask: us", {"license": "other", "license_name": "ask-us"}),
     ],
 )
 def test_licences_are_those_of_the_hub_where_they_are_known(
@@ -65,3 +70,24 @@ def test_licences_are_those_of_the_hub_where_they_are_known(
 def test_metadata_from_outside_can_t_end_the_block() -> None:
     text = front_matter({"license_name": "a\n---\nb: 1"})
     assert text.count("\n---\n") == 1
+
+
+def test_a_card_says_which_metrics_are_of_an_earlier_decision(tmp_path: Path) -> None:
+    """The index of the Hub leaves them out."""
+    write_run(tmp_path, drawn_predictions(40, 1))
+    run = RunFolder(str(tmp_path))
+    model, codes = model_digest(run.read_model()), run.read_labels().taxonomy.codes
+    run.write_history([{"epoch": 1.0, "loss": 0.5, "seconds": 1.0}])
+    assert "model-index" in Path(write_card(run)).read_text()
+    decision = Decision(
+        asked=DecisionRule(rule="balanced_accuracy"),
+        weights=dict.fromkeys(codes, 2.0),
+        model=model,
+        validation={},
+    )
+    (tmp_path / "decision.json").write_text(decision.model_dump_json())
+    card = Path(write_card(run)).read_text()
+    assert "model-index" not in card
+    assert (
+        "The metrics of test are by an earlier decision than the one that the run has now" in card
+    )

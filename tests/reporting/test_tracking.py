@@ -12,11 +12,12 @@ from rich.console import Console
 
 from skinclf.config.loader import load_config, to_toml
 from skinclf.errors import ConfigError
-from skinclf.reporting.tracking import IMPATIENT, Tracking, send_to_mlflow
+from skinclf.reporting.tracking import IMPATIENT, Tracking, metric_name, send_to_mlflow
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.train import train
+from skinclf.storage.files import read_json
 from skinclf.storage.run_folder import Labels, RunFolder
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
 from tests.support.pipeline import pipeline_config
@@ -67,8 +68,21 @@ def test_a_run_that_is_tracked_later_has_the_settings_that_it_was_trained_with(
     run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
     others = pipeline_config(trained, "train.learning_rate=0.5", f"mlflow.tracking_uri={uri}")
     send_to_mlflow(others, run)
-    _, tracked = tracked_run(uri)
+    client, tracked = tracked_run(uri)
     assert tracked.data.params["train.learning_rate"] == "0.001"
+
+    # A copy, on which another decision is tried, leaves the model of the original alone.
+    copied = RunFolder(str(shutil.copytree(run.path, tmp_path / "copy")))
+    send_to_mlflow(others, copied)
+    runs = client.search_runs([tracked.info.experiment_id])
+    assert {each.info.run_name for each in runs} == {"run", "copy"}
+    assert read_json(run.tracking)["run_id"] == tracked.info.run_id
+    send_to_mlflow(others, copied)
+    assert len(client.search_runs([tracked.info.experiment_id])) == 2
+
+
+def test_a_set_is_called_in_mlflow_as_it_allows() -> None:
+    assert metric_name("GroundTruth (1), final+new") == "GroundTruth -1-- final-new"
 
 
 def test_a_tracked_run_that_goes_on_tells_each_epoch_once(

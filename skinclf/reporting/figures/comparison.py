@@ -25,11 +25,11 @@ def estimates_figure(
     rows: Sequence[str],
     models: Mapping[str, Sequence[Estimate]],
     *,
-    first_color: int = 0,
+    colors: Sequence[int] = (),
 ) -> Figure:
     """For each of `rows` the estimate of each model with its interval, one below the other.
 
-    `models`: name → one estimate a row. A model's color is the `first_color` + its place.
+    `models`: name → one estimate a row. `colors`: of each model; its place, where none are given.
     """
     lines = len(rows) * (len(models) + 1)
     figure = Figure(figsize=(6.4, 1.3 + 0.17 * lines + 0.2 * len(models)), layout="constrained")
@@ -38,7 +38,7 @@ def estimates_figure(
     offsets = np.linspace(-spread, spread, len(models))
     handles = []
     for place, estimates in enumerate(models.values()):
-        color = colormaps["tab10"]((first_color + place) % 10)
+        color = colormaps["tab10"]((colors[place] if colors else place) % 10)
         handles.append(Line2D([], [], color=color, marker="o", markersize=5))
         for row, (value, interval) in enumerate(estimates):
             low, high = interval or (None, None)
@@ -59,9 +59,12 @@ def estimates_figure(
 
 
 def differences_figure(
-    title: str, rows: Sequence[str], models: Mapping[str, Sequence[Estimate]]
+    title: str,
+    rows: Sequence[str],
+    models: Mapping[str, Sequence[Estimate]],
+    colors: Sequence[int],
 ) -> Figure:
     """`estimates_figure` of differences to the first model, with a line where there is none."""
-    figure = estimates_figure(title, "percentage points", rows, models, first_color=1)
+    figure = estimates_figure(title, "percentage points", rows, models, colors=colors)
     figure.axes[0].axvline(0, color=GRAY, linewidth=0.8, linestyle=":")
     return figure

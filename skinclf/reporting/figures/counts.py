@@ -14,7 +14,9 @@ def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
     """Horizontal bars with their numbers, in the order given."""
     figure = Figure(figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="images", ylabel=axis)
-    bars = axes.barh(list(map(literal, counts)), list(counts.values()), color=BLUE)
+    places = range(len(counts))  # and not the names: two that are cut to the same would be one
+    bars = axes.barh(places, list(counts.values()), color=BLUE)
+    axes.set_yticks(places, list(map(literal, counts)))
     axes.bar_label(bars, [f"{n:,}" for n in counts.values()], padding=3, color=GRAY)
     axes.margins(x=0.12)
     axes.invert_yaxis()
