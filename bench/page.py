@@ -28,9 +28,9 @@ yardstick with itself: a difference smaller than its spread means nothing.
   interpreter that has both.
 - **start** is the wall time of a run over 1,000 images, in the comparison with other ways of 200.
   The cost per image does not contain it.
-- The images are JPEGs of 600x450 pixels, as large as a table's title says: HAM10000's, in two
-  qualities. `python -m bench --only score --source IMAGES.zip` measures a table with yours; without
-  `--source` they are drawn.
+- These figures are of HAM10000's JPEGs, 600x450 pixels; a title names their mean size.
+  `python -m bench --only score --source IMAGES.zip` measures a table with yours. Without `--source`
+  images are drawn.
 """
 
 

@@ -111,7 +111,8 @@ def doctor(
     **Input:** `--dataset`; a probe is written to the folder of `--run` and removed.
 
     **Output:** what was found, and what to change. Exit status 2 unless all checks pass, 75 if only
-    slots are missing. Versions of numpy, pandas and pyarrow that differ are a warning.
+    slots are missing or the tasks of the checks do not end. Versions of numpy, pandas and pyarrow
+    that differ are a warning.
 
     **Example:** `spark-submit --master spark://HOST:7077 jobs/doctor.py --config
     conf/cluster.toml`

@@ -22,9 +22,10 @@ NOT_INSTALLED = {
 
 def run(job: str | None) -> NoReturn:
     """Run the command of the command line, or `job`, and end the process."""
-    with suppress(AttributeError, ValueError):  # ValueError: it is closed
-        # A sign that the locale lacks is no reason to end without an exit status of its own.
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if getattr(sys.stdout, "errors", None) == "strict":
+        # A character that the locale lacks must not end the command: it has its own exit status.
+        with suppress(AttributeError, ValueError):  # it is no file of text, or closed
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     command: Any = get_command(commands.app)
     name, arguments = "skinclf", sys.argv[1:]
     stage = next((word for word in arguments if not word.startswith("-")), name)

@@ -66,7 +66,7 @@ spark/log4j2.properties."""
 FORMATS = ("text", "json")
 
 FILE_WIDTH = 120
-"""A table in a log that is wider is read with pain."""
+"""The widest table, in characters, that is easy to read in a log."""
 
 NOWHERE = Console(quiet=True, force_terminal=False)
 
@@ -162,7 +162,7 @@ def print_json(result: object) -> None:
     """A result on stdout, for programs: one line where each line of the log is JSON, too, since
     spark-submit sends both to the same place.
     """
-    print(json.dumps(result, indent=None if _json else 1, ensure_ascii=False))
+    print(json.dumps(result, indent=None if _json else 1))
 
 
 def print_table(
@@ -170,8 +170,8 @@ def print_table(
 ) -> None:
     """A table on stdout; `right`: all columns but the first hold numbers.
 
-    One that is too wide has a row for each column, where columns are more. In a file, lines are
-    then as long as they come: there are no numbers that go on in the next line.
+    A table that is too wide is turned: each column becomes a row, if there are more columns than
+    rows. In a file, lines are never broken.
     """
     console, cells = Console(), [list(map(str, row)) for row in rows]
     table = _table(title, columns, cells, right=right)

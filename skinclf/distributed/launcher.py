@@ -20,7 +20,7 @@ from skinclf.spark.failures import root_cause
 from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.attempt import WorkerError, read_errors
-from skinclf.system.retrying import LONG_PAUSES, OF_A_SHARE, retried
+from skinclf.system.retrying import LONG_PAUSES, OF_A_SHARE, SCARCE, retried
 from skinclf.training.job import TrainingJob
 
 REQUIRED_CONF = {
@@ -110,15 +110,16 @@ class SparkLauncher:
 
 @contextmanager
 def _as_of_a_worker() -> Iterator[None]:
-    """Raise what ends a training in the driver as what it would be of a task: a share that is away
-    for a moment is no end, and what is wrong with the dataset only now is no wrong use.
+    """Raise what ends a training in the driver as what it would be of a task: a share that is away,
+    or memory that is short, for a moment is no end, and what is wrong with the dataset only now is
+    no wrong use.
     """
     try:
         yield
     except UsageError as error:
         raise lost_by([WorkerError(type(error).__name__, str(error), False)], "") from error
-    except OSError as error:
-        if error.errno not in OF_A_SHARE:
+    except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno not in (*OF_A_SHARE, *SCARCE):
             raise
         raise WorkersLost(f"{type(error).__name__}: {error}") from error
 

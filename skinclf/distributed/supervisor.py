@@ -87,7 +87,7 @@ class Supervisor:
 
     @contextmanager
     def _watched(self, attempt: TrainingJob) -> Iterator[list[str]]:
-        """Cancel the attempt inside where the watchdog finds a cause; yields it, once known."""
+        """Stop the attempt inside where the watchdog finds a cause; yields it, once known."""
         stopped: list[str] = []
         if attempt.config.local_mode:  # no worker to wait for, and no task to cancel
             yield stopped

@@ -27,6 +27,7 @@ from skinclf.evaluation.result import (
     Value,
 )
 from skinclf.evaluation.values import by_name, intervals_by_name
+from skinclf.spec.decision import NEVER
 
 
 class FoldResult(Frozen):
@@ -118,10 +119,15 @@ def _decision(pooled: Pooled) -> DecisionMetrics | None:
     if len(found) < len(pooled.results):
         return None
     weights = {
-        code: float(np.exp(np.mean([np.log(each.weights[code]) for each in found])))
-        for code in found[0].weights
+        code: _mean_weight([each.weights[code] for each in found]) for code in found[0].weights
     }
     return decision_metrics(found[0].asked, weights, pooled.predictions)
+
+
+def _mean_weight(weights: Sequence[float]) -> float:
+    """Of the models that know the class."""
+    known = [weight for weight in weights if weight > NEVER]
+    return float(np.exp(np.mean(np.log(known)))) if known else NEVER
 
 
 def _calibration(pooled: Pooled) -> Calibration:

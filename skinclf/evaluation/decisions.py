@@ -10,11 +10,8 @@ from skinclf.evaluation.calibration import fit_shift
 from skinclf.evaluation.operating_points import positives_to_find, screened
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import DecisionMetrics
-from skinclf.spec.decision import DecisionRule, decide
+from skinclf.spec.decision import NEVER, DecisionRule, decide
 from skinclf.spec.taxonomy import Taxonomy
-
-NEVER = 1e-12
-"""The weight of a class that is not to be decided on: weights are above 0."""
 
 
 def choose_weights(
@@ -52,6 +49,8 @@ def _fit_of(
 ) -> tuple[float, float]:
     """`fit_shift` of the classes that were trained on alone."""
     known = seen[validation.labels]
+    if not known.any():
+        return 1.0, 0.0
     labels = (np.cumsum(seen) - 1)[validation.labels[known]]
     return fit_shift(labels, validation.probabilities[known][:, seen], shares[seen])
 

@@ -27,4 +27,5 @@ def licence_of(text: str) -> dict[str, str]:
         return {"license": "unknown"}
     if name in LICENCES:
         return {"license": name}
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", name).strip("-")}
+    words = re.sub(r"[^a-z0-9.]+", "-", name).strip("-")
+    return {"license": "other"} | ({"license_name": words} if words else {})

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from skinclf.spec.decision import NEVER
 from skinclf.system.text import printable
 
 
@@ -38,6 +39,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     environment.filters["data_uri"] = data_uri
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}%"
     environment.filters["threshold"] = threshold
+    environment.filters["weight"] = lambda value: f"{value:.3g}" if value > NEVER else "never"
     environment.filters["md"] = in_markdown
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment.get_template(template).render(values)

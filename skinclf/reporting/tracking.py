@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 class Tracking:
     """One run of ours as a run in MLflow, found again by mlflow.json in the run folder.
 
-    That file also says which files MLflow has, by their SHA-256, and whose it is: of a copy of the
-    folder, or on another server, MLflow gets another run. What the server can't be told is a
+    That file also says which files MLflow has, by their SHA-256, and of which folder and server:
+    of a copy of the folder MLflow gets a run of its own. What the server can't be told is a
     warning, never the end of a job: the next command that tracks the run sends it.
     """
 
@@ -73,8 +73,7 @@ class Tracking:
             ) from None
         try:
             client = MlflowClient(config.mlflow.tracking_uri)
-            if not _is_tracked(config, run):
-                _begin(client, config, run)
+            _find_or_begin(client, config, run)
         except MlflowException as error:
             raise ConfigError(f"mlflow.tracking_uri: MLflow says: {error}") from None
         return cls(client, run)
@@ -179,37 +178,41 @@ def metric_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_. -]", "-", name)
 
 
-def _owner(config: Config, run: RunFolder) -> dict[str, str]:
-    """Whose mlflow.json it is: the folder, and the server without its password."""
-    server = without_password(config.mlflow.tracking_uri)
-    return {"folder": absolute(run.path), "server": server}
+def _find_or_begin(client: Any, config: Config, run: RunFolder) -> None:
+    """Have mlflow.json begin with the MLflow run of this folder on this server. Those of others,
+    such as the folder that this one is a copy of, stay in it as `others`.
+    """
+    server = without_password(config.mlflow.tracking_uri).rstrip("/")
+    owner = {"folder": absolute(run.path), "server": server}
+    known = []
+    if exists(run.tracking):
+        stored = read_json(run.tracking)
+        others = stored.pop("others", [])
+        # Of an earlier version it has no owner: it belongs to the first folder that asks.
+        known = [{"owner": owner} | stored, *others]
+    own = next((each for each in known if each["owner"] == owner), None)
+    if own is None:
+        own = {"run_id": _begin(client, config, run), "owner": owner}
+        if known:
+            log.info(
+                "%s: MLflow gets a new run; that of %s stays", run, known[0]["owner"]["folder"]
+            )
+    rest = [each for each in known if each is not own]
+    write_text(run.tracking, json.dumps({**own, "others": rest}, indent=1))
 
 
-def _is_tracked(config: Config, run: RunFolder) -> bool:
-    """Whether MLflow has a run for this one."""
-    if not exists(run.tracking):
-        return False
-    stored, owner = read_json(run.tracking), _owner(config, run)
-    known = stored.get("owner", owner)
-    if known != owner:
-        log.info(
-            "%s: MLflow gets a new run: mlflow.json is of %s", run, " on ".join(known.values())
-        )
-    return bool(known == owner)
-
-
-def _begin(client: Any, config: Config, run: RunFolder) -> None:
-    """Make a run in MLflow, with the settings as its parameters, and note it in mlflow.json."""
+def _begin(client: Any, config: Config, run: RunFolder) -> str:
+    """Make a run in MLflow, with the settings as its parameters; returns its id."""
     from mlflow.entities import Param
 
     name = config.mlflow.experiment
     experiment = client.get_experiment_by_name(name)
     place = experiment.experiment_id if experiment else client.create_experiment(name)
-    run_id = client.create_run(place, run_name=run.name).info.run_id
+    run_id = str(client.create_run(place, run_name=run.name).info.run_id)
     # Those that it was trained with: another command may have been given others.
     settings = run.read_config().hyperparameters
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in settings.items()])
-    write_text(run.tracking, json.dumps({"run_id": run_id, "owner": _owner(config, run)}))
+    return run_id
 
 
 def send_to_mlflow(config: Config, run: RunFolder) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # settings are read without NumPy
 
 log = logging.getLogger(__name__)
 
+NEVER = 1e-12
+"""The weight of a class that is not to be decided on: weights are above 0."""
+
 MOST = 1e6
 """The highest cost: further apart, products of costs and probabilities lose their digits."""
 

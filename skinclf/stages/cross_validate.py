@@ -51,8 +51,8 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
 
     What an earlier start has finished is taken over. Whether `evaluate.gates` are reached is asked
     by `check_gates` of the pooled result. Raises UsageError children before Spark starts for
-    settings, paths and sources that are wrong, what the stages raise, and CheckError where images
-    are predicted twice or not at all.
+    settings, paths and sources that are wrong, what the stages raise, and CheckError where the
+    datasets of the folds have other images, or images are predicted twice or not at all.
     """
     plan = _checked(config)
     for source, lesions in plan.only_trained_on.items():
@@ -82,6 +82,7 @@ def _prepared(fold: Fold, plan: Plan, console: Console) -> Dataset:
     """The fold's dataset. Raises UsageError children where it does not do for its trainings or for
     its test.
     """
+    log.info("%s: prepare", fold.title)
     dataset = prepared(fold.config, console, OTHERWISE)
     fold.check_run(dataset)
     if not dataset.count(TESTED):
@@ -94,10 +95,11 @@ def _prepared(fold: Fold, plan: Plan, console: Console) -> Dataset:
         raise ConfigError(f"{fold.title}: has no image to test: {cause}")
     if dataset.shared_files and not fold.config.evaluate.allow_leaks:
         raise LeakError(
-            f"{fold.title}: {dataset.shared_files:,} files are trained on and tested, as images of "
-            f"two lesions (the warning of prepare has some). If they show one lesion, name it in "
-            f"archive.same_lesion, and another folder: --output NAME. Or ask for metrics that are "
-            f"too good: --set evaluate.allow_leaks=true"
+            f"{fold.title}: training and test images have files in common, as images of two "
+            f"lesions, in number: {dataset.shared_files:,}. The warning of prepare, when it built "
+            f"{dataset.path}, names some. If they show one lesion, name it in archive.same_lesion, "
+            f"and another folder: --output NAME. Or ask for metrics that are too good: --set "
+            f"evaluate.allow_leaks=true"
         )
     for training in fold.trainings().values():
         checked_steps(training, dataset)

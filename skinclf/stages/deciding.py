@@ -57,14 +57,14 @@ def check_classes(asked: DecisionRule, dataset: Dataset) -> None:
         )
     if not asked.is_chosen or asked.rule == "sensitivity":
         return
-    if unnamed := [code for code in untrained if code not in asked.costs]:
+    unnamed = [code for code in untrained if code not in asked.costs]
+    if unnamed:
         log.warning(
-            "decision.rule = %s: no training image is of %s, so no image is decided to be",
+            "decision.rule = %s: no training image is of %s: never predicted",
             asked.rule,
             ", ".join(unnamed),
         )
-    missing = [code for code in missing if code not in untrained]
-    if missing:
+    if missing := [code for code in missing if code not in unnamed]:
         log.warning(
             "decision.rule = %s: no validation image is of %s: how well these classes are decided "
             "on plays no part in the choice",

@@ -52,7 +52,9 @@ def explore(config: Config, console: Console) -> str:
     for name, figure in figures.items():
         picture = png(figure)
         write_bytes(join(dataset.path, EXPLORATION, f"{name}.png"), picture)
-        pictures.append({"title": figure.get_axes()[0].get_title() or name, "png": picture})
+        pictures.append(
+            {"title": figure.get_suptitle() or figure.get_axes()[0].get_title(), "png": picture}
+        )
     page = render(
         "exploration.html.j2",
         {

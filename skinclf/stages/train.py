@@ -166,27 +166,20 @@ def _check_teachers(teachers: Sequence[str], run: RunFolder, dataset: Dataset) -
             theirs = teacher.read_dataset()
         except (FileNotFoundError, RunError, DatasetError) as error:
             raise ConfigError(f"train.teachers: {teacher} is not whole: {error}") from None
-        _check_known(teacher, theirs, dataset)
-
-
-def _check_known(teacher: RunFolder, theirs: Dataset, dataset: Dataset) -> None:
-    """Raise ConfigError for a teacher of another dataset."""
-    if not theirs.same_as(dataset):
-        raise ConfigError(
-            f"train.teachers: {teacher} was trained on another dataset than {dataset.path}. A "
-            f"teacher has to be trained on the same one: it must not know the images that the "
-            f"network is tested on"
-        )
+        if not theirs.same_as(dataset):
+            raise ConfigError(
+                f"train.teachers: {teacher} was trained on another dataset than {dataset.path}. A "
+                f"teacher has to be trained on the same one: it must not know the images that the "
+                f"network is tested on"
+            )
 
 
 def _kept_teachers(run: RunFolder, train: TrainConfig, dataset: Dataset) -> tuple[Predictor, ...]:
     """The models that are learned from: the run's own copies. Raises RunError for a damaged one,
-    and ConfigError for one that was trained anew since `_check_teachers` looked.
+    and what `_check_teachers` raises: one may be trained anew while this training waits for slots.
     """
+    _check_teachers(train.teachers, run, dataset)
     run.keep_teachers(train.teachers)
-    for n, _ in enumerate(train.teachers):
-        teacher = run.teacher(n)
-        _check_known(teacher, teacher.read_dataset(), dataset)
     return tuple(
         Predictor.of_run(run.teacher(n).path, train.precision, tta="none", decided=False)
         for n, _ in enumerate(train.teachers)

@@ -33,6 +33,9 @@ REFUSED = re.compile(
 OF_A_SHARE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """What a mounted share says while its server is away."""
 
+SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What a machine says that lacks memory or file handles for the moment."""
+
 GONE = (errno.ENOENT, errno.ENOTDIR)
 
 T = TypeVar("T")

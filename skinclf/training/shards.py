@@ -4,7 +4,6 @@ A shard is a range of the order in which all rows of a split lie. Files and row 
 as they happen to be: a shard begins and ends within them.
 """
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,12 +20,9 @@ from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset, TensorFile, shard_ranges
 from skinclf.storage.files import join, local_path, open_file, read_bytes
-from skinclf.system.retrying import OF_A_SHARE, is_gone
+from skinclf.system.retrying import OF_A_SHARE, SCARCE, is_gone
 
 COLUMNS = ["label", "pixels"]
-
-SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""What a machine says that lacks memory or file handles for the moment."""
 
 T = TypeVar("T")
 
@@ -210,6 +206,8 @@ def _parsed(path: str, read: Callable[[pa.NativeFile], T]) -> T:
     content = read_bytes(path)
     try:
         return read(pa.BufferReader(content))
+    except pa.ArrowMemoryError:
+        raise
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from None
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from skinclf.config.schema import FaultToleranceConfig, ModelConfig, TrainConfig
@@ -247,8 +248,11 @@ def test_an_attempt_that_the_watchdog_stops_is_followed_by_another(
 
     two = TrainConfig(slots=2, local_mode=False, global_batch_size=32)
     launcher = Rehearsal(hung)
-    first = lambda *_: "no step" * (len(launcher.attempts) < 2)  # noqa: E731
-    monkeypatch.setattr(Watchdog, "cause", first)
+
+    def cause(*_: object) -> str:
+        return "no step" if len(launcher.attempts) < 2 else ""
+
+    monkeypatch.setattr(Watchdog, "cause", cause)
     supervisor_of(launcher, tmp_path, two).train()
     assert len(launcher.attempts) == 2
     assert not launcher.cancelled.is_set()
@@ -284,21 +288,32 @@ def test_two_trainings_have_job_groups_of_their_own() -> None:
     assert len(set(groups)) == 2
 
 
+class NoRunner:
+    """In place of MirroredStrategyRunner, which would begin a Spark session."""
+
+    found: Exception
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def run(self, *_: object, **__: object) -> None:
+        raise self.found
+
+
 @pytest.mark.parametrize(
     ("found", "told"),
     [
         (OSError(errno.EIO, "input/output error"), WorkersLost),
+        (OSError(errno.EMFILE, "too many open files"), WorkersLost),
+        (pa.ArrowMemoryError("out of memory"), WorkersLost),
         (DatasetError("train-00001.parquet: can't be read"), TrainingError),
-        (OSError(errno.EACCES, "denied"), PermissionError),
     ],
 )
 def test_what_ends_a_training_in_the_driver_is_what_it_would_be_of_a_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Exception, told: type[Exception]
 ) -> None:
-    def failing(**_: object) -> None:
-        raise found
-
-    monkeypatch.setattr("skinclf.distributed.launcher.train_here", failing)
+    monkeypatch.setattr(NoRunner, "found", found, raising=False)
+    monkeypatch.setattr("skinclf.distributed.launcher.MirroredStrategyRunner", NoRunner)
     job = TrainingJob(dataset_of([], 1, ""), RunFolder(str(tmp_path)), ModelConfig(), TrainConfig())
     spark: Any = None
     with pytest.raises(told) as caught:

@@ -3,7 +3,8 @@ import pytest
 
 from skinclf.evaluation.cross_validation import CrossValidation, pooled_result
 from skinclf.evaluation.predictions import Predictions
-from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.result import DecisionMetrics, EvaluationResult
+from skinclf.spec.decision import NEVER, DecisionRule
 from tests.evaluation.drawn import drawn_cross_validation, drawn_folds, evaluation_result
 
 
@@ -63,3 +64,18 @@ def test_the_fall_is_that_of_all_test_images_from_the_mean_of_the_models() -> No
     assert CrossValidation.from_json(known.to_json()) == known
     fewer = folds[0].model_copy(update={"classes": folds[0].classes[1:]})
     assert known.model_copy(update={"folds": (fewer, *folds[1:])}).fall is None
+
+
+def test_the_mean_weight_of_a_class_is_of_the_models_that_know_it() -> None:
+    """A source that was left out may have all images of one."""
+    pooled = drawn_folds()
+    rule = DecisionRule(rule="balanced_accuracy")
+    results = []
+    for result, of_vasc in zip(pooled.results, (2.0, NEVER, 8.0), strict=True):
+        weights = dict.fromkeys(result.taxonomy.codes, 1.0) | {"vasc": of_vasc}
+        decision = DecisionMetrics(asked=rule, weights=weights, accuracy=0, balanced_accuracy=0)
+        results.append(result.model_copy(update={"decision": decision}))
+    found = pooled_result(pooled._replace(results=results), "3 folds", rounds=5).decision
+    assert found
+    assert found.weights["vasc"] == pytest.approx(4)
+    assert found.weights["nv"] == 1

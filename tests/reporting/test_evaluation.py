@@ -8,7 +8,7 @@ import pytest
 from skinclf.errors import RunError
 from skinclf.evaluation.metrics import METRICS, Metric
 from skinclf.reporting.evaluation import most_confident_errors, picture, write_report
-from skinclf.reporting.pages import in_markdown
+from skinclf.reporting.pages import in_markdown, threshold
 from skinclf.reporting.results import read_result, write_result
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
@@ -31,6 +31,16 @@ def report(taxonomy: Taxonomy, folder: Path, sources: Sequence[str] = ()) -> str
     return Path(
         write_report(result, predictions, errors, pictures, run, run.evaluation("test"))
     ).read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.02469, "0.02469"), (0.123456, "0.1234"), (0.0003, "0.0002999"), (0, "0")],
+)
+def test_a_threshold_is_rounded_down(value: float, shown: str) -> None:
+    """Rounded up it would not be reached by the image whose probability it is."""
+    assert threshold(value) == shown
+    assert float(threshold(value)) <= value
 
 
 def test_the_report_is_of_the_taxonomy_s_classes(tmp_path: Path) -> None:

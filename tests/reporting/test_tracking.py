@@ -68,17 +68,50 @@ def test_a_run_that_is_tracked_later_has_the_settings_that_it_was_trained_with(
     run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
     others = pipeline_config(trained, "train.learning_rate=0.5", f"mlflow.tracking_uri={uri}")
     send_to_mlflow(others, run)
-    client, tracked = tracked_run(uri)
+    _, tracked = tracked_run(uri)
     assert tracked.data.params["train.learning_rate"] == "0.001"
 
-    # A copy, on which another decision is tried, leaves the model of the original alone.
+
+def test_a_copy_of_a_run_leaves_the_original_s_model_in_mlflow_alone(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the one that is deployed would decide by weights that somebody tries on the copy."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "mlruns").as_uri()
+    config = pipeline_config(trained, f"mlflow.tracking_uri={uri}")
+    run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
+    send_to_mlflow(config, run)
+    client, tracked = tracked_run(uri)
     copied = RunFolder(str(shutil.copytree(run.path, tmp_path / "copy")))
-    send_to_mlflow(others, copied)
+    for each in (copied, copied, run):  # a second time it is found again
+        send_to_mlflow(config, each)
     runs = client.search_runs([tracked.info.experiment_id])
-    assert {each.info.run_name for each in runs} == {"run", "copy"}
+    assert sorted(str(each.info.run_name) for each in runs) == ["copy", "run"]
     assert read_json(run.tracking)["run_id"] == tracked.info.run_id
-    send_to_mlflow(others, copied)
+
+    # Another server; then the first one again, whose run is known.
+    elsewhere = pipeline_config(trained, f"mlflow.tracking_uri={(tmp_path / 'other').as_uri()}")
+    for settings in (elsewhere, config):
+        send_to_mlflow(settings, run)
+    assert read_json(run.tracking)["run_id"] == tracked.info.run_id
     assert len(client.search_runs([tracked.info.experiment_id])) == 2
+
+
+def test_a_file_of_an_earlier_version_belongs_to_the_first_folder_that_asks(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    config = pipeline_config(trained, f"mlflow.tracking_uri={(tmp_path / 'mlruns').as_uri()}")
+    run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
+    send_to_mlflow(config, run)
+    stored = read_json(run.tracking)
+    del stored["owner"], stored["others"]
+    Path(run.tracking).write_text(json.dumps(stored))
+    send_to_mlflow(config, run)
+    assert read_json(run.tracking)["run_id"] == stored["run_id"]
+    copied = RunFolder(str(shutil.copytree(run.path, tmp_path / "copy")))
+    send_to_mlflow(config, copied)
+    assert read_json(copied.tracking)["run_id"] != stored["run_id"]
 
 
 def test_a_set_is_called_in_mlflow_as_it_allows() -> None:

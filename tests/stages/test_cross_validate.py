@@ -281,7 +281,7 @@ def test_what_the_datasets_say_is_found_out_before_any_is_trained_on(
         return str(caught.value)
 
     assert "have 120, 120, 121 images" in refused("", different_in=3)
-    assert "2 files are trained on and tested" in refused("", shared_files=2)
+    assert "files in common, as images of two lesions, in number: 2" in refused("", shared_files=2)
     assert "expected at most 80" in refused("train.global_batch_size=96")
     assert "no validation image is of mel" in refused("decision.rule=sensitivity")
 

@@ -55,7 +55,7 @@ def test_both_protocols_stand_beside_the_paper(
     config = pipeline_config(tmp_path, *settings)
     ASKED.clear()
     rows, page = replicate(config, QUIET)
-    assert ASKED == ["val", "val"]  # each made the test split's, which was known then
+    assert ASKED == ["val", "val"]  # each wrote the result of test, too
     assert [len(row) for row in rows] == [len(COLUMNS)] * 10
     assert rows[0][:3] == ("the paper, val", "0.9406", "0.1452")
     told = json.loads((tmp_path / "run" / "replication.json").read_text())

@@ -24,8 +24,11 @@ with ended_by_signals():
 def test_a_second_signal_ends_what_hangs_while_it_is_undone(number: signal.Signals) -> None:
     command = [sys.executable, "-c", HANGING]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        for said in ("begun", "undoing"):
-            assert process.stdout.readline().strip() == said
-            process.send_signal(number)
-        assert process.wait(60) == -number
+        try:
+            assert process.stdout
+            for said in ("begun", "undoing"):
+                assert process.stdout.readline().strip() == said
+                process.send_signal(number)
+            assert process.wait(60) == -number
+        finally:
+            process.kill()

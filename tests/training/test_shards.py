@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,22 @@ def test_damaged_pixels_are_named_when_they_are_read(
     reader = ShardReader(dataset, "train", [0], memory_bytes=0)
     with pytest.raises(DatasetError, match=r"shard-0\.parquet: can't be read"):
         read_piece(reader.pieces[0][0])
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "too many open files"), pa.ArrowMemoryError("out of memory")]
+)
+def test_a_machine_that_is_short_of_something_is_not_taken_for_damage(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    dataset = make_dataset(shards=1, rows=4, group_rows=4)
+
+    def short(_path: str) -> None:
+        raise error
+
+    monkeypatch.setattr("skinclf.training.shards.open_file", short)
+    with pytest.raises(type(error)):
+        ShardReader(dataset, "train", [0], memory_bytes=0)
 
 
 def test_storage_that_fails_is_not_taken_for_damage(
