@@ -128,6 +128,7 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
         "[image]": (dataset.image, config.image),
         "[split]": (dataset.split, config.split),
         "dataset.shards": (dataset.shards, config.dataset.shards),
+        "archive.licence": (dataset.licence, archive.licence or dataset.licence),
     }
     differing = [name for name, (theirs, ours) in asked.items() if theirs != ours]
     if differing:

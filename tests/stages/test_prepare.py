@@ -290,7 +290,11 @@ def test_a_finished_dataset_of_other_settings_is_not_taken_over(
 ) -> None:
     folder, dataset = odd_archive
     assert finished_dataset(config_for(folder)) == dataset
-    for setting, name in (("archive.exclude=[]", r"\[archive\]"), ("dataset.shards=1", "shards")):
+    for setting, name in (
+        ("archive.exclude=[]", r"\[archive\]"),
+        ("dataset.shards=1", "shards"),
+        ("archive.licence=CC0", r"archive\.licence"),  # on the cards of dataset and models
+    ):
         with pytest.raises(DatasetError, match=name):
             finished_dataset(config_for(folder, setting))
 
