@@ -92,14 +92,11 @@ class QualityError(CheckError):
     """What was read or measured is below the quality that the settings ask for.
 
     Everything is written. Another try gives the same, until the input or the model is another.
-    `result` is what the stage would have returned, where there is something.
+    `result` is what a function of skinclf.api would have returned, where there is something.
     """
 
     exit_status = LOW_QUALITY
-
-    def __init__(self, message: str, result: object = None) -> None:
-        super().__init__(message)
-        self.result = result
+    result: object = None
 
 
 class SparkJobError(SkinclfError):

@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import json
 import os
 import re
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 import skinclf as package
 from skinclf import errors
-from skinclf.api import CrossValidated, Evaluated
+from skinclf.api import CrossValidated, Evaluated, Scored
 from skinclf.cli.process import _status_of
 from skinclf.errors import QualityError, SkinclfError
+from skinclf.stages.score_summary import Summary
 from tests.evaluation.drawn import drawn_cross_validation, drawn_predictions, evaluation_result
 from tests.support.command import Command
 from tests.support.documentation import PAGES
@@ -167,3 +169,19 @@ def test_a_missed_gate_of_a_cross_validation_is_status_3_as_well(
     with pytest.raises(QualityError) as caught:
         package.cross_validate(settings={"evaluate.gates": {"balanced_accuracy": 1}})
     assert caught.value.result == CrossValidated(found, "p")
+
+
+def test_too_many_rejects_are_status_3_after_the_counts_were_printed(
+    skinclf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = Summary("scores/m", "m", "", 4, 3, {"nv": 3}, {"empty": 1}, {}, 4, 0, 9.5)
+    monkeypatch.setattr("skinclf.stages.score.score", lambda *_: summary)
+    limit = ("--set", "score.max_reject_fraction=0.2")
+    done = skinclf("score", *limit, "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["rejects"] == {"empty": 1}
+    assert "scores/m: 1 of 4 inputs were rejected, more than score.max_reject_fr" in done.stderr
+    assert skinclf("score").returncode == 0
+    with pytest.raises(QualityError) as caught:
+        package.score(settings={"score.max_reject_fraction": 0.2})
+    assert caught.value.result == Scored(summary)

@@ -5,9 +5,8 @@ own, as the commands have. Frameworks are imported when a stage is called.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 
@@ -156,7 +155,7 @@ def evaluate(
 
     result, report = stage(chosen, _console(quiet))
     evaluated = Evaluated(result, report)
-    with _result_kept(lambda _: evaluated):
+    with _result_kept(evaluated):
         check_gates(result, report, chosen.evaluate.gates)
     return evaluated
 
@@ -204,7 +203,7 @@ def cross_validate(
 
     found, page = stage(chosen, _console(quiet))
     result = CrossValidated(found, page)
-    with _result_kept(lambda _: result):
+    with _result_kept(result):
         check_gates(found.pooled, page, chosen.evaluate.gates)
     return result
 
@@ -237,18 +236,22 @@ def score(
     given = {"run.path": run, "score.archive": archive, "score.output": output}
     chosen = _configured(config, settings, given)
     from skinclf.stages.score import score as stage
+    from skinclf.stages.score_summary import check_rejects
 
-    with _result_kept(Scored):
-        return Scored(stage(chosen, _console(quiet)))
+    summary = stage(chosen, _console(quiet))
+    scored = Scored(summary)
+    with _result_kept(scored):
+        check_rejects(summary, chosen.score.max_reject_fraction)
+    return scored
 
 
 @contextmanager
-def _result_kept(shown: Callable[[Any], Result]) -> Iterator[None]:
+def _result_kept(result: Result) -> Iterator[None]:
     """Give a QualityError of the block inside the result that a notebook shows."""
     try:
         yield
     except QualityError as error:
-        error.result = shown(error.result)
+        error.result = result
         raise
 
 

@@ -328,7 +328,8 @@ def score(
 
     **Inputs:** `--archive` or `score.archive` (`archive.paths` where both are empty), and `--run`.
 
-    **Output:** `--output` with scores, rejects (Parquet) and, written last, summary.json.
+    **Output:** `--output` with scores, rejects (Parquet) and, written last, summary.json. Exit
+    status 3 if more was rejected than `score.max_reject_fraction`.
 
     **Example:** `skinclf score --run runs/first --archive new.zip --output scores --format isic`
     """
@@ -343,6 +344,7 @@ def score(
         Option("--retry-rejects", "score.retry_rejects", retry_rejects),
     )
     from skinclf.stages import score as stage
+    from skinclf.stages.score_summary import check_rejects
 
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
@@ -350,10 +352,11 @@ def score(
     summary = stage.score(settings, progress_console())
     if as_json:
         print_json(asdict(summary))
-        return
-    print_table("predicted", ("class", "images"), summary.predicted.items())
-    if summary.rejects:
-        print_table("rejects", ("reason", "files"), summary.rejects.items())
+    else:
+        print_table("predicted", ("class", "images"), summary.predicted.items())
+        if summary.rejects:
+            print_table("rejects", ("reason", "files"), summary.rejects.items())
+    check_rejects(summary, settings.score.max_reject_fraction)
 
 
 @app.command()

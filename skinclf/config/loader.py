@@ -52,6 +52,11 @@ def load_config(
     return _validate(tree, where, origins)
 
 
+def changed(config: Config, settings: Mapping[str, object]) -> Config:
+    """The config with other `settings`, by `section.key`; checked as if it had been read so."""
+    return load_config(config, options=settings_options(settings))
+
+
 def settings_options(settings: Mapping[str, object]) -> list[Option]:
     """Settings of Python code, by `section.key`, as options of `load_config`.
 

@@ -5,10 +5,10 @@ import os
 import socket
 import threading
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from skinclf.errors import StorageError
-from skinclf.storage.attempt import Heartbeat, write_heartbeat
+from skinclf.storage.attempt import Heartbeat, State, write_heartbeat
 
 PERIOD_SECONDS = 2.0
 
@@ -30,9 +30,9 @@ class HeartbeatThread:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
-    def report(self, doing: str, **state: Any) -> None:
+    def report(self, doing: str, **state: Unpack[State]) -> None:
         """Note what the worker does now; costs no time, it is written later."""
-        self._state = self._state | {"doing": doing} | state
+        self._state = {**self._state, "doing": doing, **state}
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import Unpack
 
 from pyspark import BarrierTaskContext
 
 from skinclf.distributed.heartbeat import HeartbeatThread
 from skinclf.errors import StorageError
-from skinclf.storage.attempt import write_error
+from skinclf.storage.attempt import State, write_error
 from skinclf.system.ports import listening_socket
 from skinclf.training import import_tensorflow
 from skinclf.training.job import TrainingJob, WorkerContext
@@ -20,7 +21,7 @@ def train_here(job: TrainingJob, check: Callable[[], None]) -> None:
         import_tensorflow(alone=False)  # a thread of the driver's may be in MLflow's client
         from skinclf.training.loop import train
 
-        def report(doing: str, **state: object) -> None:
+        def report(doing: str, **state: Unpack[State]) -> None:
             check()
             heart.report(doing, **state)
 

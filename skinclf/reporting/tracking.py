@@ -1,7 +1,6 @@
 """Runs in MLflow: parameters, metrics by epoch, model and report. Only where it is asked for."""
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -17,7 +16,7 @@ from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.reporting.results import read_result
 from skinclf.storage.evaluation_folder import EvaluationFolder
-from skinclf.storage.files import absolute, exists, name_of, read_bytes, read_json, write_text
+from skinclf.storage.files import absolute, exists, name_of, read_bytes, read_json, write_json
 from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
@@ -170,7 +169,7 @@ class Tracking:
     def _remember(self, artifact: str, digest: str) -> None:
         """Note in mlflow.json that MLflow has an artifact."""
         self._uploaded[artifact] = digest
-        write_text(self._run.tracking, json.dumps(self._stored, indent=1))
+        write_json(self._run.tracking, self._stored)
 
 
 def metric_name(name: str) -> str:
@@ -198,7 +197,7 @@ def _find_or_begin(client: Any, config: Config, run: RunFolder) -> None:
                 "%s: MLflow gets a new run; that of %s stays", run, known[0]["owner"]["folder"]
             )
     rest = [each for each in known if each is not own]
-    write_text(run.tracking, json.dumps({**own, "others": rest}, indent=1))
+    write_json(run.tracking, {**own, "others": rest})
 
 
 def _begin(client: Any, config: Config, run: RunFolder) -> str:

@@ -142,7 +142,7 @@ def preview(config: Config) -> Preview:
 def _checked(config: Config) -> Plan:
     """The folds and their folder. Raises UsageError children for what can't be done as asked."""
     check_gate_settings(config.evaluate.gates, config.classes)
-    check_decision(config.decision, config.classes, config.split.val)
+    check_decision(config.decision, config.classes, has_validation=config.split.val > 0)
     teachers = teacher_recipes(config)
     for each in (config, *teachers):
         check_settings(each)

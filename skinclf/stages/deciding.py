@@ -26,19 +26,19 @@ def kept_decision(
     Raises ConfigError where validation images don't do for what is asked, and RunError where what
     is kept can't be used.
     """
-    check_decision(asked, dataset.taxonomy, dataset.count(VAL))
+    check_decision(asked, dataset.taxonomy, has_validation=dataset.count(VAL) > 0)
     check_classes(asked, dataset)
     kept = run.read_decision(model.digest) if asked.rule == "stored" else None
     warn_of_views(kept, model.tta, "evaluate.tta")
     return kept
 
 
-def check_decision(asked: DecisionRule, taxonomy: Taxonomy, validation: float) -> None:
-    """Raise ConfigError where classes can't be decided on as asked. `validation`: how many images,
-    or which share of them, are there to choose on.
+def check_decision(asked: DecisionRule, taxonomy: Taxonomy, *, has_validation: bool) -> None:
+    """Raise ConfigError where classes can't be decided on as asked: most rules are chosen on
+    validation images.
     """
     fault = check_rule(asked, taxonomy)
-    if not fault and asked.is_chosen and not validation:
+    if not fault and asked.is_chosen and not has_validation:
         fault = f'rule = "{asked.rule}" needs validation images, and there are none: split.val'
     if fault:
         raise ConfigError(f"decision.{fault}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from skinclf.config.loader import load_config, settings_options, shipped_config
+from skinclf.config.loader import changed, load_config, shipped_config
 from skinclf.config.schema import Config
 from skinclf.errors import UsageError
 from skinclf.evaluation.metrics import METRICS
@@ -95,7 +95,7 @@ def demo_config(root: Path) -> Config:
         "run.path": str(root / "run"),
         "score.output": str(root / "scores"),
     }
-    return load_config(shipped_config("demo.toml"), options=settings_options(places))
+    return changed(load_config(shipped_config("demo.toml")), places)
 
 
 def _empty(root: Path) -> None:

@@ -1,6 +1,5 @@
 """A finished run → its model for another runtime, which was seen to predict what Keras does."""
 
-import json
 import logging
 import tempfile
 from contextlib import suppress
@@ -16,7 +15,7 @@ from skinclf.config.schema import RunConfig
 from skinclf.errors import DatasetError, RunError, SkinclfError, UsageError
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import delete, exists, join, read_bytes, write_bytes, write_text
+from skinclf.storage.files import delete, exists, join, read_bytes, write_bytes, write_json
 from skinclf.storage.parquet_files import iter_batches
 from skinclf.storage.run_folder import LABELS, RunFolder
 from skinclf.training.exports import FORMATS, ExportFormat, format_named, versions_of
@@ -140,7 +139,7 @@ def _publish(folder: Path, output: str, exported: Export) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = file.relative_to(folder).as_posix()
             write_bytes(join(output, name), file.read_bytes())
-        write_text(join(output, EXPORT), json.dumps(asdict(exported), indent=1) + "\n")
+        write_json(join(output, EXPORT), asdict(exported))
     except BaseException:
         with suppress(OSError):
             delete(output)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
+from skinclf.config.loader import changed
 from skinclf.config.schema import RUNTIME_SETTINGS, Config
 from skinclf.errors import ConfigError, DatasetError
 from skinclf.evaluation.result import EvaluationResult
@@ -172,19 +173,17 @@ def _fold(
     """
     run = RunFolder(folder.run(name))
     numbers = range(len(teachers))
-    changes: dict[str, dict[str, Any]] = {
-        "split": split,
-        "dataset": {"path": folder.dataset(name), "overwrite": False},
-        "evaluate": {"split": TESTED, "archive": (), "metadata": "", "name": ""},
+    changes = {f"split.{key}": value for key, value in split.items()} | {
+        "dataset.path": folder.dataset(name),
+        "dataset.overwrite": False,
+        "evaluate.split": TESTED,
+        "evaluate.archive": (),
+        "evaluate.metadata": "",
+        "evaluate.name": "",
     }
 
     def placed(settings: Config, path: str, teachers: Sequence[str] = ()) -> Config:
-        own = changes | {"run": {"path": path}, "train": {"teachers": tuple(teachers)}}
-        sections = {
-            section: getattr(settings, section).model_copy(update=change)
-            for section, change in own.items()
-        }
-        return settings.model_copy(update=sections)
+        return changed(settings, changes | {"run.path": path, "train.teachers": tuple(teachers)})
 
     return Fold(
         name,

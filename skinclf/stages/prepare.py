@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -38,6 +39,20 @@ from skinclf.storage.files import absolute, exists, join, write_text
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
+
+SETTINGS = {
+    "sources": "archive.paths",
+    "metadata": "archive.metadata",
+    "same_lesion": "archive.same_lesion",
+    "selection": "[archive]",
+    "licence": "archive.licence",
+    "words": "[metadata]",
+    "taxonomy": "[classes]",
+    "image": "[image]",
+    "split": "[split]",
+    "shards": "dataset.shards",
+}
+"""Field of Dataset → the setting or the section that it comes from."""
 
 REPLACE = (
     "Name another folder (dataset.path) or allow its replacement: --set dataset.overwrite=true"
@@ -117,26 +132,33 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     if not exists(join(path, MANIFEST)):
         return None
     dataset = Dataset.read(path)
-    archive = config.archive
-    asked = {
-        "archive.paths": (dataset.sources, list(archive.paths)),
-        "archive.metadata": (dataset.metadata, archive.metadata),
-        "archive.same_lesion": (dataset.same_lesion, archive.same_lesion),
-        "[archive]": (dataset.selection, archive.selection),
-        "[metadata]": (dataset.words, config.metadata),
-        "[classes]": (dataset.taxonomy, config.classes),
-        "[image]": (dataset.image, config.image),
-        "[split]": (dataset.split, config.split),
-        "dataset.shards": (dataset.shards, config.dataset.shards),
-        "archive.licence": (dataset.licence, archive.licence or dataset.licence),
-    }
-    differing = [name for name, (theirs, ours) in asked.items() if theirs != ours]
+    asked = _asked(config)
+    if not config.archive.licence:  # none is said, and not that there is none
+        del asked["licence"]
+    differing = [SETTINGS[name] for name, ours in asked.items() if getattr(dataset, name) != ours]
     if differing:
         raise DatasetError(
             f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
             f"and split asked for ({', '.join(differing)} differ). {otherwise}"
         )
     return dataset
+
+
+def _asked(config: Config) -> dict[str, Any]:
+    """What a dataset keeps of the settings that it was made by: field of Dataset → value."""
+    archive = config.archive
+    return {
+        "sources": list(archive.paths),
+        "metadata": archive.metadata,
+        "same_lesion": archive.same_lesion,
+        "selection": archive.selection,
+        "licence": archive.licence,
+        "words": config.metadata,
+        "taxonomy": config.classes,
+        "image": config.image,
+        "split": config.split,
+        "shards": config.dataset.shards,
+    }
 
 
 def _stays(dataset: Dataset) -> str:
@@ -244,16 +266,7 @@ def _checked(
     return Dataset(
         skinclf=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        sources=list(config.archive.paths),
-        metadata=config.archive.metadata,
-        same_lesion=config.archive.same_lesion,
-        selection=config.archive.selection,
-        words=config.metadata,
-        licence=config.archive.licence,
-        taxonomy=config.classes,
-        image=config.image,
-        split=config.split,
-        shards=config.dataset.shards,
+        **_asked(config),
         inputs=inputs,
         tensors=count,
         shared_files=shared_files,

@@ -1,14 +1,13 @@
 """The paper's experiment by its own protocol and by ours, in one table beside its pictures."""
 
-import json
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 
 from skinclf import __version__
+from skinclf.config.loader import changed
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from skinclf.evaluation.gates import check_gate_settings
@@ -21,7 +20,15 @@ from skinclf.stages.explore import PAGE, explore
 from skinclf.stages.resuming import known_result, prepared
 from skinclf.stages.train import check_settings, train
 from skinclf.storage.dataset_folder import EXPLORATION
-from skinclf.storage.files import beside, exists, join, list_names, read_bytes, write_text
+from skinclf.storage.files import (
+    beside,
+    exists,
+    join,
+    list_names,
+    read_bytes,
+    write_json,
+    write_text,
+)
 from skinclf.storage.run_folder import RunFolder
 
 PAPER = {
@@ -85,7 +92,7 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
     of another archive.
     """
     check_gate_settings(config.evaluate.gates, config.classes)
-    check_decision(config.decision, config.classes, config.split.val)
+    check_decision(config.decision, config.classes, has_validation=config.split.val > 0)
     check_settings(config)
     if config.split.folds or config.split.left_out:
         raise ConfigError(
@@ -124,7 +131,7 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
         {"by": each.by, "split": each.split, **each.result.model_dump(mode="json")}
         for each in results
     ]
-    write_text(join(config.run.path, f"{NAME}.json"), json.dumps(metrics, indent=1) + "\n")
+    write_json(join(config.run.path, f"{NAME}.json"), metrics)
     page = join(config.run.path, f"{NAME}.html")
     values = {"title": "The paper, replicated", "version": __version__, "columns": COLUMNS}
     write_text(page, render(f"{NAME}.html.j2", {**values, "rows": rows, "protocols": pictures}))
@@ -133,17 +140,16 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
 
 def protocol_config(config: Config, by: str) -> Config:
     """The settings with another split, and with folders of their own for it."""
-    changes: dict[str, dict[str, Any]] = {
-        "split": {"by": by},
-        "dataset": {"path": beside(config.dataset.path, f"-by-{by}")},
-        "run": {"path": beside(config.run.path, f"-by-{by}")},
-        # By image, tested lesions were trained on: that is what is to be shown.
-        "evaluate": {"allow_leaks": by == "image"},
-    }
-    sections = {
-        name: getattr(config, name).model_copy(update=change) for name, change in changes.items()
-    }
-    return config.model_copy(update=sections)
+    return changed(
+        config,
+        {
+            "split.by": by,
+            "dataset.path": beside(config.dataset.path, f"-by-{by}"),
+            "run.path": beside(config.run.path, f"-by-{by}"),
+            # By image, tested lesions were trained on: that is what is to be shown.
+            "evaluate.allow_leaks": by == "image",
+        },
+    )
 
 
 def _prepared(config: Config, console: Console) -> None:
@@ -166,8 +172,8 @@ def _evaluated(config: Config, console: Console) -> list[tuple[str, EvaluationRe
 
 
 def _measured(config: Config, split: str, console: Console) -> EvaluationResult:
-    settings = config.evaluate.model_copy(update={"split": split, "archive": (), "metadata": ""})
-    return evaluate(config.model_copy(update={"evaluate": settings}), console)[0]
+    where = {"evaluate.split": split, "evaluate.archive": (), "evaluate.metadata": ""}
+    return evaluate(changed(config, where), console)[0]
 
 
 def _pictures(config: Config) -> dict[str, bytes]:

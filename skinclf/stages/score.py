@@ -1,7 +1,6 @@
 """Archive + run → scores: each image once, however often the job is killed or started."""
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from skinclf.spec.rejects import REASONS
 from skinclf.spec.views import Tta
 from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.score_summary import Summary, drift_of, log_summary, summarized
-from skinclf.storage.files import absolute, delete, join, write_text
+from skinclf.storage.files import absolute, delete, join, write_json
 from skinclf.storage.ownership import check_free
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger
@@ -104,8 +103,8 @@ def score(
             log.info("exported to %s", export(spark, scoring.ledger, config.score.format))
         if done:
             warn_of_stale(folder, config.score.format)
-        write_text(folder.summary, json.dumps(asdict(summary), indent=1) + "\n")
-    log_summary(summary, config.score.max_reject_fraction)
+        write_json(folder.summary, asdict(summary))
+    log_summary(summary)
     return summary
 
 

@@ -39,6 +39,11 @@ class Summary:
     changed: int  # of these, known before: with another content, or rejects that are tried again
     images_per_second: float
 
+    @property
+    def rejected(self) -> int:
+        """All rejects."""
+        return sum(self.rejects.values())
+
 
 def summarized(ledger: ScoreLedger, digest: str, new: int, changed: int, rate: float) -> Summary:
     """What is there, by the manifest, which `ScoreLedger.finish` has compared with the files."""
@@ -81,17 +86,22 @@ def shares_of(counts: Mapping[str, int]) -> dict[str, float]:
     return {code: count / total for code, count in counts.items()} if total else {}
 
 
-def log_summary(summary: Summary, max_reject_fraction: float) -> None:
-    """Log how it ended. Raises QualityError where more was rejected than is allowed."""
-    rejected = sum(summary.rejects.values())
+def log_summary(summary: Summary) -> None:
+    """Log how it ended."""
     log.info(
         "scored %s new inputs (%s images/s); in all %s scores and %s rejects in %s",
         f"{summary.new:,}",
         f"{summary.images_per_second:.0f}",
         f"{summary.scored:,}",
-        f"{rejected:,}",
+        f"{summary.rejected:,}",
         summary.path,
-        extra={"counts": {"new": summary.new, "scored": summary.scored, "rejects": rejected}},
+        extra={
+            "counts": {
+                "new": summary.new,
+                "scored": summary.scored,
+                "rejects": summary.rejected,
+            }
+        },
     )
     if summary.drift:
         code, difference = max(summary.drift.items(), key=lambda item: abs(item[1]))
@@ -104,11 +114,14 @@ def log_summary(summary: Summary, max_reject_fraction: float) -> None:
                 100 * share,
                 100 * (share - difference),
             )
-    share = rejected / summary.inputs if summary.inputs else 0.0
+
+
+def check_rejects(summary: Summary, max_reject_fraction: float) -> None:
+    """Raise QualityError where more was rejected than is allowed."""
+    share = summary.rejected / summary.inputs if summary.inputs else 0.0
     if share > max_reject_fraction:
         raise QualityError(
-            f"{summary.path}: {rejected:,} of {summary.inputs:,} inputs were rejected, more than "
-            f"score.max_reject_fraction = {max_reject_fraction:g}; all that could be "
-            f"scored was",
-            summary,
+            f"{summary.path}: {summary.rejected:,} of {summary.inputs:,} inputs were rejected, "
+            f"more than score.max_reject_fraction = {max_reject_fraction:g}; all that could be "
+            f"scored was"
         )

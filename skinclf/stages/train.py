@@ -19,7 +19,7 @@ from skinclf.reporting.tracking import Tracking, epochs_tracked, send_to_mlflow
 from skinclf.reporting.training_progress import training_display
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.session import spark_session
-from skinclf.spec.image_spec import BENBRAHIM_2020
+from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
@@ -104,9 +104,7 @@ def preview(config: Config) -> Preview:
 def check_settings(config: Config) -> None:
     """What can be checked of a training before there is a dataset. Raises ConfigError."""
     check_choices(config)
-    check_divides(config.dataset.shards, config.train.slots, config.train.global_batch_size)
-    check_best_is_known(config.train, int(config.split.val > 0))
-    check_size(config.model, config.image)
+    _check_fits(config, config.dataset.shards, config.image, has_validation=config.split.val > 0)
 
 
 def checked_steps(config: Config, dataset: Dataset) -> int:
@@ -118,10 +116,16 @@ def checked_steps(config: Config, dataset: Dataset) -> int:
             f"{dataset.path}: all training images are {dataset.only_class}, so there is nothing to "
             f"tell apart. Prepare a dataset with images of two classes or more"
         )
-    check_divides(dataset.shards, config.train.slots, config.train.global_batch_size)
-    check_best_is_known(config.train, dataset.count("val"))
-    check_size(config.model, dataset.image)
+    has_validation = dataset.count("val") > 0
+    _check_fits(config, dataset.shards, dataset.image, has_validation=has_validation)
     return steps_an_epoch(dataset.rows_of("train"), config.train.global_batch_size)
+
+
+def _check_fits(config: Config, shards: int, image: ImageSpec, *, has_validation: bool) -> None:
+    """Raise ConfigError where what is trained does not fit what it is trained on."""
+    check_divides(shards, config.train.slots, config.train.global_batch_size)
+    check_best_is_known(config.train, has_validation=has_validation)
+    check_size(config.model, image)
 
 
 def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:

@@ -7,20 +7,30 @@ runs/<name>/
 What a worker of an earlier attempt still reports is in that attempt's folder, where nobody reads.
 """
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from skinclf.errors import SkinclfError, TrainingError
-from skinclf.storage.files import delete, join, read_json, write_text
+from skinclf.storage.files import delete, join, read_json, write_json
 
 ATTEMPT, WORKERS = "attempt.json", "workers"
 
 
+class State(TypedDict, total=False):
+    """What a worker reports of its training: the last six of Heartbeat."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    validation_step: int
+
+
 @dataclass(frozen=True)
 class Heartbeat:
-    """A worker's sign of life, and what it does. The last five only once it trains."""
+    """A worker's sign of life, and what it does. The last six only once it trains."""
 
     worker: int
     host: str
@@ -56,7 +66,7 @@ def begin_attempt(run: str, attempt: str) -> None:
 
     A worker that was frozen and comes back, or another driver's, is refused by `check_attempt`.
     """
-    write_text(join(run, ATTEMPT), json.dumps({"attempt": attempt}))
+    write_json(join(run, ATTEMPT), {"attempt": attempt})
     with suppress(OSError):  # a worker that comes back may write meanwhile; it is in nobody's way
         delete(join(run, WORKERS))
 
@@ -81,7 +91,7 @@ def current_attempt(run: str) -> str:
 def write_heartbeat(run: str, attempt: str, heartbeat: Heartbeat) -> None:
     """Report what a worker does; the next heartbeat makes up for one that a crash loses."""
     path = _report(run, attempt, f"{heartbeat.worker}")
-    write_text(path, json.dumps(asdict(heartbeat)), durable=False)
+    write_json(path, asdict(heartbeat), durable=False)
 
 
 def read_heartbeat(run: str, attempt: str, worker: int) -> Heartbeat | None:
@@ -93,7 +103,7 @@ def read_heartbeat(run: str, attempt: str, worker: int) -> Heartbeat | None:
 def write_error(run: str, attempt: str, worker: int, error: Exception) -> None:
     """Report what ended a worker."""
     report = WorkerError(type(error).__name__, str(error), not isinstance(error, FINAL))
-    write_text(_report(run, attempt, f"{worker}-error"), json.dumps(report._asdict()))
+    write_json(_report(run, attempt, f"{worker}-error"), report._asdict())
 
 
 def read_errors(run: str, attempt: str, workers: int) -> list[WorkerError]:

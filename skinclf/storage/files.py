@@ -366,6 +366,11 @@ def write_text(path: str, content: str, *, durable: bool = True) -> None:
     write_bytes(path, content.encode(), durable=durable)
 
 
+def write_json(path: str, value: Any, *, durable: bool = True) -> None:
+    """`write_bytes` of a value as JSON, for people as well."""
+    write_text(path, json.dumps(value, indent=1) + "\n", durable=durable)
+
+
 def clear_temporaries(folder: str, but: str = "") -> None:
     """Delete the files in `folder` that a killed writer did not rename any more.
 

@@ -23,14 +23,14 @@ def best_epoch(history: Sequence[Epoch], metric: str) -> int | None:
     return int(min(known, key=lambda row: sign * row[metric])["epoch"]) if known else None
 
 
-def check_best_is_known(config: TrainConfig, validation_images: int) -> None:
+def check_best_is_known(config: TrainConfig, *, has_validation: bool) -> None:
     """Raise ConfigError if the best epoch is asked for and there is no validation split."""
     asked = {
         "train.early_stopping_patience": config.early_stopping_patience > 0,
         'train.final_weights = "best"': config.final_weights == "best",
     }
     names = " and ".join(name for name, is_asked in asked.items() if is_asked)
-    if names and not validation_images:
+    if names and not has_validation:
         raise ConfigError(
             f"{names}: the best epoch is chosen by {config.monitor}, and the dataset has no "
             f"validation images. Prepare one with split.val above 0, or train without"

@@ -5,7 +5,6 @@ the owner was a process of this machine, else when the record has not been renew
 Nothing is renamed or locked, so that it works on local disks, shared ones and object storage.
 """
 
-import json
 import os
 import socket
 import threading
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from skinclf.errors import OwnershipLost, UsageError
-from skinclf.storage.files import delete, exists, join, local_path, read_json, write_text
+from skinclf.storage.files import delete, exists, join, local_path, read_json, write_json
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
 
@@ -190,4 +189,4 @@ def _read(folder: str) -> Owner | None:
 
 
 def _write(folder: str, owner: Owner) -> None:
-    write_text(join(folder, RECORD), json.dumps(owner._asdict()), durable=False)
+    write_json(join(folder, RECORD), owner._asdict(), durable=False)

@@ -49,6 +49,7 @@ from skinclf.storage.files import (
     read_text,
     read_whole,
     write_bytes,
+    write_json,
     write_text,
 )
 from skinclf.storage.history import Epoch
@@ -245,7 +246,7 @@ class RunFolder:
             "taxonomy": taxonomy.model_dump(),
             "image": image.model_dump(),
         }
-        write_text(self.labels, json.dumps(described, indent=1) + "\n")
+        write_json(self.labels, described)
         write_bytes(self.model, model)
 
     def write_graph(self, graph: bytes) -> None:

@@ -5,15 +5,15 @@ MultiWorkerMirroredStrategy (keras-team/keras#20585), so the loop is ours.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol, Unpack
 
 import numpy as np
 
 from skinclf.config.schema import TrainConfig
 from skinclf.errors import DamagedCheckpoint, RunError, TrainingError
-from skinclf.storage.attempt import check_attempt
+from skinclf.storage.attempt import State, check_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_bytes
 from skinclf.storage.history import Epoch, final_epoch, is_over
 from skinclf.storage.run_folder import Labels
@@ -32,8 +32,12 @@ from skinclf.training.sums import Sums, no_sums
 from skinclf.training.tensorboard import event_files
 from skinclf.training.trainer import Trainer, make_trainer, model_bytes
 
-Report = Callable[..., None]
-"""Called with what the worker does now (text) and its state by name: see storage.attempt."""
+
+class Report(Protocol):
+    """Called with what the worker does now, and how far it has come."""
+
+    def __call__(self, doing: str, /, **state: Unpack[State]) -> None:
+        """Note it; costs no time."""
 
 
 @dataclass(frozen=True)

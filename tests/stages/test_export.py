@@ -140,10 +140,10 @@ def test_a_network_that_a_format_can_t_hold_is_one_message(
 def test_an_export_that_can_t_be_finished_leaves_nothing(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: str, _content: str) -> None:
+    def full(path: str, _value: object) -> None:
         raise StorageError(f"{path}: can't be written: disk full")
 
-    monkeypatch.setattr("skinclf.stages.export.write_text", full)
+    monkeypatch.setattr("skinclf.stages.export.write_json", full)
     with pytest.raises(StorageError, match="disk full"):
         export(RunConfig(path=str(trained / "run")), "savedmodel", str(tmp_path / "exports"))
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.score import score
-from skinclf.stages.score_summary import Summary, drift_of, log_summary
+from skinclf.stages.score_summary import Summary, check_rejects, drift_of, log_summary
 from skinclf.training.predictor import Predictor
 from tests.support.decoders import moved
 from tests.support.documentation import example
@@ -74,7 +74,7 @@ def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> Non
         images_per_second=1.0,
     )
     with caplog.at_level(logging.WARNING):
-        log_summary(summary, max_reject_fraction=1.0)
+        log_summary(summary)
     assert "nv is predicted for 45 % of these images, and for 69 % of the validation" in caplog.text
 
 
@@ -191,9 +191,11 @@ def test_another_model_s_scores_are_beside_the_first_one_s(archive: Scoring) -> 
 def test_too_many_rejects_fail_the_job_after_all_was_written(archive: Scoring) -> None:
     archive.write(1, 2, 3)
     (archive.folder / "no.jpg").write_bytes(b"no")
+    summary = archive.score()
+    assert summary.scored == 3
     with pytest.raises(QualityError, match=r"1 of 4 inputs were .*max_reject_fraction = 0\.2"):
-        archive.score("score.max_reject_fraction=0.2")
-    assert archive.score("score.max_reject_fraction=0.25").scored == 3
+        check_rejects(summary, 0.2)
+    check_rejects(summary, 0.25)
 
 
 def test_exports_are_one_file(archive: Scoring, caplog: pytest.LogCaptureFixture) -> None:

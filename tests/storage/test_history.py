@@ -67,7 +67,7 @@ def test_the_best_epoch_is_refused_where_there_is_no_validation_split(
     with pytest.raises(ConfigError, match=f"{named} is chosen by val_loss"):
         train(config, Console(quiet=True))
     assert not (tmp_path / "run").exists()
-    check_best_is_known(config.train, validation_images=1)
+    check_best_is_known(config.train, has_validation=True)
 
 
 def test_training_is_over_after_all_epochs_or_too_many_without_a_better_one() -> None:
