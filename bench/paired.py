@@ -38,7 +38,6 @@ class ImageCost:
 
     cpu_ms: float
     clock_ms: float
-    start_cpu_seconds: float
     start_seconds: float
 
 
@@ -63,7 +62,6 @@ def cost_of(run: Run, sizes: Sizes) -> ImageCost:
     return ImageCost(
         1000 * (many.cpu_seconds - few.cpu_seconds) / sizes.images,
         1000 * (many.seconds - few.seconds) / sizes.images,
-        few.cpu_seconds,
         few.seconds,
     )
 

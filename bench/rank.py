@@ -516,12 +516,8 @@ def sampled(pixels: Any, rows: Any, x: Any, y: Any, cubic: bool) -> Any:
     return total.clamp(0, 255)
 
 
-CHANGES = 26
-"""Numbers that say what is done to an image: see `changes`."""
-
-
 def changes(u: Any, k: dict[str, Any]) -> Any:
-    """Draws (n, DRAWS) → (n, CHANGES): a matrix from output to input places, the shift, whether
+    """Draws (n, DRAWS) → (n, 26): a matrix from output to input places, the shift, whether
     places are whole pixels; gains, exponent and colour matrix, contrast, brightness; the square
     that is cut out. Draws 0 to 7 are the product's own.
     """

@@ -43,8 +43,8 @@ def test_a_command_that_fails_says_why() -> None:
 
 def test_ratios_are_taken_pair_by_pair() -> None:
     """The machine was twice as slow in the second round: the ratio does not know."""
-    yardstick = [ImageCost(cpu, 0, 0, 0) for cpu in (2.0, 4.0, 2.0)]
-    ours = [ImageCost(cpu, 0, 0, 0) for cpu in (2.2, 4.4, 2.0)]
+    yardstick = [ImageCost(cpu, 0, 0) for cpu in (2.0, 4.0, 2.0)]
+    ours = [ImageCost(cpu, 0, 0) for cpu in (2.2, 4.4, 2.0)]
     assert str(_row(ours, yardstick)["ratio"]) == "1.10 (1.00–1.10)"
     assert str(_row(ours, yardstick)["cpu_ms"]) == "2.20 (2.00–4.40)"
 

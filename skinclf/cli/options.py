@@ -1,4 +1,4 @@
-"""The options of the commands. Each one of them stands for a setting, but those at the end."""
+"""The options of the commands. Most stand for a setting."""
 
 from typing import Annotated
 
@@ -46,7 +46,7 @@ LogFormat = Annotated[
         help="Lines for people, or one JSON object a line for log collectors (on stderr).",
     ),
 ]
-"""Declared for help and checks; `cli.main` has read it before."""
+"""Declared for help and checks; `cli.process.run` has read it before."""
 
 DatasetPath = Annotated[
     str | None,

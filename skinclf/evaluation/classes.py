@@ -17,7 +17,7 @@ ARE_SHARES = np.array([True, True, True, True, False])
 def rates_by_label(
     labels: Labels, predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.float64]:
-    """(classes, 5) RATES of each class; predicted: (n,) labels, the most probable classes."""
+    """(classes, 5) RATES of each class; predicted: (n,) labels, as decided."""
     return rates(multilabel_confusion_matrix(labels, predicted, labels=range(classes)))
 
 
@@ -116,7 +116,7 @@ def resampled_areas(
 
 
 def class_metrics(predictions: Predictions) -> NDArray[np.float64]:
-    """(classes, 7) RATES and AREAS of each class, predicted where it is the most probable."""
+    """(classes, 7) RATES and AREAS of each class, predicted where it is decided on."""
     by_label = rates_by_label(predictions.labels, predictions.predicted, len(predictions.taxonomy))
     return np.concatenate([by_label, areas(predictions.labels, predictions.probabilities)], axis=1)
 

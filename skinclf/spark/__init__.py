@@ -1,1 +1,1 @@
-"""The Spark side: archives, tables and scores as DataFrames. Never imports tensorflow."""
+"""The Spark side: archives, tables and scores as DataFrames and tasks. Never imports tensorflow."""

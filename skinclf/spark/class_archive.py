@@ -9,7 +9,6 @@ undamaged, and goes without one that is not.
 
 import atexit
 import hashlib
-import logging
 import os
 import shutil
 import subprocess
@@ -38,8 +37,6 @@ and otherwise it is written anew."""
 
 QUIET = "-Xlog:disable"
 """An archive that does not fit is no reason for a message, which Java 25 calls an error."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Planned files → tensors on storage. Tasks read, decode and write; pixels never cross the JVM."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from uuid import uuid4
 
@@ -15,7 +15,6 @@ from skinclf.archives.decoding import Decoding, Entry, row_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.plan import PART, SPLIT, Plan
 from skinclf.spark.reading import read_parquet
-from skinclf.spark.splits import SPLITS
 from skinclf.spark.versions import table_of
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
@@ -142,12 +141,9 @@ FILE = pa.field("file", pa.string())
 SPLIT_FOLDER = r"/split=(\w+)/(?:shard=\d+/)?[^/]+$"
 
 
-def dataset_tensors(
-    spark: SparkSession, dataset: Dataset, splits: Sequence[str] = SPLITS
-) -> DataFrame:
-    """The rows of some splits of a dataset; see `read_tensors`."""
-    files = [file for file in dataset.files if file.split in splits]
-    return read_tensors(spark, dataset.path, files, likenesses=dataset.format > 1)
+def dataset_tensors(spark: SparkSession, dataset: Dataset) -> DataFrame:
+    """The rows of a dataset; see `read_tensors`."""
+    return read_tensors(spark, dataset.path, dataset.files, likenesses=dataset.format > 1)
 
 
 def read_tensors(

@@ -139,7 +139,7 @@ def hash_keys(count: int) -> list[int]:
     return [found[number] for number in range(count)]
 
 
-def _hash_of_int(number: int, seed: int = 42) -> int:
+def _hash_of_int(number: int) -> int:
     """Murmur3 (32 bits, signed) of four bytes, as Spark partitions by an int."""
     mask = 0xFFFFFFFF
 
@@ -147,7 +147,7 @@ def _hash_of_int(number: int, seed: int = 42) -> int:
         return (value << bits | value >> (32 - bits)) & mask
 
     mixed = rotated(number * 0xCC9E2D51 & mask, 15) * 0x1B873593 & mask
-    mixed = (rotated(seed ^ mixed, 13) * 5 + 0xE6546B64) & mask ^ 4
+    mixed = (rotated(42 ^ mixed, 13) * 5 + 0xE6546B64) & mask ^ 4
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         mixed = (mixed ^ mixed >> shift) * factor & mask
     return mixed - (mixed >> 31 << 32)

@@ -1,1 +1,3 @@
-"""The jobs, each one function: config in, folders on storage out, a summary back."""
+"""The jobs, each one function: settings in, folders on storage out, a summary back; and what they
+share.
+"""
