@@ -1,4 +1,4 @@
-"""The benchmarks of docs/speed.md in one go: bench/results.json, and the page that is written from it.
+"""The benchmarks of docs/speed.md in one go: bench/results.json and the page that is made of it.
 
     make bench
     make bench SOURCE=ORIGINALS.zip PEERS=PYTHON_THAT_HAS_RAY_AND_DAFT

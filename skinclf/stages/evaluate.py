@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.metrics import METRICS
 from skinclf.evaluation.operating_points import screened
 from skinclf.evaluation.predictions import Predictions, predictions_of, with_decisions
-from skinclf.evaluation.result import COMPARED, DecisionMetrics, EvaluationResult, LeakCounts
+from skinclf.evaluation.result import COMPARED, EvaluationResult, LeakCounts
 from skinclf.reporting.evaluation import (
     Neighbors,
     most_confident_errors,
@@ -33,7 +34,7 @@ from skinclf.reporting.results import read_result, write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
-from skinclf.spark.leaks import Leaks, csv_of, find_leaks, seen_splits
+from skinclf.spark.leaks import csv_of, find_leaks, seen_splits
 from skinclf.spark.neighbors import nearest_seen
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import exclusive, spark_session
@@ -72,6 +73,42 @@ from skinclf.training.predictor import Predictor
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is evaluated, on what, and where the evaluation goes."""
+
+    config: Config
+    model: Predictor
+    run: RunFolder
+    dataset: Dataset  # that the run was trained on
+    folder: EvaluationFolder
+    outside: ArchiveConfig | None  # the archive from elsewhere, if it is one
+    kept: Decision | None  # that the run keeps, where the rule is "stored"
+
+    @property
+    def settings(self) -> EvaluateConfig:
+        """[evaluate]."""
+        return self.config.evaluate
+
+    @property
+    def seen(self) -> list[str]:
+        """The files of the images that the tested ones may have nothing in common with."""
+        return split_files(self.dataset, *seen_splits(outside=self.outside is not None))
+
+
+class Predicted(NamedTuple):
+    """What the model says of the tested images."""
+
+    tested: Predictions
+    validation: Predictions  # on which thresholds are chosen; `tested` where there is no other
+    decision: Decision | None  # None: the most probable class
+
+    @property
+    def is_chosen_on_itself(self) -> bool:
+        """Whether thresholds are chosen on the tested images."""
+        return self.validation is self.tested
+
+
 def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     """Measure how good the run's model is on a split, or on `evaluate.archive` → (what
     metrics.json holds, the report's path).
@@ -82,86 +119,35 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     for what is missing, LeakError where the model was trained on tested lesions, images or files,
     and CheckError where an image got lost.
     """
-    # Long: its parts would need most of these values each.
-    settings = config.evaluate
-    name = set_name(settings)
-    engine, tta = config.score.engine, settings.tta
-    predictor = predictor_for(config.run.path, engine, tta=tta, decided=False)
-    run, dataset, folder, outside, kept = _checked(config, predictor)
+    engine, tta = config.score.engine, config.evaluate.tta
+    asked = _asked(config, predictor_for(config.run.path, engine, tta=tta, decided=False))
+    run, folder = asked.run, asked.folder
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
         exclusive(spark, folder.path, "evaluate"),
         _without_scratch(folder),
     ):
-        if outside:
-            delete(folder.metrics)  # of an evaluation before: its rejects are written anew
-        tested = (
-            outside_images(
-                spark,
-                outside,
-                config.metadata,
-                predictor.taxonomy,
-                predictor.image,
-                folder,
-                console,
-            )
-            if outside
-            else split_images(dataset, settings.split)
-        )
+        tested = _tested_images(spark, asked, console)
         with spark_progress(spark, "look for leaks", console):
-            seen = split_files(dataset, *seen_splits(outside=outside is not None))
-            groups = read_groups(outside.same_lesion) if outside else []
-            found = find_leaks(spark, tested.files, seen, dataset.image, groups)
-        leaks = _counted(found, folder, name, allowed=settings.allow_leaks)
+            leaks = _leaks(spark, asked, tested)
         with spark_progress(spark, "predict", console):
-            predictions, validation, decision = _predicted(
-                spark, tested, dataset, predictor, config, folder, kept
-            )
-        nearest = []
-        delete(folder.neighbors)  # of an evaluation before
-        if settings.neighbors:
-            with spark_progress(spark, "look for neighbors", console):
-                nearest = _neighbors(spark, tested, seen, predictor, settings, folder)
-        errors = most_confident_errors(predictions)
-        shown = [*(each.image_id for each in errors), *(pair.image_id for pair in nearest)]
-        pictures = _pictures(spark, tested.files, shown, dataset.image)
-        seen_pictures = _pictures(spark, seen, [pair.seen for pair in nearest], dataset.image)
-        assessment = assess(
-            predictions,
-            validation,
-            sensitivities=settings.screening_sensitivities,
-            rounds=settings.bootstrap_samples,
-        )
-        result = EvaluationResult(
-            set=name,
-            digest=predictor.digest,
-            tta=predictor.tta,
-            split_by=tested.split_by,
-            chosen_on=name if validation is predictions else VAL,
-            archive=outside.paths if outside else (),
-            metadata=outside.metadata if outside else "",
-            rejects=tested.rejects,
-            leaks=leaks,
-            decision=_decided(decision, predictions),
-            validation={} if validation is predictions else _compared(validation),
-            **dict(assessment),
-        )
-        _warn_of_thresholds(result, validation)
+            predicted = _predicted(spark, asked, tested)
+        nearest = _neighbors(spark, asked, tested, console)
+        result = _measured(asked, tested, leaks, predicted)
+        _warn_of_thresholds(result, predicted.validation)
         if config.decision.rule != "stored":  # else another evaluation may have chosen meanwhile
-            run.write_decision(decision)
-        drawn = [(pair, pictures[pair.image_id], seen_pictures[pair.seen]) for pair in nearest]
-        report = write_report(result, predictions, errors, pictures, run, folder, drawn)
+            run.write_decision(predicted.decision)
+        report = _report(spark, asked, tested, predicted.tested, result, nearest)
         write_result(folder.metrics, result)  # last: with it, the evaluation is finished
     write_card(run)
     send_to_mlflow(config, run)
-    images = len(predictions)
     log.info(
         "evaluated %s images of %s; report: %s",
-        f"{images:,}",
-        name,
+        f"{result.images:,}",
+        result.set,
         report,
-        extra={"counts": {"images": images}},
+        extra={"counts": {"images": result.images}},
     )
     return result, report
 
@@ -180,21 +166,17 @@ def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
     # No engine is chosen, for which a run may get a file.
     model = Predictor.of_run(config.run.path, tta=config.evaluate.tta, decided=False)
-    run, dataset, folder, outside, _ = _checked(config, model)
+    asked = _asked(config, model)
+    run, outside = asked.run, asked.outside
     more = [*outside.paths, *outside.metadata_files] if outside else []
-    reads = [run.path, dataset.path, *more]
+    reads = [run.path, asked.dataset.path, *more]
     chosen = [] if config.decision.rule == "stored" else [run.decision]
-    return Preview(reads, [folder.path, run.card, *chosen], [session_text(config.spark)])
+    writes = [asked.folder.path, run.card, *chosen]
+    return Preview(reads, writes, [session_text(config.spark)])
 
 
-def _checked(
-    config: Config, model: Predictor
-) -> tuple[RunFolder, Dataset, EvaluationFolder, ArchiveConfig | None, Decision | None]:
-    """The run, its dataset, where the evaluation goes, and, if any, the archive from outside and
-    the decision that the run keeps.
-
-    Raises UsageError children.
-    """
+def _asked(config: Config, model: Predictor) -> Asked:
+    """What is asked for. Raises UsageError children where that can't be done."""
     check_gate_settings(config.evaluate.gates, model.taxonomy)
     run = RunFolder(absolute(config.run.path))
     dataset = _trained_on(run, config.dataset.path)
@@ -210,7 +192,7 @@ def _checked(
     check_free(folder.path)
     if outside:
         _check_same_set(folder, outside)
-    return run, dataset, folder, outside, kept
+    return Asked(config, model, run, dataset, folder, outside, kept)
 
 
 def _check_same_set(folder: EvaluationFolder, outside: ArchiveConfig) -> None:
@@ -226,39 +208,58 @@ def _check_same_set(folder: EvaluationFolder, outside: ArchiveConfig) -> None:
         )
 
 
-def _decided(decision: Decision | None, predictions: Predictions) -> DecisionMetrics | None:
-    if decision is None:
-        return None
-    return decision_metrics(decision.asked, decision.weights, predictions)
+def _tested_images(spark: SparkSession, asked: Asked, console: Console) -> TestedImages:
+    """The tensors that are tested; those of an archive from elsewhere are made now."""
+    if asked.outside is None:
+        return split_images(asked.dataset, asked.settings.split)
+    delete(asked.folder.metrics)  # of an evaluation before: its rejects are written anew
+    model, words = asked.model, asked.config.metadata
+    taxonomy, image = model.taxonomy, model.image
+    return outside_images(spark, asked.outside, words, taxonomy, image, asked.folder, console)
 
 
-def _compared(validation: Predictions) -> dict[str, float]:
-    return {name: METRICS[name].value(validation) for name in COMPARED}
+def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCounts:
+    """Count what tested and seen images have in common, and list near duplicates beside the report.
 
-
-def _predicted(
-    spark: SparkSession,
-    tested: TestedImages,
-    dataset: Dataset,
-    predictor: Predictor,
-    config: Config,
-    folder: EvaluationFolder,
-    kept: Decision | None,
-) -> tuple[Predictions, Predictions, Decision | None]:
-    """Predict the tested images, write that and read it back → these predictions, those that
-    thresholds are chosen on (of the validation split, unless that is tested itself, or empty), and
-    how classes were decided on.
+    Raises LeakError where images share a key unless that is allowed.
     """
-    settings = config.evaluate
+    groups = read_groups(asked.outside.same_lesion) if asked.outside else []
+    leaks = find_leaks(spark, tested.files, asked.seen, asked.dataset.image, groups)
+    keys = dict(sorted(counted(leaks.shared["key"]).items()))
+    images = pc.count_distinct(leaks.shared["image_id"]).as_py()
+    if images and not asked.settings.allow_leaks:
+        some = leaks.shared.slice(0, 5).to_pylist()
+        raise LeakError(
+            f"{asked.folder.name}: {images} of its images share a lesion, an id or a file with "
+            f"images that the model was trained on, or its thresholds chosen "
+            f"({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
+            f"{', '.join('{image_id} ({key} {value})'.format(**row) for row in some)}: their "
+            f"metrics would be too good. Split by lesion (split.by), or ask for metrics that say "
+            f"so: --set evaluate.allow_leaks=true"
+        )
+    place = asked.folder.near_duplicates
+    delete(place)
+    write_text(join(place, "near-duplicates.csv"), csv_of(leaks.pairs))
+    near = pc.count_distinct(leaks.pairs["image_id"]).as_py()
+    if near:
+        log.warning("%s images look nearly like training images: see %s", near, place)
+    return LeakCounts(images=images, by_key=keys, near_duplicates=near)
+
+
+def _predicted(spark: SparkSession, asked: Asked, tested: TestedImages) -> Predicted:
+    """Predict the tested images, write that and read it back; choose how classes are decided on,
+    where that is asked for.
+    """
+    settings, dataset, folder = asked.settings, asked.dataset, asked.folder
     sets = {"tested": tested.files}
-    tests_validation = not settings.archive and settings.split == VAL
+    tests_validation = not asked.outside and settings.split == VAL
     if dataset.count(VAL) and not tests_validation:
         sets["validation"] = split_files(dataset, VAL)
-    found = predicted_files(spark, sets, predictor, settings.batch_size)
+    found = predicted_files(spark, sets, asked.model, settings.batch_size)
     validation = predictions_of(found.get("validation", found["tested"]), dataset.taxonomy)
-    asked, decision = config.decision, kept  # neither: the most probable class is decided on
-    if asked.is_chosen:
-        decision = chosen_decision(asked, validation, dataset, predictor)
+    decision = asked.kept  # None: the most probable class is decided on
+    if asked.config.decision.is_chosen:
+        decision = chosen_decision(asked.config.decision, validation, dataset, asked.model)
     weights = weights_of(decision, dataset.taxonomy)
     validation = replace(validation, decided=decide(validation.probabilities, weights))
     for old in (folder.metrics, folder.report):  # of an evaluation before, on other predictions
@@ -269,7 +270,56 @@ def _predicted(
         join(folder.predictions, "part-00000.parquet"),
     )
     predictions = _read_predictions(folder.predictions, tested.count, dataset.taxonomy)
-    return predictions, validation if "validation" in found else predictions, decision
+    return Predicted(predictions, validation if "validation" in found else predictions, decision)
+
+
+def _measured(
+    asked: Asked, tested: TestedImages, leaks: LeakCounts, predicted: Predicted
+) -> EvaluationResult:
+    """What metrics.json holds."""
+    outside, decision, validation = asked.outside, predicted.decision, predicted.validation
+    assessment = assess(
+        predicted.tested,
+        validation,
+        sensitivities=asked.settings.screening_sensitivities,
+        rounds=asked.settings.bootstrap_samples,
+    )
+    return EvaluationResult(
+        set=asked.folder.name,
+        digest=asked.model.digest,
+        tta=asked.model.tta,
+        split_by=tested.split_by,
+        chosen_on=asked.folder.name if predicted.is_chosen_on_itself else VAL,
+        archive=outside.paths if outside else (),
+        metadata=outside.metadata if outside else "",
+        rejects=tested.rejects,
+        leaks=leaks,
+        decision=decision_metrics(decision.asked, decision.weights, predicted.tested)
+        if decision
+        else None,
+        validation={}
+        if predicted.is_chosen_on_itself
+        else {name: METRICS[name].value(validation) for name in COMPARED},
+        **dict(assessment),
+    )
+
+
+def _report(
+    spark: SparkSession,
+    asked: Asked,
+    tested: TestedImages,
+    predictions: Predictions,
+    result: EvaluationResult,
+    nearest: Sequence[Neighbors],
+) -> str:
+    """Draw the report, with pictures of some images; returns its path."""
+    image = asked.dataset.image
+    errors = most_confident_errors(predictions)
+    shown = [*(each.image_id for each in errors), *(pair.image_id for pair in nearest)]
+    ours = _pictures(spark, tested.files, shown, image)
+    theirs = _pictures(spark, asked.seen, [pair.seen for pair in nearest], image)
+    pairs = [(pair, ours[pair.image_id], theirs[pair.seen]) for pair in nearest]
+    return write_report(result, predictions, errors, ours, asked.run, asked.folder, pairs)
 
 
 def set_name(settings: EvaluateConfig) -> str:
@@ -308,33 +358,6 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None
     return config.archive.model_copy(update=new)
 
 
-def _counted(leaks: Leaks, folder: EvaluationFolder, name: str, *, allowed: bool) -> LeakCounts:
-    """Count what was found, and list near duplicates beside the report.
-
-    Raises LeakError where images share a key unless that is `allowed`.
-    """
-    keys = dict(sorted(counted(leaks.shared["key"]).items()))
-    images = pc.count_distinct(leaks.shared["image_id"]).as_py()
-    if images and not allowed:
-        some = leaks.shared.slice(0, 5).to_pylist()
-        raise LeakError(
-            f"{name}: {images} of its images share a lesion, an id or a file with images that the "
-            f"model was trained on, or its thresholds chosen "
-            f"({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
-            f"{', '.join('{image_id} ({key} {value})'.format(**row) for row in some)}: their "
-            f"metrics would be too good. Split by lesion (split.by), or ask for metrics that say "
-            f"so: --set evaluate.allow_leaks=true"
-        )
-    delete(folder.near_duplicates)
-    write_text(join(folder.near_duplicates, "near-duplicates.csv"), csv_of(leaks.pairs))
-    near = pc.count_distinct(leaks.pairs["image_id"]).as_py()
-    if near:
-        log.warning(
-            "%s images look nearly like training images: see %s", near, folder.near_duplicates
-        )
-    return LeakCounts(images=images, by_key=keys, near_duplicates=near)
-
-
 def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictions:
     """What was written. Raises CheckError unless it is each image that was to be predicted."""
     file_system, inner = locate(path)
@@ -368,17 +391,19 @@ def _warn_of_thresholds(result: EvaluationResult, validation: Predictions) -> No
 
 
 def _neighbors(
-    spark: SparkSession,
-    tested: TestedImages,
-    seen: Sequence[str],
-    predictor: Predictor,
-    settings: EvaluateConfig,
-    folder: EvaluationFolder,
+    spark: SparkSession, asked: Asked, tested: TestedImages, console: Console
 ) -> list[Neighbors]:
-    """List the nearest seen image of each tested one beside the report → the first of the list."""
-    model = Embedding(predictor.run, predictor.digest)
-    found = nearest_seen(spark, tested.files, seen, model, predictor.image, settings.batch_size)
-    write_text(join(folder.neighbors, "neighbors.csv"), csv_of(found))
+    """List the nearest seen image of each tested one beside the report → the first of the list;
+    none where that is not asked for.
+    """
+    settings, model, place = asked.settings, asked.model, asked.folder.neighbors
+    delete(place)  # of an evaluation before
+    if not settings.neighbors:
+        return []
+    embedding, image = Embedding(model.run, model.digest), model.image
+    with spark_progress(spark, "look for neighbors", console):
+        found = nearest_seen(spark, tested.files, asked.seen, embedding, image, settings.batch_size)
+    write_text(join(place, "neighbors.csv"), csv_of(found))
     return [Neighbors(*row.values()) for row in found.slice(0, settings.neighbors).to_pylist()]
 
 
