@@ -25,7 +25,7 @@ from skinclf.evaluation.predictions import Predictions
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.training.predictor import Predictor
-from skinclf.training.shards import pixel_array
+from skinclf.training.shards import pixels_of_column
 
 LOG = Path(__file__).with_name("search.jsonl")
 FIGURES = ("accuracy", "balanced_accuracy", "categorical_crossentropy")
@@ -77,7 +77,7 @@ def validated(dataset: Dataset, run: str) -> dict[str, Any]:
     """
     tables = [pq.read_table(f"{dataset.path}/{file.path}") for file in dataset.files_of("val")]
     pixels = np.concatenate(
-        [pixel_array(table["pixels"].combine_chunks(), dataset.image) for table in tables]
+        [pixels_of_column(table["pixels"].combine_chunks(), dataset.image) for table in tables]
     )
     labels = np.concatenate([table["label"].to_numpy() for table in tables])
     plain, flips, symmetries = (

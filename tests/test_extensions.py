@@ -11,7 +11,7 @@ from skinclf.archives import ArchiveReader, list_images
 from skinclf.archives.files import StorageFile
 from skinclf.archives.formats import FORMATS as ARCHIVE_FORMATS
 from skinclf.archives.formats import ArchiveFormat
-from skinclf.archives.metadata import read_rows
+from skinclf.archives.metadata import read_metadata
 from skinclf.archives.metadata_formats import FORMATS as METADATA_FORMATS
 from skinclf.archives.metadata_formats import Fields, Format, Row
 from skinclf.config.loader import load_config
@@ -108,7 +108,7 @@ def test_a_metadata_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     added = [*METADATA_FORMATS, Format("our clinic's", "photo", lambda _: ("finding",), read)]
     monkeypatch.setattr("skinclf.archives.metadata_formats.FORMATS", added)
     (tmp_path / "clinic.csv").write_text("photo,finding\nP1,A\nP2,b\n")
-    rows: list[Any] = list(read_rows(str(tmp_path / "clinic.csv"), COMMON))
+    rows: list[Any] = list(read_metadata(str(tmp_path / "clinic.csv"), COMMON))
     assert [(row["image_id"], row["dx"]) for row in rows] == [("P1", "a"), ("P2", "b")]
 
 

@@ -63,7 +63,7 @@ def class_labels(own: MetadataConfig, taxonomy: Taxonomy) -> dict[str, str]:
     return {word: str(code) for word, code in labels.items()}
 
 
-def read_rows(
+def read_metadata(
     path: str, taxonomy: Taxonomy, own: MetadataConfig = NAMES_ALONE
 ) -> Iterator[Row | Malformed]:
     """Every row of a metadata file of one of FORMATS, by the CSV standard (RFC 4180).

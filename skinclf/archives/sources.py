@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from skinclf.archives.metadata import NAMES_ALONE, Malformed, read_rows
+from skinclf.archives.metadata import NAMES_ALONE, Malformed, read_metadata
 from skinclf.config.schema import FOLDERS, MetadataConfig
 from skinclf.errors import ConfigError
 from skinclf.spec.taxonomy import Taxonomy
@@ -34,7 +34,7 @@ def read_sources(
         return {}
     images: dict[str, int] = defaultdict(int)
     lesions: dict[str, set[str]] = defaultdict(set)
-    for row in read_rows(path, taxonomy, own):
+    for row in read_metadata(path, taxonomy, own):
         if not isinstance(row, Malformed) and row["dx"] in taxonomy.codes:
             source = row["dataset"] or NO_SOURCE
             images[source] += 1
@@ -56,7 +56,8 @@ def check_left_out(left_out: str, images: Mapping[str, int], where: str) -> None
         )
     if left_out not in named:
         raise ConfigError(
-            f"{SETTING}: there is no source {left_out!r} in {where}; there are {counted(named)}"
+            f"{SETTING}: there is no source {left_out!r} in {where}; there are "
+            f"{counts_in_words(named)}"
         )
     if len(images) == 1:
         raise ConfigError(
@@ -65,7 +66,7 @@ def check_left_out(left_out: str, images: Mapping[str, int], where: str) -> None
         )
 
 
-def counted(images: Mapping[str, int]) -> str:
+def counts_in_words(images: Mapping[str, int]) -> str:
     """Sources with their images in words, in one line, the largest first."""
     rows = sorted(images.items(), key=lambda row: (-row[1], row[0]))
     return ", ".join(f"{printable(source)} ({count:,} images)" for source, count in rows)

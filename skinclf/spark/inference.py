@@ -109,7 +109,9 @@ def with_scores(
                         if column == "pixels"
                         else list(decoder(_file_entry(file) for file in files.to_pylist()))
                     )
-                    found = predictions_of([row.get("pixels") for row in decoded], predict, model)
+                    found = prediction_columns(
+                        [row.get("pixels") for row in decoded], predict, model
+                    )
                     reasons = pa.array([_reject_text(row) for row in decoded], pa.string())
                     columns = [*rows.columns, *(found[n] for n in given.names), reasons]
                     schema = pa.schema([*rows.schema, *added])
@@ -136,7 +138,7 @@ def predicted_files(
         predict_batch = model.load(task_threads())
         for name, file in files:
             for rows in iter_batches(file, columns, batch_size):
-                found = predictions_of(rows["pixels"].to_pylist(), predict_batch, model)
+                found = prediction_columns(rows["pixels"].to_pylist(), predict_batch, model)
                 known = {n: rows[n] for n in rows.schema.names if n != "pixels"}
                 known["set"] = pa.array([name] * len(rows), pa.string())
                 yield pa.table([(known | found)[n] for n in schema.names], schema)
@@ -148,7 +150,7 @@ def predicted_files(
     return {name: table.filter(pc.equal(table["set"], name)).drop_columns("set") for name in sets}
 
 
-def predictions_of(
+def prediction_columns(
     pixels: Sequence[bytes | None], predict: Predict, model: ModelLoader
 ) -> dict[str, pa.Array]:
     """The columns of prediction_schema for the `pixels` of images; null where there is no image."""

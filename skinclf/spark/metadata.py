@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.archives.metadata import Malformed, class_labels, read_rows
+from skinclf.archives.metadata import Malformed, class_labels, read_metadata
 from skinclf.archives.metadata_formats import Row
 from skinclf.archives.same_lesion import SHIPPED, SameLesions, read_groups
 from skinclf.config.schema import ArchiveConfig, MetadataConfig
@@ -62,7 +62,7 @@ def stage_metadata(
     count = 0
     groups = read_groups(archive.same_lesion)
     same, named = SameLesions(groups), pa.array(_names(groups), pa.string())
-    for number, part in enumerate(_parts(read_rows(archive.metadata, taxonomy, own))):
+    for number, part in enumerate(_parts(read_metadata(archive.metadata, taxonomy, own))):
         ids = part.select(["image_id", "lesion_id"])
         listed = pc.or_(*(pc.is_in(column, named) for column in ids.columns))
         for row in ids.filter(listed).to_pylist():

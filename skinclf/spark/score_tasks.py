@@ -18,7 +18,7 @@ from skinclf.archives.decoding import Decoding, Entry
 from skinclf.spark.archive import KIND, with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.file_tasks import packed, run_tasks, unpacked
-from skinclf.spark.inference import ModelLoader, Predict, predictions_of, task_threads
+from skinclf.spark.inference import ModelLoader, Predict, prediction_columns, task_threads
 from skinclf.spark.versions import frame_of, parallelism
 from skinclf.spec.tables import outcomes_schema
 from skinclf.storage.parquet_files import read_rows
@@ -53,7 +53,7 @@ class Scorer:
     ) -> pa.RecordBatch:
         entries: list[Entry] = listed.to_pylist()
         rows = list(decoder(entries))
-        columns = predictions_of([row.get("pixels") for row in rows], predict, self.model) | {
+        columns = prediction_columns([row.get("pixels") for row in rows], predict, self.model) | {
             name: pa.array([row.get(name) for row in rows], pa.string())
             for name in ("source", "image_id", "reason", "detail")
         }

@@ -10,7 +10,7 @@ from skinclf.reporting.browsing import write_gallery
 from skinclf.reporting.score_sample import ScoreSample, sample_rejects, sample_scores
 from skinclf.storage.files import absolute, exists, join, list_names
 from skinclf.storage.score_folder import ScoreFolder
-from skinclf.storage.score_view import listed_rows, scan_rejects, scan_scores
+from skinclf.storage.score_view import rows_of_listing, scan_rejects, scan_scores
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def browse(path: str, limits: ArchiveConfig, limit: int, output: str) -> ScoreSa
     _check(folder)
     scores = scan_scores(folder.path, partial(sample_scores, limit=limit))
     rejects = scan_rejects(folder.path, sample_rejects)
-    entries = listed_rows(folder.path, [image.source for image in scores.images])
+    entries = rows_of_listing(folder.path, [image.source for image in scores.images])
     pictures = dict(thumbnails(entries, limits))
     write_gallery(scores, rejects, pictures, folder.path, output)
     log.info(

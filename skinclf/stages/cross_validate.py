@@ -34,7 +34,15 @@ from skinclf.reporting.results import (
 from skinclf.stages import prepare as preparing
 from skinclf.stages.deciding import check_classes, check_decision
 from skinclf.stages.evaluate import evaluate
-from skinclf.stages.folds import OTHERWISE, TESTED, Fold, Plan, named, plan_folds, teacher_recipes
+from skinclf.stages.folds import (
+    OTHERWISE,
+    TESTED,
+    Fold,
+    FoldPlan,
+    named,
+    plan_folds,
+    teacher_recipes,
+)
 from skinclf.stages.preview import Preview, session_text
 from skinclf.stages.resuming import prepared
 from skinclf.stages.train import check_settings, checked_steps, train
@@ -78,7 +86,7 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     return found, plan.folder.page
 
 
-def _prepared(fold: Fold, plan: Plan, console: Console) -> Dataset:
+def _prepared(fold: Fold, plan: FoldPlan, console: Console) -> Dataset:
     """The fold's dataset. Raises UsageError children where it does not do for its trainings or for
     its test.
     """
@@ -107,7 +115,7 @@ def _prepared(fold: Fold, plan: Plan, console: Console) -> Dataset:
     return dataset
 
 
-def _check_alike(datasets: Sequence[Dataset], plan: Plan) -> None:
+def _check_alike(datasets: Sequence[Dataset], plan: FoldPlan) -> None:
     """Raise CheckError where the folds' datasets are not of the same images."""
     if len({dataset.tensors for dataset in datasets}) > 1:
         sizes = ", ".join(f"{dataset.tensors:,}" for dataset in datasets)
@@ -139,7 +147,7 @@ def preview(config: Config) -> Preview:
     return Preview(reads, [plan.folder.path], [*starts, *small])
 
 
-def _checked(config: Config) -> Plan:
+def _checked(config: Config) -> FoldPlan:
     """The folds and their folder. Raises UsageError children for what can't be done as asked."""
     check_gate_settings(config.evaluate.gates, config.classes)
     check_decision(config.decision, config.classes, has_validation=config.split.val > 0)
@@ -183,7 +191,7 @@ def _checked(config: Config) -> Plan:
 
 
 def _pooled(
-    plan: Plan, datasets: Sequence[Dataset], results: Sequence[EvaluationResult], config: Config
+    plan: FoldPlan, datasets: Sequence[Dataset], results: Sequence[EvaluationResult], config: Config
 ) -> CrossValidation:
     """Read what each model has predicted, write it as one table, and measure it."""
     tables = [_tested(fold) for fold in plan.folds]
@@ -228,7 +236,7 @@ def _tested(fold: Fold) -> pa.Table:
     return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
 
 
-def _check_each_once(table: pa.Table, images: int, plan: Plan) -> None:
+def _check_each_once(table: pa.Table, images: int, plan: FoldPlan) -> None:
     """Raise CheckError where an image was tested twice or, by folds, not at all."""
     counts = Counter(table["image_id"].to_pylist())
     twice = [image for image, count in counts.items() if count > 1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from skinclf.archives.sources import NO_SOURCE, Source, counted, read_sources
+from skinclf.archives.sources import NO_SOURCE, Source, counts_in_words, read_sources
 from skinclf.config.loader import changed
 from skinclf.config.schema import RUNTIME_SETTINGS, Config
 from skinclf.errors import ConfigError, DatasetError
@@ -73,7 +73,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FoldPlan:
     """What is tested in turn, and where all of it lies."""
 
     folds: Sequence[Fold]
@@ -114,7 +114,9 @@ def teacher_recipes(config: Config) -> list[Config]:
     return teachers
 
 
-def plan_folds(config: Config, teachers: Sequence[Config], folder: CrossValidationFolder) -> Plan:
+def plan_folds(
+    config: Config, teachers: Sequence[Config], folder: CrossValidationFolder
+) -> FoldPlan:
     """The folds of `config.cross_validate`, or the sources that are large enough.
 
     `teachers`: of `teacher_recipes`. Raises ConfigError where the metadata have too few lesions or
@@ -134,11 +136,11 @@ def plan_folds(config: Config, teachers: Sequence[Config], folder: CrossValidati
             fold_of(f"fold-{n}", f"fold {n}", folds=settings.folds, fold=n)
             for n in range(1, settings.folds + 1)
         ]
-        return Plan(folds, {}, folder)
+        return FoldPlan(folds, {}, folder)
     tested = _large(sources, settings.min_lesions, config.archive.metadata)
     folds = [fold_of(source_folder(source), named(source), left_out=source) for source in tested]
     rest = {name: found.lesions for name, found in sources.items() if name not in tested}
-    return Plan(folds, rest, folder)
+    return FoldPlan(folds, rest, folder)
 
 
 def named(source: str) -> str:
@@ -152,7 +154,7 @@ def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:
     large = [name for name, found in named.items() if found.lesions >= least]
     if len(named) > 1 and large:
         return large
-    there = counted({name: found.images for name, found in named.items()}) or "none"
+    there = counts_in_words({name: found.images for name, found in named.items()}) or "none"
     raise ConfigError(
         f"cross_validate.by: two sources or more are expected, one of them with {least:,} lesions "
         f"or more (cross_validate.min_lesions); {metadata} has {there}. Sources are the column "

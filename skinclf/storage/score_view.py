@@ -46,7 +46,7 @@ def scan_rejects(path: str, scan: Callable[[Iterator[pa.Table]], T]) -> T:
     return _exactly(path, REJECTED, lambda files: scan(_row_groups(files)))
 
 
-def listed_rows(path: str, sources: Sequence[str]) -> list[dict[str, Any]]:
+def rows_of_listing(path: str, sources: Sequence[str]) -> list[dict[str, Any]]:
     """What a model's folder knows of where `sources` are: their rows of the listing, in any order.
 
     Of a source that was listed more than once it is the last row.

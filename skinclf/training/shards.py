@@ -146,14 +146,14 @@ def read_piece(piece: Piece) -> Images:
 
     group = _read(piece.path, read_group)
     table = group.slice(piece.first, piece.rows)
-    parts = [pixel_array(chunk, piece.image) for chunk in table["pixels"].chunks]
+    parts = [pixels_of_column(chunk, piece.image) for chunk in table["pixels"].chunks]
     # Copied where it is a part, lest a piece that is kept keeps its whole row group.
     whole = len(parts) == 1 and piece.rows == group.num_rows
     pixels = parts[0] if whole else np.concatenate(parts)
     return Images(pixels, table["label"].to_numpy().astype(np.int32))
 
 
-def pixel_array(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
+def pixels_of_column(column: pa.BinaryArray, image: ImageSpec) -> NDArray[np.uint8]:
     """A `pixels` column as (n, height, width, 3) uint8, without a copy. Raises DatasetError."""
     _, offsets_buffer, data = column.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int32)[column.offset :][: len(column) + 1]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from skinclf.archives.metadata import Malformed, check_metadata_file, read_rows
+from skinclf.archives.metadata import Malformed, check_metadata_file, read_metadata
 from skinclf.archives.names import image_id_of
 from skinclf.config.schema import MetadataConfig
 from skinclf.errors import ConfigError, MetadataError
@@ -14,7 +14,7 @@ KAGGLE = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
 
 
 def read(tmp_path: Path, text: str | bytes) -> list[Any]:
-    return list(read_rows(written(tmp_path, text), HAM10000))
+    return list(read_metadata(written(tmp_path, text), HAM10000))
 
 
 def written(tmp_path: Path, text: str | bytes) -> str:
@@ -60,7 +60,7 @@ def test_letters_with_accents_are_the_same_however_they_are_written(tmp_path: Pa
     one, two = "me\u0301lanome", "m\u00e9lanome"
     own = MetadataConfig(labels={f" {one} ": "mel"})
     path = written(tmp_path, KAGGLE + f"L1,{one}.jpg,{two},histo,45,male,back\n")
-    rows: list[Any] = list(read_rows(path, HAM10000, own))
+    rows: list[Any] = list(read_metadata(path, HAM10000, own))
     (row,) = rows
     assert (row["dx"], row["image_id"]) == ("mel", image_id_of(f"deep/{one}.jpg"))
     assert row["image_id"] == two
@@ -208,7 +208,7 @@ def test_the_isic_archive_and_ham10000_agree(ham10000: Path) -> None:
 
 def test_dataverse_s_form_of_ham10000(ham10000: Path) -> None:
     rows: list[Any] = list(
-        read_rows(str(ham10000 / "HAM10000_metadata_dataverse.tab.csv"), HAM10000)
+        read_metadata(str(ham10000 / "HAM10000_metadata_dataverse.tab.csv"), HAM10000)
     )
     assert len(rows) == 10_015
     assert sum(row["age"] is None for row in rows) == 57
@@ -225,7 +225,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def by_id(file: Path) -> dict[str, tuple[str, str]]:
-    rows: list[Any] = list(read_rows(str(file), HAM10000))
+    rows: list[Any] = list(read_metadata(str(file), HAM10000))
     return {row["image_id"]: (row["dx"], row["dx_type"]) for row in rows}
 
 
@@ -235,7 +235,7 @@ def by_id(file: Path) -> dict[str, tuple[str, str]]:
 def mapped(tmp_path: Path, text: str, columns: dict[str, str], labels: dict[str, str]) -> list[Any]:
     own = MetadataConfig(columns=columns, labels=labels)
     check_metadata_file(written(tmp_path, text), HAM10000, own)
-    return list(read_rows(written(tmp_path, text), HAM10000, own))
+    return list(read_metadata(written(tmp_path, text), HAM10000, own))
 
 
 def test_columns_and_diagnoses_may_have_names_of_their_own(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_what_other_programs_write_for_an_empty_field_is_none(tmp_path: Path, mi
     assert (row["image_id"], row["dx"]) == ("NA", "nv")  # a file may be called so
     own = MetadataConfig(columns={"lesion_id": "lesion", "image_id": "photo", "dx": "diagnosis"})
     file = written(tmp_path, f"photo,lesion,diagnosis\nI1,{missing},nv\n")
-    (mapped,) = read_rows(file, HAM10000, own)
+    (mapped,) = read_metadata(file, HAM10000, own)
     assert not isinstance(mapped, Malformed)
     assert mapped["lesion_id"] is None
 
@@ -316,6 +316,6 @@ def test_na_is_no_diagnosis_unless_a_class_is_called_so(tmp_path: Path) -> None:
     assert row["dx"] == "Nevus"
     own = Taxonomy(codes=("mel", "none"), majority="none")
     file = written(tmp_path, KAGGLE + "L1,I1,None,none,45,male,back\n")
-    (kept,) = read_rows(file, own)
+    (kept,) = read_metadata(file, own)
     assert not isinstance(kept, Malformed)
     assert (kept["dx"], kept["dx_type"]) == ("none", None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skinclf.archives.metadata import read_rows
+from skinclf.archives.metadata import read_metadata
 from skinclf.config.schema import MetadataConfig
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 
@@ -17,7 +17,7 @@ def read(
     tmp_path: Path, text: str, taxonomy: Taxonomy = HAM10000, **own: dict[str, str]
 ) -> list[Any]:
     (tmp_path / "table.csv").write_text(text)
-    return list(read_rows(str(tmp_path / "table.csv"), taxonomy, MetadataConfig(**own)))
+    return list(read_metadata(str(tmp_path / "table.csv"), taxonomy, MetadataConfig(**own)))
 
 
 def known(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from skinclf.archives.metadata import read_rows
+from skinclf.archives.metadata import read_metadata
 from skinclf.archives.same_lesion import SameLesions, read_groups
 from skinclf.errors import MetadataError
 from skinclf.spec.taxonomy import HAM10000
@@ -66,7 +66,7 @@ def test_a_list_that_is_not_there_is_an_error() -> None:
 def test_the_pairs_of_ham10000_are_of_two_lesions_each() -> None:
     path = str(REAL_DATA / "ham10000" / "HAM10000_metadata.csv")
     same = SameLesions(read_groups("ham10000"))
-    for row in read_rows(path, HAM10000):
+    for row in read_metadata(path, HAM10000):
         assert isinstance(row, dict)
         same.add(row["image_id"], row["lesion_id"])
     merged_lesions = same.merged()

@@ -16,7 +16,7 @@ from skinclf.errors import ConfigError, LeakError, RunError
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.result import Assessment
 from skinclf.reporting.evaluation import GALLERY
-from skinclf.spark.inference import predictions_of
+from skinclf.spark.inference import prediction_columns
 from skinclf.spec.decision import Decision, DecisionRule, decide
 from skinclf.spec.tables import predictions_schema
 from skinclf.spec.taxonomy import HAM10000, probability_column
@@ -28,7 +28,7 @@ from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.testing.archive import METADATA, ZIPS
 from skinclf.training.predictor import Predictor
-from skinclf.training.shards import pixel_array
+from skinclf.training.shards import pixels_of_column
 from tests.support.images import encoded, write_zip
 from tests.support.pipeline import pipeline_config
 
@@ -63,7 +63,7 @@ def test_every_image_of_the_test_split_is_predicted_once(trained: Path, evaluate
 def test_predictions_are_those_of_the_model_on_the_tensors(trained: Path, evaluated: Path) -> None:
     dataset = Dataset.read(str(trained / "dataset"))
     shard = pq.read_table(f"{dataset.path}/{dataset.files_of('test')[0].path}")
-    pixels = pixel_array(shard["pixels"].combine_chunks(), dataset.image)
+    pixels = pixels_of_column(shard["pixels"].combine_chunks(), dataset.image)
     expected = Predictor.of_run(str(trained / "run")).load(threads=0)(pixels)
     predicted = {r["image_id"]: r for r in pq.read_table(evaluated / "predictions").to_pylist()}
     found = [
@@ -264,7 +264,7 @@ def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(
     assert result.decision.accuracy > result.model["accuracy"]
     assert "for costs of 1e+03 of a missed mel" in Path(report).read_text()
     pixels = [np.zeros((75, 100, 3), np.uint8).tobytes(), None]
-    scored = predictions_of(pixels, model.load(1), model)
+    scored = prediction_columns(pixels, model.load(1), model)
     assert scored["predicted"].to_pylist() == ["mel", None]
     assert "-flips-decided-" in folder_of(model, config.score).path
     assert "were chosen for" not in caplog.text

@@ -22,9 +22,9 @@ from skinclf.storage.score_manifest import (
     read_manifest,
 )
 from skinclf.storage.score_view import (
-    listed_rows,
     read_rejects,
     read_scores,
+    rows_of_listing,
     scan_rejects,
     scan_scores,
     score_files,
@@ -283,7 +283,7 @@ def test_scores_and_rejects_are_scanned_in_row_groups_as_the_manifest_has_them(
 
 def test_of_a_source_that_was_listed_twice_the_last_row_is_found(tmp_path: Path) -> None:
     Job(str(tmp_path)).run()
-    found = listed_rows(str(tmp_path), ["s01", "s05", "nowhere"])
+    found = rows_of_listing(str(tmp_path), ["s01", "s05", "nowhere"])
     assert {row["source"]: row["try"] for row in found} == {"s01": 2, "s05": 1}
 
 

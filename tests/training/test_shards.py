@@ -10,13 +10,13 @@ from skinclf.config.schema import TrainConfig
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.storage.dataset_folder import Dataset, TensorFile
-from skinclf.training.shards import ShardReader, held_bytes, pixel_array, read_piece
+from skinclf.training.shards import ShardReader, held_bytes, pixels_of_column, read_piece
 from tests.support.datasets import MakeDataset, dataset_of
 
 
 def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
     column = pa.array([bytes([n]) * BENBRAHIM_2020.size_bytes for n in range(4)], pa.binary())
-    pixels = pixel_array(column.slice(1, 2), BENBRAHIM_2020)
+    pixels = pixels_of_column(column.slice(1, 2), BENBRAHIM_2020)
     assert pixels.shape == (2, 75, 100, 3)
     assert [int(image.max()) for image in pixels] == [1, 2]
     assert not pixels.flags.owndata
@@ -26,7 +26,7 @@ def test_pixels_are_read_without_a_copy_from_any_slice() -> None:
 def test_pixels_of_another_length_are_refused(row: bytes | None) -> None:
     column = pa.array([bytes(BENBRAHIM_2020.size_bytes), row], pa.binary())
     with pytest.raises(DatasetError, match="expected 22500 bytes"):
-        pixel_array(column, BENBRAHIM_2020)
+        pixels_of_column(column, BENBRAHIM_2020)
 
 
 def test_shards_hold_what_prepare_wrote(prepared: Path) -> None:
