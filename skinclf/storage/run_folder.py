@@ -313,12 +313,17 @@ class RunFolder:
         count: int | None = read_json(self.labels).get("parameters")
         return count
 
-    def read_model(self) -> bytes:
-        """The bytes of model.keras. Raises RunError where there is none."""
+    def read_model(self, digest: str = "") -> bytes:
+        """The bytes of model.keras. Raises RunError where there is none, or where another one than
+        that of `digest` (SHA-256) has taken its place.
+        """
         try:
-            return read_bytes(self.model)
+            content = read_bytes(self.model)
         except OSError as error:
             raise self._unfinished(error) from None
+        if digest and model_digest(content) != digest:
+            raise RunError(f"{self}: the model was replaced while the job ran; start it again")
+        return content
 
     def _unfinished(self, error: OSError) -> Exception:
         if may_pass(error):

@@ -7,10 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from skinclf.errors import RunError
-from skinclf.storage.run_folder import RunFolder, model_digest
+from skinclf.storage.run_folder import RunFolder
 from skinclf.training import import_tensorflow
-from skinclf.training.predictor import read_keras_model
+from skinclf.training.predictor import as_graph, read_keras_model
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, height, width, 3) uint8 RGB → (n, features) float32: the input of the last layer."""
@@ -32,20 +31,13 @@ class Embedding:
 def _load(embedding: Embedding, threads: int) -> Embed:
     import_tensorflow()
     import keras
-    import tensorflow as tf
 
     from skinclf.training.strategy import limit_threads
 
     limit_threads(threads)
-    content = RunFolder(embedding.run).read_model()
-    if model_digest(content) != embedding.digest:
-        raise RunError(f"{embedding.run}: the model was replaced while the job ran; start it again")
+    content = RunFolder(embedding.run).read_model(embedding.digest)
     whole = read_keras_model(content, embedding.run)
-    model = keras.Model(whole.inputs, whole.layers[-1].input)
-    signature = [tf.TensorSpec((None, *whole.inputs[0].shape[1:]), tf.uint8)]
-    forward = tf.function(
-        lambda pixels: model(pixels, training=False), input_signature=signature, autograph=False
-    )
+    forward = as_graph(keras.Model(whole.inputs, whole.layers[-1].input), whole.inputs[0].shape[1:])
 
     def embed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(forward(pixels), np.float32).reshape(len(pixels), -1)

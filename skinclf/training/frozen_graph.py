@@ -20,7 +20,7 @@ from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.system.stderr import without_lines
 from skinclf.system.zip_errors import ZIP_ERRORS
 from skinclf.training import import_tensorflow
-from skinclf.training.predictor import read_keras_model
+from skinclf.training.predictor import as_graph, read_keras_model
 
 NOISE = (r"^I0000 .* (devices|single_machine)\.cc:",)
 """What TensorFlow's optimizer of graphs writes of the machine whenever it runs."""
@@ -51,15 +51,9 @@ def check_images(image: ImageSpec) -> NDArray[np.uint8]:
 def freeze(content: bytes, image: ImageSpec, run: str) -> bytes:
     """graph.zip of a model.keras. Imports TensorFlow; raises RunError where Keras can't read it."""
     import_tensorflow()
-    import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    model = read_keras_model(content, run)
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *image.shape), tf.uint8)], autograph=False)
-    def forward(pixels: tf.Tensor) -> tf.Tensor:
-        return model(pixels, training=False)
-
+    forward = as_graph(read_keras_model(content, run), image.shape)
     with without_lines(NOISE):
         constants = convert_variables_to_constants_v2(forward.get_concrete_function())
     found = forward(check_images(image)).numpy()

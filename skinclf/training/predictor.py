@@ -4,12 +4,12 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +82,7 @@ class Predictor:
         from skinclf.training.networks import build_network
 
         folder = RunFolder(self.run)
-        content = folder.read_model()
-        if model_digest(content) != self.digest:
-            raise RunError(f"{self.run}: the model was replaced while the job ran; start it again")
-        model = read_keras_model(content, self.run)
+        model = read_keras_model(folder.read_model(self.digest), self.run)
         if self.precision == "float32":
             return model
         network = folder.read_config().model
@@ -120,17 +117,10 @@ def _check_fits(content: bytes, labels: Labels, run: str) -> None:
 @lru_cache(maxsize=1)  # at module level: it survives from one Spark task to the next
 def _load(predictor: Predictor, threads: int) -> Predict:
     import_tensorflow()
-    import tensorflow as tf
-
     from skinclf.training.strategy import limit_threads
 
     limit_threads(threads)
-    model = predictor.read_network()
-    signature = [tf.TensorSpec((None, *predictor.image.shape), tf.uint8)]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def forward(pixels: tf.Tensor) -> tf.Tensor:
-        return model(pixels, training=False)
+    forward = as_graph(predictor.read_network(), predictor.image.shape)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return mean_of_views(lambda view: forward(view).numpy(), pixels, predictor.tta)
@@ -146,6 +136,17 @@ def mean_of_views(forward: Predict, pixels: NDArray[np.uint8], tta: Tta) -> NDAr
         total += forward(view)
     mean: NDArray[np.float32] = total / np.float32(len(views))
     return mean
+
+
+def as_graph(model: "keras.Model", shape: Sequence[int]) -> Any:
+    """The model as one graph that infers: (n, *shape) uint8 → its outputs."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.uint8)], autograph=False)
+    def forward(pixels: tf.Tensor) -> tf.Tensor:
+        return model(pixels, training=False)
+
+    return forward
 
 
 def read_keras_model(content: bytes, run: str = "") -> "keras.Model":
