@@ -1,6 +1,6 @@
 """How uncertain a metric is: the bootstrap over lesions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,6 +113,22 @@ def with_width(
     limits[all_of_them] = np.stack([edge, np.ones_like(edge)], axis=1)[all_of_them]
     limits[lesions < LEAST_LESIONS] = np.nan
     return limits
+
+
+def estimates(
+    lesions: NDArray[np.int64],
+    statistic: Callable[[Draws], NDArray[np.float64]],
+    rounds: int,
+    *,
+    of_lesions: Sequence[int],
+    shares: Sequence[bool] | NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(k,) values of `statistic` for the images as they are, and (k, 2) their intervals; see
+    `lesion_intervals` and, of `of_lesions` and `shares`, `with_width`.
+    """
+    values = statistic(single_round(lesions))[0]
+    limits = lesion_intervals(lesions, statistic, rounds)
+    return values, with_width(limits, values, np.array(of_lesions), np.array(shares))
 
 
 def count_lesions(lesions: NDArray[np.int64], where: NDArray[np.bool_]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.evaluation.assessment import assess_with
-from skinclf.evaluation.bootstrap import Draws, lesion_intervals, single_round, with_width
+from skinclf.evaluation.bootstrap import Draws, estimates
 from skinclf.evaluation.calibration import calibration_metrics, tempered
 from skinclf.evaluation.classes import ARE_SHARES, RATES, lesions_of_rates, rates_of_totals
 from skinclf.evaluation.decisions import decision_metrics
@@ -164,12 +164,9 @@ def _operating_point(
         images, true, predicted, hits = draws.sums(columns).T
         return rates_of_totals(images, true, predicted, hits)
 
-    values = statistic(single_round(predictions.lesions))[0]
-    limits = with_width(
-        lesion_intervals(predictions.lesions, statistic, rounds),
-        values,
-        np.array(lesions_of_rates(predictions.lesions, truth, flagged)),
-        ARE_SHARES,
+    of_lesions = lesions_of_rates(predictions.lesions, truth, flagged)
+    values, limits = estimates(
+        predictions.lesions, statistic, rounds, of_lesions=of_lesions, shares=ARE_SHARES
     )
     return OperatingPoint(
         wanted_sensitivity=points[0].wanted_sensitivity,

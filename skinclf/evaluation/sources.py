@@ -4,14 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.evaluation.accuracy import accuracies, balanced_accuracies
-from skinclf.evaluation.bootstrap import (
-    Draws,
-    all_lesions,
-    count_lesions,
-    lesion_intervals,
-    single_round,
-    with_width,
-)
+from skinclf.evaluation.bootstrap import Draws, all_lesions, count_lesions, estimates
 from skinclf.evaluation.calibration import expected_calibration_error, reliability
 from skinclf.evaluation.predictions import SOURCE, UNKNOWN, Predictions
 from skinclf.evaluation.result import PartMetrics
@@ -52,12 +45,9 @@ def part_metrics(part: Predictions, rounds: int) -> PartMetrics:
         return np.stack([accuracies(part, draws), balanced], axis=1)
 
     lesions = [count_lesions(part.lesions, part.labels == label) for label in counted]
-    values = statistic(single_round(part.lesions))[0]
-    limits = with_width(
-        lesion_intervals(part.lesions, statistic, rounds),
-        values,
-        np.array([all_lesions(part), min(lesions, default=0)]),
-        np.array([True, False]),
+    of_lesions = [all_lesions(part), min(lesions, default=0)]
+    values, limits = estimates(
+        part.lesions, statistic, rounds, of_lesions=of_lesions, shares=[True, False]
     )
     has_curve = len(part) >= LEAST_FOR_A_CURVE
     return PartMetrics(

@@ -8,10 +8,8 @@ from skinclf.evaluation.bootstrap import (
     Draws,
     all_lesions,
     count_lesions,
+    estimates,
     fewest_lesions,
-    lesion_intervals,
-    single_round,
-    with_width,
 )
 from skinclf.evaluation.operating_points import screened
 from skinclf.evaluation.predictions import SOURCE, Predictions
@@ -48,9 +46,7 @@ def _metrics(group: Predictions, rounds: int) -> SubgroupMetrics:
             columns.append(_sensitivities(group, draws))
         return np.stack(columns, axis=1)
 
-    values = statistic(single_round(group.lesions))[0]
-    limits = lesion_intervals(group.lesions, statistic, rounds)
-    limits = with_width(limits, values, np.array(counts), np.array(shares))
+    values, limits = estimates(group.lesions, statistic, rounds, of_lesions=counts, shares=shares)
     return SubgroupMetrics(
         images=len(group),
         lesions=all_lesions(group),
