@@ -19,7 +19,7 @@ from skinclf.errors import TrainingError, UsageError, WorkersLost
 from skinclf.spark.failures import root_cause
 from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
-from skinclf.storage.attempt import WorkerError, read_errors
+from skinclf.storage.attempt import WorkerError, read_errors, worker_error
 from skinclf.system.retrying import LONG_PAUSES, OF_A_SHARE, SCARCE, retried
 from skinclf.training.job import TrainingJob
 
@@ -117,7 +117,7 @@ def _as_of_a_worker() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise lost_by([WorkerError(type(error).__name__, str(error), False)], "") from error
+        raise lost_by([worker_error(error)], str(error)) from error
     except (OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno not in (*OF_A_SHARE, *SCARCE):
             raise

@@ -28,13 +28,13 @@ def write_card(run: RunFolder) -> str:
     history = run.read_history()
     epoch = final_epoch(history, config.train)
     digest = model_digest(run.read_model())
-    results = [read_result(folder.metrics) for folder in run.evaluations()]
     weights = _weights(run, digest)
-    by_it = [(found.decision and found.decision.weights) == weights for found in results]
+    evaluations = [
+        (found, metric_rows(found), (found.decision and found.decision.weights) == weights)
+        for found in (read_result(folder.metrics) for folder in run.evaluations())
+    ]
     current = [
-        found
-        for found, decided in zip(results, by_it, strict=True)
-        if decided and found.digest == digest
+        found for found, _, decided_so in evaluations if decided_so and found.digest == digest
     ]
     card = front_matter(_metadata(run, dataset, current)) + render(
         "model_card.md.j2",
@@ -52,10 +52,7 @@ def write_card(run: RunFolder) -> str:
             "epoch": history[epoch - 1],
             "epochs": len(history),
             "minutes": sum(row["seconds"] for row in history) / 60,
-            "evaluations": [
-                (result, metric_rows(result), decided)
-                for result, decided in zip(results, by_it, strict=True)
-            ],
+            "evaluations": evaluations,
         },
     )
     write_text(run.card, card)

@@ -40,20 +40,6 @@ from skinclf.storage.output_folder import OutputFolder
 from skinclf.storage.ownership import check_free
 from skinclf.storage.part_files import Written
 
-SETTINGS = {
-    "sources": "archive.paths",
-    "metadata": "archive.metadata",
-    "same_lesion": "archive.same_lesion",
-    "selection": "[archive]",
-    "licence": "archive.licence",
-    "words": "[metadata]",
-    "taxonomy": "[classes]",
-    "image": "[image]",
-    "split": "[split]",
-    "shards": "dataset.shards",
-}
-"""Field of Dataset → the setting or the section that it comes from."""
-
 REPLACE = (
     "Name another folder (dataset.path) or allow its replacement: --set dataset.overwrite=true"
 )
@@ -135,7 +121,9 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     asked = _asked(config)
     if not config.archive.licence:  # none is said, and not that there is none
         del asked["licence"]
-    differing = [SETTINGS[name] for name, ours in asked.items() if getattr(dataset, name) != ours]
+    differing = [
+        setting for name, (setting, ours) in asked.items() if getattr(dataset, name) != ours
+    ]
     if differing:
         raise DatasetError(
             f"{path}: is a finished dataset of {', '.join(dataset.sources)}, not of the archive "
@@ -144,20 +132,22 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     return dataset
 
 
-def _asked(config: Config) -> dict[str, Any]:
-    """What a dataset keeps of the settings that it was made by: field of Dataset → value."""
+def _asked(config: Config) -> dict[str, tuple[str, Any]]:
+    """What a dataset keeps of the settings that it was made by: field of Dataset → the setting, or
+    the section, and its value.
+    """
     archive = config.archive
     return {
-        "sources": list(archive.paths),
-        "metadata": archive.metadata,
-        "same_lesion": archive.same_lesion,
-        "selection": archive.selection,
-        "licence": archive.licence,
-        "words": config.metadata,
-        "taxonomy": config.classes,
-        "image": config.image,
-        "split": config.split,
-        "shards": config.dataset.shards,
+        "sources": ("archive.paths", list(archive.paths)),
+        "metadata": ("archive.metadata", archive.metadata),
+        "same_lesion": ("archive.same_lesion", archive.same_lesion),
+        "selection": ("[archive]", archive.selection),
+        "licence": ("archive.licence", archive.licence),
+        "words": ("[metadata]", config.metadata),
+        "taxonomy": ("[classes]", config.classes),
+        "image": ("[image]", config.image),
+        "split": ("[split]", config.split),
+        "shards": ("dataset.shards", config.dataset.shards),
     }
 
 
@@ -266,7 +256,7 @@ def _checked(
     return Dataset(
         skinclf=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        **_asked(config),
+        **{name: value for name, (_, value) in _asked(config).items()},
         inputs=inputs,
         tensors=count,
         shared_files=shared_files,

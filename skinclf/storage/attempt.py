@@ -61,6 +61,11 @@ class WorkerError(NamedTuple):
     retryable: bool
 
 
+def worker_error(error: Exception) -> WorkerError:
+    """What the driver has to know of the error that ended a worker."""
+    return WorkerError(type(error).__name__, str(error), not isinstance(error, FINAL))
+
+
 def begin_attempt(run: str, attempt: str) -> None:
     """Let this attempt alone write to the run from now on; reports of earlier ones are deleted.
 
@@ -102,8 +107,7 @@ def read_heartbeat(run: str, attempt: str, worker: int) -> Heartbeat | None:
 
 def write_error(run: str, attempt: str, worker: int, error: Exception) -> None:
     """Report what ended a worker."""
-    report = WorkerError(type(error).__name__, str(error), not isinstance(error, FINAL))
-    write_json(_report(run, attempt, f"{worker}-error"), report._asdict())
+    write_json(_report(run, attempt, f"{worker}-error"), worker_error(error)._asdict())
 
 
 def read_errors(run: str, attempt: str, workers: int) -> list[WorkerError]:

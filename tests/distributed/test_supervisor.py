@@ -301,7 +301,7 @@ class NoRunner:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "expected"),
     [
         (OSError(errno.EIO, "input/output error"), WorkersLost),
         (OSError(errno.EMFILE, "too many open files"), WorkersLost),
@@ -310,12 +310,12 @@ class NoRunner:
     ],
 )
 def test_what_ends_a_training_in_the_driver_is_what_it_would_be_of_a_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Exception, told: type[Exception]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Exception, expected: type[Exception]
 ) -> None:
     monkeypatch.setattr(NoRunner, "found", found, raising=False)
     monkeypatch.setattr("skinclf.distributed.launcher.MirroredStrategyRunner", NoRunner)
     job = TrainingJob(dataset_of([], 1, ""), RunFolder(str(tmp_path)), ModelConfig(), TrainConfig())
     spark: Any = None
-    with pytest.raises(told) as caught:
+    with pytest.raises(expected) as caught:
         SparkLauncher(spark, FaultToleranceConfig()).launch(job)
-    assert caught.type is told
+    assert caught.type is expected

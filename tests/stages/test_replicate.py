@@ -31,7 +31,7 @@ def evaluate_test(config: Config, console: Console) -> tuple[EvaluationResult, s
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("train.teachers=runs/compact", "no teacher was trained on both"),
         ("train.optimizer=sgd", "there is no 'sgd'"),
@@ -40,9 +40,9 @@ def evaluate_test(config: Config, console: Console) -> tuple[EvaluationResult, s
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_prepared(
-    tmp_path: Path, setting: str, told: str
+    tmp_path: Path, setting: str, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         replicate(pipeline_config(tmp_path, setting), QUIET)
 
 
