@@ -11,13 +11,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from skinclf.archives.metadata import Malformed, class_labels, read_metadata
+from skinclf.archives.labelled import LabelledArchive
+from skinclf.archives.metadata import Malformed
 from skinclf.archives.metadata_formats import Row
 from skinclf.archives.same_lesion import SHIPPED, SameLesions, read_groups
-from skinclf.config.schema import ArchiveConfig, MetadataConfig
 from skinclf.spark.reading import read_parquet
 from skinclf.spark.versions import frame_of
-from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import delete, join, write_table
 
 METADATA = pa.schema(
@@ -48,28 +47,23 @@ class Metadata(NamedTuple):
     records: int  # of all records in the file, as its reader counted them
 
 
-def stage_metadata(
-    spark: SparkSession,
-    archive: ArchiveConfig,
-    own: MetadataConfig,
-    folder: str,
-    taxonomy: Taxonomy,
-) -> Metadata:
-    """Read the metadata of an archive, in `own` words, and write it below `folder`; lesions of
-    `archive.same_lesion` are one. Raises MetadataError.
+def stage_metadata(spark: SparkSession, labelled: LabelledArchive, folder: str) -> Metadata:
+    """Read the table of an archive and write it below `folder`; lesions of `archive.same_lesion`
+    are one. Raises MetadataError.
     """
     delete(folder)
     count = 0
-    groups = read_groups(archive.same_lesion)
+    same_lesion = labelled.archive.same_lesion
+    groups = read_groups(same_lesion)
     same, named = SameLesions(groups), pa.array(_names(groups), pa.string())
-    for number, part in enumerate(_parts(read_metadata(archive.metadata, taxonomy, own))):
+    for number, part in enumerate(_parts(labelled.rows())):
         ids = part.select(["image_id", "lesion_id"])
         listed = pc.or_(*(pc.is_in(column, named) for column in ids.columns))
         for row in ids.filter(listed).to_pylist():
             same.add(**row)
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
-    table = _joined(read_parquet(spark, folder) if count else _no_rows(spark), same, archive)
+    table = _joined(read_parquet(spark, folder) if count else _no_rows(spark), same, same_lesion)
     malformed = table.where("malformed IS NOT NULL")
     return Metadata(
         table.where("malformed IS NULL").drop("malformed"),
@@ -78,16 +72,14 @@ def stage_metadata(
     )
 
 
-def folder_metadata(
-    listed: DataFrame, archive: ArchiveConfig, own: MetadataConfig, taxonomy: Taxonomy
-) -> Metadata:
-    """What the ids of `with_path_ids` say: the folder of an image is its `dx`, in `own` words.
+def folder_metadata(listed: DataFrame, labelled: LabelledArchive) -> Metadata:
+    """What the ids of `with_path_ids` say: the folder of an image is its `dx`.
 
     `listed` is LISTING. Lesions are those of `archive.same_lesion` alone. Raises MetadataError.
     """
     images = listed.select("image_id").distinct()
     folder = F.nullif(F.regexp_extract("image_id", "([^/]*)/[^/]*$", 1), F.lit(""))
-    codes = taxonomy.words | class_labels(own, taxonomy)
+    codes = labelled.taxonomy.words | labelled.labels()
     words = F.create_map(*map(F.lit, chain(*codes.items())))
     known = {"dx": F.coalesce(F.try_element_at(words, F.lower(folder)), folder)}
     rows = images.select(
@@ -99,7 +91,8 @@ def folder_metadata(
             if field.name != "malformed"
         )
     )
-    groups = read_groups(archive.same_lesion)
+    same_lesion = labelled.archive.same_lesion
+    groups = read_groups(same_lesion)
     same = SameLesions(groups)
     if groups:
         named = _names(groups)
@@ -109,7 +102,7 @@ def folder_metadata(
             same.add(path, None)
             same.add(path.rpartition("/")[2], path)
     none = listed.sparkSession.createDataFrame([], "image_id string, detail string")
-    return Metadata(_joined(rows, same, archive), none, images.count())
+    return Metadata(_joined(rows, same, same_lesion), none, images.count())
 
 
 def one_row_an_image(metadata: DataFrame) -> DataFrame:
@@ -147,9 +140,9 @@ def _parts(rows: Iterator[Row | Malformed]) -> Iterator[pa.Table]:
         )
 
 
-def _joined(metadata: DataFrame, same: SameLesions, archive: ArchiveConfig) -> DataFrame:
-    """METADATA with the lesions of `same`, which has seen its rows."""
-    if same.unknown and archive.same_lesion not in SHIPPED:
+def _joined(metadata: DataFrame, same: SameLesions, same_lesion: str) -> DataFrame:
+    """METADATA with the lesions of `same`, which has seen its rows, from the list `same_lesion`."""
+    if same.unknown and same_lesion not in SHIPPED:
         log.warning(
             "archive.same_lesion: %s of its ids are in no row of the metadata, such as %s",
             f"{len(same.unknown):,}",

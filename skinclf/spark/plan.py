@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING, Selection
 from skinclf.archives.class_folders import with_path_ids
-from skinclf.config.schema import FOLDERS, ArchiveConfig, MetadataConfig, SplitConfig
+from skinclf.archives.labelled import LabelledArchive
+from skinclf.config.schema import SplitConfig
 from skinclf.spark.archive import needs_spark, with_contents
 from skinclf.spark.caching import Keep
 from skinclf.spark.listing import ROW, listed_files, listed_rows, log_left_out
@@ -19,7 +20,6 @@ from skinclf.spark.metadata import folder_metadata, one_row_an_image, stage_meta
 from skinclf.spark.splits import TEST, with_split
 from skinclf.spark.versions import in_partitions
 from skinclf.spec.tables import PLANNED
-from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import join, uri
 
 PART, SPLIT = "part", "split"
@@ -45,34 +45,32 @@ class Plan:
 
 def plan_archive(
     spark: SparkSession,
-    archive: ArchiveConfig,
-    own: MetadataConfig,
-    taxonomy: Taxonomy,
+    labelled: LabelledArchive,
     split: SplitConfig | None,
     output: str,
     staging: str,
     keep: Keep,
 ) -> Plan:
-    """List an archive and give each of its files metadata (in `own` words), split and part.
+    """List an archive and give each of its files metadata, split and part.
 
     Without `split` all images are TEST. The folder `output`, to which the job writes, is no part of
     the archive. The plan can be read while `keep` keeps its frames. Raises MetadataError, and
     ArchiveError where nothing is listed.
     """
-    by_folder = archive.metadata == FOLDERS
-    if not by_folder:  # what is wrong with it is known before the archive is listed
-        found = stage_metadata(spark, archive, own, join(staging, "metadata"), taxonomy)
+    archive = labelled.archive
+    if not labelled.by_folder:  # what is wrong with it is known before the archive is listed
+        found = stage_metadata(spark, labelled, join(staging, "metadata"))
     selection = Selection(archive.include, archive.exclude)
     leave_out = [*archive.metadata_files, output]
     listing = listed_rows(spark, archive, archive.paths, leave_out, selection)
-    if by_folder:
+    if labelled.by_folder:
         listing = with_path_ids(listing, archive.paths)
     listed, count = listed_files(spark, listing, archive.paths, join(staging, "listing"), keep)
     log_left_out(selection)
-    if by_folder:
-        found = folder_metadata(listed, archive, own, taxonomy)
+    if labelled.by_folder:
+        found = folder_metadata(listed, labelled)
     metadata = keep(one_row_an_image(found.rows))
-    images = keep(matched_images(listed, metadata, taxonomy))
+    images = keep(matched_images(listed, metadata, labelled.taxonomy))
     drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))
     files = planned_files(listed, drawn)
     parts = -(-count // min(max(ROWS_A_PART, count // PARTS), MOST_ROWS_A_PART))

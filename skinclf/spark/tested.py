@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.decoding import Decoding
-from skinclf.config.schema import ArchiveConfig, MetadataConfig
+from skinclf.archives.labelled import LabelledArchive
 from skinclf.spark.caching import kept_frames
 from skinclf.spark.dataset import (
     check_nothing_lost,
@@ -24,7 +24,6 @@ from skinclf.spark.progress import spark_progress
 from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.spark.versions import parallelism
 from skinclf.spec.image_spec import ImageSpec
-from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.dataset_folder import REJECTS, Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import delete, join
@@ -69,22 +68,20 @@ def images_called(
 
 def outside_images(
     spark: SparkSession,
-    archive: ArchiveConfig,
-    own: MetadataConfig,
-    taxonomy: Taxonomy,
+    labelled: LabelledArchive,
     image: ImageSpec,
     folder: EvaluationFolder,
     console: Console,
 ) -> TestedImages:
-    """Decode and label an archive that is no dataset, in the classes and the size of a model; what
-    can't be used goes to rejects. `own`: the words of its table.
+    """Decode and label an archive that is no dataset, in the size that a model reads; what can't be
+    used goes to rejects.
     """
     for place in folder.scratch:
         delete(place)
     staging, _ = folder.scratch
     with spark_progress(spark, "decode images", console), kept_frames() as keep:
-        plan = plan_archive(spark, archive, own, taxonomy, None, folder.path, staging, keep)
-        decoding = Decoding(archive, image=image, digests=True)
+        plan = plan_archive(spark, labelled, None, folder.path, staging, keep)
+        decoding = Decoding(labelled.archive, image=image, digests=True)
         written = write_tensors(plan, decoding, folder.path)
     reasons = reject_counts(folder.path, written)
     rejects = reject_files(folder.path, written)

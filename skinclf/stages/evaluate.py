@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archives.metadata import check_metadata_file
+from skinclf.archives.labelled import LabelledArchive
 from skinclf.archives.same_lesion import read_groups
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, ConfigError, LeakError, RunError
@@ -82,7 +82,7 @@ class Asked:
     run: RunFolder
     dataset: Dataset  # that the run was trained on
     folder: EvaluationFolder
-    outside: ArchiveConfig | None  # the archive from elsewhere, if it is one
+    outside: LabelledArchive | None  # the archive from elsewhere, if it is one
     kept: Decision | None  # that the run keeps, where the rule is "stored"
 
     @property
@@ -168,7 +168,7 @@ def preview(config: Config) -> Preview:
     model = Predictor.of_run(config.run.path, tta=config.evaluate.tta, decided=False)
     asked = _asked(config, model)
     run, outside = asked.run, asked.outside
-    more = [*outside.paths, *outside.metadata_files] if outside else []
+    more = [*outside.archive.paths, *outside.archive.metadata_files] if outside else []
     reads = [run.path, asked.dataset.path, *more]
     chosen = [] if config.decision.rule == "stored" else [run.decision]
     writes = [asked.folder.path, run.card, *chosen]
@@ -191,7 +191,7 @@ def _asked(config: Config, model: Predictor) -> Asked:
     folder = run.evaluation(set_name(config.evaluate))
     check_free(folder.path)
     if outside:
-        _check_same_set(folder, outside)
+        _check_same_set(folder, outside.archive)
     return Asked(config, model, run, dataset, folder, outside, kept)
 
 
@@ -213,9 +213,7 @@ def _tested_images(spark: SparkSession, asked: Asked, console: Console) -> Teste
     if asked.outside is None:
         return split_images(asked.dataset, asked.settings.split)
     delete(asked.folder.metrics)  # of an evaluation before: its rejects are written anew
-    model, words = asked.model, asked.config.metadata
-    taxonomy, image = model.taxonomy, model.image
-    return outside_images(spark, asked.outside, words, taxonomy, image, asked.folder, console)
+    return outside_images(spark, asked.outside, asked.model.image, asked.folder, console)
 
 
 def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCounts:
@@ -223,7 +221,7 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
 
     Raises LeakError where images share a key unless that is allowed.
     """
-    groups = read_groups(asked.outside.same_lesion) if asked.outside else []
+    groups = read_groups(asked.outside.archive.same_lesion) if asked.outside else []
     leaks = find_leaks(spark, tested.files, asked.seen, asked.dataset.image, groups)
     keys = dict(sorted(counted(leaks.shared["key"]).items()))
     images = pc.count_distinct(leaks.shared["image_id"]).as_py()
@@ -277,7 +275,8 @@ def _measured(
     asked: Asked, tested: TestedImages, leaks: LeakCounts, predicted: Predicted
 ) -> EvaluationResult:
     """What metrics.json holds."""
-    outside, decision, validation = asked.outside, predicted.decision, predicted.validation
+    decision, validation = predicted.decision, predicted.validation
+    outside = asked.outside.archive if asked.outside else None
     assessment = assess(
         predicted.tested,
         validation,
@@ -349,13 +348,15 @@ def _trained_on(run: RunFolder, path: str) -> Dataset:
     return dataset
 
 
-def _outside_archive(config: Config, taxonomy: Taxonomy) -> ArchiveConfig | None:
+def _outside_archive(config: Config, taxonomy: Taxonomy) -> LabelledArchive | None:
     settings = config.evaluate
     if not settings.archive:
         return None
-    check_metadata_file(settings.metadata, taxonomy, config.metadata)
     new = {"paths": settings.archive, "metadata": settings.metadata}
-    return config.archive.model_copy(update=new)
+    archive = config.archive.model_copy(update=new)
+    labelled = LabelledArchive(archive, config.metadata, taxonomy)
+    labelled.check_table()
+    return labelled
 
 
 def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictions:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from skinclf.archives.sources import NO_SOURCE, Source, counts_in_words, read_sources
+from skinclf.archives.sources import NO_SOURCE, Source, counts_in_words
 from skinclf.config.loader import changed
 from skinclf.config.schema import RUNTIME_SETTINGS, Config
 from skinclf.errors import ConfigError, DatasetError
@@ -124,7 +124,7 @@ def plan_folds(
     """
     settings = config.cross_validate
     fold_of = partial(_fold, config, teachers, folder)
-    sources = read_sources(config.archive.metadata, config.classes, config.metadata)
+    sources = preparing.labelled_archive(config).sources()
     if settings.by == "fold":
         lesions = sum(source.lesions for source in sources.values())
         if sources and lesions < 2 * settings.folds:

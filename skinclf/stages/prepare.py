@@ -11,9 +11,9 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.archives import check_apart, check_paths
 from skinclf.archives.decoding import Decode, Decoding
-from skinclf.archives.metadata import check_metadata_file
+from skinclf.archives.labelled import LabelledArchive
 from skinclf.archives.same_lesion import read_groups
-from skinclf.archives.sources import check_left_out, read_sources
+from skinclf.archives.sources import check_left_out
 from skinclf.config.schema import FOLDERS, Config
 from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
@@ -71,16 +71,8 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     ):
         folder.begin(overwrite=config.dataset.overwrite, named=_named(path))
         with spark_progress(spark, "plan", console):
-            plan = plan_archive(
-                spark,
-                config.archive,
-                config.metadata,
-                config.classes,
-                config.split,
-                path,
-                join(path, STAGING),
-                keep,
-            )
+            labelled = labelled_archive(config)
+            plan = plan_archive(spark, labelled, config.split, path, join(path, STAGING), keep)
         log.info("listed %s files", f"{plan.files:,}", extra={"counts": {"files": plan.files}})
         decoding = Decoding(config.archive, decode, config.image, digests=True)
         with spark_progress(spark, "decode and write tensors", console):
@@ -182,6 +174,11 @@ def check_output(config: Config) -> OutputFolder:
     return folder
 
 
+def labelled_archive(config: Config) -> LabelledArchive:
+    """The archive that datasets are made of."""
+    return LabelledArchive(config.archive, config.metadata, config.classes)
+
+
 def check_archive(config: Config) -> None:
     """Raise UsageError children where archive, metadata or the list of lesions can't be read."""
     if not config.archive.paths:
@@ -191,16 +188,14 @@ def check_archive(config: Config) -> None:
         )
     if not needs_spark(config.archive, config.archive.paths):
         check_paths(config.archive.paths)
-    check_metadata_file(config.archive.metadata, config.classes, config.metadata)
+    labelled_archive(config).check_table()
     read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
 
 
 def _check_left_out(config: Config) -> None:
     """Raise ConfigError where the metadata has no such source."""
-    metadata = config.archive.metadata
-    sources = read_sources(metadata, config.classes, config.metadata)
-    counts = {name: source.images for name, source in sources.items()}
-    check_left_out(config.split.left_out, counts, metadata)
+    counts = {name: source.images for name, source in labelled_archive(config).sources().items()}
+    check_left_out(config.split.left_out, counts, config.archive.metadata)
 
 
 def preview(config: Config) -> Preview:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from skinclf.archives.labelled import LabelledArchive
 from skinclf.config.schema import ArchiveConfig, MetadataConfig
 from skinclf.spark.metadata import (
     METADATA,
@@ -12,7 +13,9 @@ from skinclf.spark.metadata import (
 )
 from skinclf.spec.taxonomy import HAM10000
 
-PLAIN = MetadataConfig()
+
+def labelled(archive: ArchiveConfig) -> LabelledArchive:
+    return LabelledArchive(archive, MetadataConfig(), HAM10000)
 
 
 def test_rows_of_one_image_are_one_row_alike_or_conflicting(
@@ -21,7 +24,7 @@ def test_rows_of_one_image_are_one_row_alike_or_conflicting(
     text = "lesion_id,image_id,dx\nL1,I1,nv\nL1,I1,nv\nL2,I2,nv\nL2,I2,mel\nL3,I3\n"
     (tmp_path / "metadata.csv").write_text(text)
     archive = ArchiveConfig(metadata=str(tmp_path / "metadata.csv"))
-    found = stage_metadata(spark, archive, PLAIN, str(tmp_path / "staged"), HAM10000)
+    found = stage_metadata(spark, labelled(archive), str(tmp_path / "staged"))
     assert found.records == 5
     assert [tuple(row) for row in found.malformed.collect()] == [
         ("I3", "line 6: 2 fields, 3 expected")
@@ -35,7 +38,7 @@ def test_rows_of_one_image_are_one_row_alike_or_conflicting(
 def test_a_header_alone_is_a_table_without_rows(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("lesion_id,image_id,dx\n")
     archive = ArchiveConfig(metadata=str(tmp_path / "metadata.csv"))
-    found = stage_metadata(spark, archive, PLAIN, str(tmp_path / "staged"), HAM10000)
+    found = stage_metadata(spark, labelled(archive), str(tmp_path / "staged"))
     assert (found.records, found.rows.count(), found.malformed.count()) == (0, 0, 0)
 
 
@@ -48,7 +51,7 @@ def test_lesions_that_are_one_get_one_id(
     archive = ArchiveConfig(
         metadata=str(tmp_path / "metadata.csv"), same_lesion=str(tmp_path / "same.csv")
     )
-    found = stage_metadata(spark, archive, PLAIN, str(tmp_path / "staged"), HAM10000)
+    found = stage_metadata(spark, labelled(archive), str(tmp_path / "staged"))
     lesions = {row.image_id: row.lesion_id for row in found.rows.collect()}
     assert lesions == {"I1": "L1", "I2": "L1", "I3": "L1", "I4": "I4", "I5": "I4"}
     assert "2 of its ids are in no row of the metadata, such as I8" in caplog.text
@@ -61,7 +64,7 @@ def test_the_folder_of_an_image_is_its_diagnosis(spark: SparkSession, tmp_path: 
     ids = ["naevi/1", "a/nv/1", "a/nv/2", "b/NV/1", "Melanoma/1", "a/wart/1", "1", "b/NV/1"]
     ids += ["a/bcc/I7", "b/bcc/I8"]  # a list may name files without their folders
     listed = spark.createDataFrame([(name,) for name in ids], "image_id string")
-    found = folder_metadata(listed, archive, own, HAM10000)
+    found = folder_metadata(listed, LabelledArchive(archive, own, HAM10000))
     assert (found.records, found.malformed.count()) == (9, 0)
     assert found.rows.columns == stage_names()
     rows = {row.image_id: (row.dx, row.lesion_id) for row in found.rows.collect()}
