@@ -1,10 +1,12 @@
 """What a training does at each moment, for whoever reads the terminal or the log."""
 
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -78,8 +80,7 @@ def in_words(seconds: float) -> str:
 
 
 def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event) -> None:
-    history, _ = _read(run, done)
-    told = len(history)  # of earlier attempts, told when they ran
+    told, _ = _read(run, done)  # of earlier starts, told when they ran
     forecast = Forecast()
     lines = Lines(console)
     bar_columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
@@ -91,15 +92,21 @@ def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event)
         while not finished:
             finished = done.wait(POLL_SECONDS)
             history, chief = _read(run, done)
-            for row in history[told:]:
+            for row in history[_alike(told, history) :]:
                 tell_progress(console, epoch_line(row, epochs), **row)
-            told = max(told, len(history))
+            told = history
             if chief and not finished:
                 what, note = describe(chief, epochs, forecast)
                 steps = epochs * chief.steps if chief.steps else None
                 bar.update(task, description=what, total=steps, completed=_step(chief), note=note)
                 if not console.is_terminal:
                     lines.tell(what, note, counts_of(chief))
+
+
+def _alike(told: list[Epoch], history: list[Epoch]) -> int:
+    """How many epochs are those that were told; the rest is new, or was trained once more."""
+    texts = (map(repr, epochs) for epochs in (told, history))  # NaN differs from itself
+    return sum(1 for _ in takewhile(bool, map(operator.eq, *texts)))
 
 
 def _read(run: RunFolder, done: threading.Event) -> tuple[list[Epoch], Heartbeat | None]:

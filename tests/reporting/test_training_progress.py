@@ -1,10 +1,21 @@
 import io
+import math
+import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from skinclf.reporting.training_progress import Forecast, Lines, describe, in_words
+from skinclf.reporting.training_progress import (
+    Forecast,
+    Lines,
+    describe,
+    in_words,
+    training_display,
+)
 from skinclf.storage.attempt import Heartbeat
+from skinclf.storage.history import Epoch
+from skinclf.storage.run_folder import RunFolder
 
 CHIEF = Heartbeat(
     worker=0,
@@ -70,3 +81,30 @@ def test_a_training_that_waits_is_not_told_again_and_again(
     for now in (60.0, 120.0, 600.0):
         lines.tell("epoch 2/5", forecast.left(200, 500, now))
     assert printed.getvalue().splitlines() == ["epoch 2/5  3 min left"]
+
+
+def test_epochs_that_are_taken_again_are_printed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the only checkpoint was lost, and training begins anew."""
+    monkeypatch.setattr("skinclf.reporting.training_progress.POLL_SECONDS", 0.01)
+    run, printed = RunFolder(str(tmp_path)), io.StringIO()
+
+    def epoch(number: int, loss: float) -> Epoch:
+        return {"epoch": number, "loss": loss, "accuracy": 0.8, "images_per_second": math.nan}
+
+    def history_is(found: list[Epoch], lines: int) -> None:
+        run.write_history(found)
+        deadline = time.monotonic() + 60
+        while printed.getvalue().count("\n") < lines:
+            assert time.monotonic() < deadline, printed.getvalue()
+            time.sleep(0.01)
+
+    with training_display(run, 3, Console(file=printed, width=200), lambda: None):
+        history_is([epoch(1, 0.9), epoch(2, 0.8)], 2)
+        history_is([epoch(1, 0.7)], 3)
+        history_is([epoch(1, 0.7), epoch(2, 0.6)], 4)
+    words = [line.split() for line in printed.getvalue().splitlines()]
+    assert [(line[1], line[3]) for line in words] == [
+        *(("1/3", "0.9000"), ("2/3", "0.8000"), ("1/3", "0.7000"), ("2/3", "0.6000"))
+    ]
