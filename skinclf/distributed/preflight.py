@@ -1,31 +1,23 @@
-"""Is the cluster fit to train? Looked at by the very tasks that would train, in seconds."""
+"""Is the cluster fit to train? Judged in seconds by what its tasks find: see distributed.probe."""
 
-import os
-import socket
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
-from uuid import uuid4
 
-import pyspark
-from py4j.protocol import Py4JError
-from pyspark import BarrierTaskContext
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
+from skinclf.distributed.probe import (
+    DRIVER,
+    Report,
+    own_versions,
+    probe_folder,
+    report_of_task,
+    reports_of_tasks,
+    text_of,
+)
 from skinclf.errors import PreflightError, SlotsUnavailable, StorageError
-from skinclf.spark.job_groups import job_group
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
-from skinclf.storage.files import beside, delete, exists, join, read_text, write_text
-from skinclf.system.background import watching
-from skinclf.system.machine import free_megabytes, has_bfloat16, versions
-from skinclf.system.ports import listening_socket
+from skinclf.storage.files import delete, join, write_text
 from skinclf.training.shards import held_bytes
 
 TENSORFLOW_MB = 1300
@@ -41,12 +33,6 @@ SAME_VERSIONS = (
     "Give every executor the driver's environment: install the same requirements.lock, or ship it "
     "with --archives and PYSPARK_PYTHON"
 )
-
-CONNECT_SECONDS = 5.0
-DRIVER = "driver.txt"
-
-Report = dict[str, Any]
-"""What a task found: plain values, so that it goes through Spark whatever versions there are."""
 
 
 @dataclass(frozen=True)
@@ -94,33 +80,23 @@ def preflight(
             found = f"too few for {config.slots}"
             return [*checks, Check("slots", False, found, str(error), temporary=not fixed)]
         checks.append(Check("slots", True, f"{config.slots} at once"))
-    probe = _probe_folder(run)
+    probe = probe_folder(run)
     try:
         write_text(join(probe, DRIVER), probe)
     except StorageError as error:
         return [*checks, Check("run folder", False, "can't be written", str(error))]
     try:
         if config.local_mode:
-            reports = [_report(probe, dataset.path, 0, [])]
+            reports = [report_of_task(probe, dataset.path, 0, [])]
         else:
-            of_tasks = _reports(spark, probe, dataset.path, config.slots, limits)
+            of_tasks = reports_of_tasks(spark, probe, dataset.path, config.slots, limits)
             if of_tasks is None:
                 return [*checks, _late(probe, dataset.path, limits)]
             reports = of_tasks
-        checks += _versions(reports, _own_versions(), spark.version)
+        checks += _versions(reports, own_versions(), spark.version)
         return [*checks, *_of_reports(reports, dataset, probe, config)]
     finally:
         delete(probe)
-
-
-def _probe_folder(run: str) -> str:
-    """A folder for this probe alone, whose name nothing else has: it can be deleted whole.
-
-    It is inside the run folder or, as long as there is none, beside it: a training may make the
-    run folder at any moment, and then owns it.
-    """
-    name = f"preflight-{uuid4().hex}"
-    return join(run, name) if exists(run) else beside(run, f"-{name}")
 
 
 def check_fit(checks: list[Check]) -> None:
@@ -202,17 +178,12 @@ def _compared(name: str, version: str) -> str:
     return ".".join(version.split(".")[:2]) if name in BY_MINOR else version
 
 
-def _own_versions() -> dict[str, str]:
-    # Spark may bring a pyspark that is not installed as a package.
-    return versions() | {"pyspark": pyspark.__version__}
-
-
 def _run_folder(reports: list[Report], probe: str) -> Check:
     problems = [f"{r['host']}: {r['run_problem']}" for r in reports if r["run_problem"]]
     problems = problems or [
         f"what {report['host']} wrote is not seen by the driver"
         for report in reports
-        if _text(join(probe, f"{report['task']}.txt")) != report["host"]
+        if text_of(join(probe, f"{report['task']}.txt")) != report["host"]
     ]
     return Check(
         "run folder",
@@ -223,7 +194,7 @@ def _run_folder(reports: list[Report], probe: str) -> Check:
 
 
 def _dataset(reports: list[Report], dataset: Dataset) -> Check:
-    unseen = [r["host"] for r in reports if r["manifest"] != _text(join(dataset.path, MANIFEST))]
+    unseen = [r["host"] for r in reports if r["manifest"] != text_of(join(dataset.path, MANIFEST))]
     return Check(
         "dataset",
         not unseen,
@@ -277,48 +248,6 @@ def _processors(reports: list[Report], config: TrainConfig) -> Check:
     )
 
 
-def _reports(
-    spark: SparkSession, probe: str, dataset: str, slots: int, limits: FaultToleranceConfig
-) -> list[Report] | None:
-    """What each of `slots` barrier tasks finds; all of them run at once.
-
-    None where they do not end: they wait for slots that other jobs of this application hold, or in
-    storage that hangs. Spark would let them wait for as long as that takes.
-    """
-    ports = limits.ports
-
-    def look(_rows: Iterable[int]) -> Iterator[Report]:
-        task = BarrierTaskContext.get()
-        hosts = [info.address.rpartition(":")[0] for info in task.getTaskInfos()]
-        with ExitStack() as held:
-            listener = held.enter_context(closing(listening_socket(ports)))
-            address = f"{hosts[task.partitionId()]}:{listener.getsockname()[1]}"
-            addresses = task.allGather(address)
-            report = _report(probe, dataset, task.partitionId(), addresses)
-            # Not by task.barrier(), which Spark looks at once a second.
-            _stay_until_reached(listener, len(addresses))
-        yield report
-
-    context, group = spark.sparkContext, f"skinclf preflight {uuid4().hex}"
-    late = threading.Event()
-
-    def end_late(done: threading.Event) -> None:
-        if not done.wait(limits.startup_timeout_seconds):
-            late.set()
-            context.cancelJobGroup(group)
-
-    try:
-        with (
-            watching(end_late, partial(context.cancelJobGroup, group)),
-            job_group(context, group, "preflight", interrupts=True),
-        ):
-            return context.parallelize(range(slots), slots).barrier().mapPartitions(look).collect()
-    except (Py4JError, PySparkException):
-        if not late.is_set():
-            raise
-    return None
-
-
 def _late(probe: str, dataset: str, limits: FaultToleranceConfig) -> Check:
     return Check(
         "tasks",
@@ -329,53 +258,3 @@ def _late(probe: str, dataset: str, limits: FaultToleranceConfig) -> Check:
         f"{probe} or {dataset}: end those jobs, or rerun the same command later",
         temporary=True,
     )
-
-
-def _report(probe: str, dataset: str, task: int, addresses: list[str]) -> Report:
-    return {
-        "task": task,
-        "host": socket.gethostname(),
-        "versions": _own_versions(),
-        "run_problem": _write_problem(probe, task),
-        "manifest": _text(join(dataset, MANIFEST)),
-        "closed": [problem for address in addresses for problem in _closed(address)],
-        "free_mb": free_megabytes(),
-        "cores": os.cpu_count(),
-        "bfloat16": has_bfloat16(),
-    }
-
-
-def _write_problem(probe: str, task: int) -> str:
-    try:
-        if read_text(join(probe, DRIVER)) != probe:
-            return "the driver's file has another content here"
-        write_text(join(probe, f"{task}.txt"), socket.gethostname())
-    except (OSError, StorageError) as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _text(path: str) -> str:
-    """A file's text; "" where it can't be read."""
-    try:
-        return read_text(path)
-    except OSError:
-        return ""
-
-
-def _stay_until_reached(listener: socket.socket, times: int) -> None:
-    """Wait until so many have connected, or all have given up."""
-    deadline = time.monotonic() + times * CONNECT_SECONDS
-    with suppress(TimeoutError):
-        for _ in range(times):
-            listener.settimeout(max(deadline - time.monotonic(), 0.1))
-            listener.accept()[0].close()
-
-
-def _closed(address: str) -> list[str]:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        return [f"{socket.gethostname()} can't connect to {address} ({error})"]
-    return []

@@ -2,14 +2,15 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
 from skinclf.config.schema import FaultToleranceConfig, TrainConfig
-from skinclf.distributed import preflight as module
+from skinclf.distributed import preflight as judging
+from skinclf.distributed import probe
 from skinclf.distributed.preflight import Check, check_fit, preflight
 from skinclf.errors import PreflightError, SlotsUnavailable
 from skinclf.storage.dataset_folder import Dataset
@@ -60,7 +61,7 @@ def test_a_training_that_begins_during_the_probe_keeps_its_folder(
         history.parent.mkdir(parents=True, exist_ok=True)
         history.write_text("epoch 1")
 
-    monkeypatch.setattr(module, "free_megabytes", begin)  # what the probe asks the machine for
+    monkeypatch.setattr(probe, "free_megabytes", begin)  # what the probe asks the machine for
     config, limits = TrainConfig(), FaultToleranceConfig()
     dataset = dataset_of([], 1, str(tmp_path))
     checks = preflight(NoSpark(), dataset, str(run), config, limits)  # type: ignore[arg-type]
@@ -139,11 +140,11 @@ def test_versions_that_matter_have_to_agree(
     theirs: dict[str, str], jvm: str, told: dict[str, str]
 ) -> None:
     ours = OURS | SPARK
-    reports = [
+    reports: list[Any] = [  # with what is looked at alone
         {"host": "node-1", "versions": ours},
         {"host": "node-2", "versions": ours | theirs},
     ]
-    checks = module._versions(reports, ours, jvm)
+    checks = judging._versions(reports, ours, jvm)
     assert {check.name: check.result for check in checks} == told
     for check in checks:
         name = check.name.removeprefix("version of ")
@@ -155,7 +156,7 @@ def test_another_environment_on_the_executors_is_told_by_package(
     spark: SparkSession, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = versions()
-    monkeypatch.setattr(module, "versions", lambda: ours | {"keras": "9.9"})
+    monkeypatch.setattr(probe, "versions", lambda: ours | {"keras": "9.9"})
     checks = preflight(spark, Dataset.read(str(prepared / "dataset")), str(tmp_path), TWO, HURRY)
     told = by_name(checks)["version of keras"]
     assert not told.passed
@@ -169,8 +170,8 @@ def test_a_dataset_and_a_run_folder_that_executors_can_t_reach_are_told(
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     dataset = Dataset.read(str(prepared / "dataset"))
-    report = module._report(str(blocked / "run"), str(tmp_path / "elsewhere"), 0, [])
-    checks = by_name(module._of_reports([report], dataset, str(blocked / "run"), TWO))
+    report = probe.report_of_task(str(blocked / "run"), str(tmp_path / "elsewhere"), 0, [])
+    checks = by_name(judging._of_reports([report], dataset, str(blocked / "run"), TWO))
     assert "Not a directory" in checks["run folder"].found
     assert "not seen by" in checks["dataset"].found
     with pytest.raises(PreflightError, match="storage that driver and executors share"):
@@ -189,15 +190,15 @@ def test_a_run_folder_that_the_driver_may_not_write_is_a_failed_check(
 def test_ports_that_are_closed_are_told(prepared: Path, tmp_path: Path) -> None:
     """Port 1 of this machine: nobody listens there."""
     dataset = Dataset.read(str(prepared / "dataset"))
-    report = module._report(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"])
-    checks = by_name(module._of_reports([report, report], dataset, str(tmp_path), TWO))
+    report = probe.report_of_task(str(tmp_path), dataset.path, 0, ["127.0.0.1:1"])
+    checks = by_name(judging._of_reports([report, report], dataset, str(tmp_path), TWO))
     assert "can't connect to 127.0.0.1:1" in checks["worker ports"].found
 
 
 def test_memory_that_is_short_is_told(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "free_megabytes", lambda: 1000)
+    monkeypatch.setattr(probe, "free_megabytes", lambda: 1000)
     memory = in_local_mode(prepared, tmp_path, TrainConfig())["memory"]
     assert "1,000 MB a slot, 1,3" in memory.found
     assert not memory.passed
@@ -226,7 +227,7 @@ def test_what_the_processors_compute_faster_is_hinted_at(
     able: bool,
     hint: str,
 ) -> None:
-    monkeypatch.setattr(module, "has_bfloat16", lambda: able)
+    monkeypatch.setattr(probe, "has_bfloat16", lambda: able)
     told = in_local_mode(prepared, tmp_path, TrainConfig(precision=precision))["processors"]
     assert (told.passed, told.hint) == (True, hint)
 
