@@ -80,6 +80,7 @@ class SameLesions:
 
     def _root(self, member: str) -> str:
         while self._parents.setdefault(member, member) != member:
+            self._parents[member] = self._parents[self._parents[member]]  # so that ways stay short
             member = self._parents[member]
         return member
 

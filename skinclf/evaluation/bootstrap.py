@@ -14,6 +14,10 @@ PERCENTILES = (2.5, 97.5)
 LEAST_LESIONS = 5
 """A metric of fewer lesions gets no interval: so few tell nothing of others."""
 
+LEAST_DEFINED = 0.9
+"""A metric that fewer of the rounds define gets no interval: these few rounds are no fair sample
+of all, and their interval is too narrow."""
+
 CHUNK_CELLS = 2**21
 """Rounds times images that are held at once: 16 MiB of float64."""
 
@@ -38,9 +42,9 @@ class Draws:
 
         Exact where the values are whole numbers.
         """
-        by_lesion = np.zeros((self.counts.shape[1], columns.shape[1]))
-        np.add.at(by_lesion, self.lesions, columns)
-        return self.counts @ by_lesion
+        count = self.counts.shape[1]
+        by_lesion = [np.bincount(self.lesions, column, count) for column in columns.T]
+        return self.counts @ np.stack(by_lesion, axis=1)
 
     def mean(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
         """(n,) values of images → (rounds,) their means."""
@@ -70,7 +74,8 @@ def lesion_intervals(
     *,
     cells: int = CHUNK_CELLS,
 ) -> NDArray[np.float64]:
-    """(k, 2) 95% intervals of `statistic`: Draws → (rounds, k) metrics, nan where undefined.
+    """(k, 2) 95% intervals of `statistic`: Draws → (rounds, k) metrics, nan where undefined;
+    nan, too, for a metric that too few rounds define (LEAST_DEFINED).
 
     Each round draws as many lesions as there are, with replacement, and takes all photographs of
     a lesion as often as it is drawn. Photographs of one lesion are not independent: intervals from
@@ -86,7 +91,7 @@ def lesion_intervals(
         ]
     )
     limits = np.full((values.shape[1], 2), np.nan)
-    defined = ~np.isnan(values).all(axis=0)
+    defined = (~np.isnan(values)).mean(axis=0) >= LEAST_DEFINED
     if defined.any():
         limits[defined] = np.nanpercentile(values[:, defined], PERCENTILES, axis=0).T
     return limits

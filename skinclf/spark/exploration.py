@@ -18,6 +18,9 @@ AGE_YEARS = 5
 
 UNKNOWN = "unknown"
 
+COUNTED = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization")
+"""Columns of TENSORS that are kept while they are counted one by one."""
+
 CATEGORIES = 30
 """That are listed one by one."""
 
@@ -41,7 +44,7 @@ def explore_tensors(
     tensors: DataFrame, taxonomy: Taxonomy, image: ImageSpec, keep: Keep
 ) -> Exploration:
     """Count TENSORS by every category and fetch one image of each class."""
-    slim = keep(tensors.drop("pixels"))
+    slim = keep(tensors.select(*COUNTED))
     classes = category_counts(slim, "dx", most=len(taxonomy) + 1)
     ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
     by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}

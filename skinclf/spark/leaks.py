@@ -92,7 +92,7 @@ def find_leaks(
     MOST_PAIRS pairs the nearest are returned.
     """
     tasks = divided(seen, parallelism(spark))
-    shared, pairs = [shared_groups(groups, tested, seen)], [PAIRS.empty_table()]
+    shared, pairs = [shared_groups(spark, groups, tested, seen)], [PAIRS.empty_table()]
     for some in _signatures(tested, image, TESTED_AT_A_TIME):
         sent = spark.sparkContext.broadcast(some)
         compared = run_tasks(spark, tasks, partial(_compared, sent, image))
@@ -133,7 +133,10 @@ def shared_values(tested: pa.Table, seen: pa.Table) -> pa.Table:
 
 
 def shared_groups(
-    groups: Sequence[Sequence[str]], tested: Sequence[str], seen: Sequence[str]
+    spark: SparkSession,
+    groups: Sequence[Sequence[str]],
+    tested: Sequence[str],
+    seen: Sequence[str],
 ) -> pa.Table:
     """SHARED, with the key `listed_lesion`: tested images that `groups` say show the lesion of a
     seen one, whose id is the `value`.
@@ -141,21 +144,29 @@ def shared_groups(
     same = SameLesions(groups)
     listed = pa.array({member for group in groups for member in group}, pa.string())
 
-    def members(files: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-        """(group, id, image_id) of each image that is listed, itself or by its lesion."""
-        for name in ("image_id", "lesion_id") if len(listed) else ():
-            for file in files:
-                for rows in iter_rows_with(file, listed, name, ("image_id", "lesion_id")):
-                    for member, image in zip(rows[name], rows["image_id"], strict=True):
-                        yield same.group_of(member.as_py()) or "", member.as_py(), image.as_py()
+    def members(files: Sequence[str]) -> Iterator[dict[str, str]]:
+        """`image_id`, and its `member` of a group, of each image that is listed, itself or by its
+        lesion.
+        """
+        tasks = divided(files, parallelism(spark)) if len(listed) else []
+        for table in run_tasks(spark, tasks, partial(_members, listed)):
+            yield from table.to_pylist()
 
-    theirs = {group: member for group, member, _ in members(seen)}
+    theirs = {same.group_of(row["member"]): row["member"] for row in members(seen)}
     found = [
-        {"image_id": image, "key": LISTED, "value": theirs[group]}
-        for group, _, image in members(tested)
-        if group in theirs
+        {"image_id": row["image_id"], "key": LISTED, "value": theirs[group]}
+        for row in members(tested)
+        if (group := same.group_of(row["member"])) in theirs
     ]
     return pa.Table.from_pylist(found, schema=SHARED)
+
+
+def _members(listed: pa.Array, files: Iterable[str]) -> Iterator[pa.Table]:
+    """`image_id` and `member` of the images whose image_id or lesion_id is `listed`."""
+    for file in files:
+        for name in ("image_id", "lesion_id"):
+            for rows in iter_rows_with(file, listed, name, ("image_id", "lesion_id")):
+                yield pa.table({"image_id": rows["image_id"], "member": rows[name]})
 
 
 def near_pairs(tested: pa.Table, seen: pa.Table) -> pa.Table:

@@ -25,6 +25,13 @@ NEIGHBORS = pa.schema(
 """`similarity` is the cosine of two embeddings less their mean: 1 where they are the same."""
 
 
+MOST_TESTED = 65_536
+"""Images that are compared at a time: a task holds 64 similarities of each."""
+
+MOST_RETURNED = 4_000_000
+"""Rows that all tasks return at a time, some 120 MB: each has one for each tested image."""
+
+
 class Embedder(Protocol):
     """What a task needs of a model."""
 
@@ -43,8 +50,9 @@ def nearest_seen(
     """NEIGHBORS of the tested images in files of TENSORS, each with the most similar of the images
     in the files `seen`; the most similar first. Empty where one side is.
 
-    The embeddings of the tested images go to every task, some 300 bytes each; those of the seen
-    ones stay there.
+    The embeddings of the tested images go to every task, four bytes a feature; those of the seen
+    ones stay there. Where the tested ones are too many to be compared at a time, the seen ones are
+    embedded more than once.
     """
     cores = parallelism(spark)
     found = run_tasks(spark, divided(tested, cores), partial(_embedded, model, image, batch_size))
@@ -53,25 +61,32 @@ def nearest_seen(
         return NEIGHBORS.empty_table()
     embeddings = _matrix(table["embedding"])
     mean = embeddings.mean(axis=0)
-    sent = spark.sparkContext.broadcast((_directions(embeddings - mean), mean))
-    parts = run_tasks(
-        spark, divided(seen, cores), partial(_nearest, sent, model, image, batch_size)
-    )
-    sent.destroy()
-    if not parts:
-        return NEIGHBORS.empty_table()
+    tasks = divided(seen, cores)
+    at_a_time = min(MOST_TESTED, -(-MOST_RETURNED // max(len(tasks), 1)))
+    nearest = [NEIGHBORS.empty_table()]
+    for start in range(0, len(table) if tasks else 0, at_a_time):
+        some = slice(start, start + at_a_time)
+        sent = spark.sparkContext.broadcast((_directions(embeddings[some] - mean), mean))
+        parts = run_tasks(spark, tasks, partial(_nearest, sent, model, image, batch_size))
+        sent.destroy()
+        nearest.append(_nearest_of(table["image_id"][some], parts))
+    order = [("similarity", "descending"), ("image_id", "ascending")]
+    return pa.concat_tables(nearest).sort_by(order)
+
+
+def _nearest_of(ids: pa.ChunkedArray, parts: Sequence[pa.Table]) -> pa.Table:
+    """NEIGHBORS of the tested images `ids`: the nearest of those that each task has found."""
     similarities = np.stack([part["similarity"].to_numpy() for part in parts])
     best = similarities.argmax(axis=0)
     names = [part["training_image_id"] for part in parts]
-    nearest = pa.table(
+    return pa.table(
         [
-            table["image_id"],
+            ids,
             pa.array([names[part][row].as_py() for row, part in enumerate(best)], pa.string()),
             pa.array(similarities.max(axis=0)),
         ],
         schema=NEIGHBORS,
     )
-    return nearest.sort_by([("similarity", "descending"), ("image_id", "ascending")])
 
 
 def _embedded(

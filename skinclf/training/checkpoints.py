@@ -23,7 +23,7 @@ DAMAGE = (
 )
 """What a damaged file ends with when it is read."""
 
-FORMAT = 5
+FORMAT = 6
 """Raised by each change after which the same settings learn something else, too: what resumes is
 then refused, not half of one training and half of another."""
 

@@ -220,7 +220,9 @@ def validate(trainer: Trainer, reader: ShardReader, worker: Worker) -> Sums:
     """
     total = no_sums(len(worker.job.dataset.taxonomy))
     worker.report("validating")
-    batches = plain_batches(reader, worker.job.config.global_batch_size)
+    config = worker.job.config
+    # What fits into a worker's memory in a step of training does so here, too.
+    batches = plain_batches(reader, max(config.global_batch_size // config.slots, 1))
     for step, images in enumerate(batches, start=1):
         worker.report("validating", validation_step=step)
         total = Sums(total.vector + trainer.test_step(images).numpy())

@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 from skinclf.spec.taxonomy import Taxonomy
 
 SCALARS = 4
-"""Sums before the confusion matrix: loss, correct top-1, correct binary outputs (a share an image),
+"""Sums before those of classes: loss, correct top-1, correct binary outputs (a share an image),
 images."""
+
+OF_CLASS = 3
+"""Sums of each class: its images, those predicted as it, and those rightly so."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over images as one vector (4 + classes²,) float64, which workers add up together."""
+    """Sums over images as one vector (4 + 3 · classes,) float64, which workers add up together."""
 
     vector: NDArray[np.float64]
 
@@ -29,10 +32,9 @@ class Sums:
         return float(self.vector[3])
 
     @property
-    def confusion(self) -> NDArray[np.float64]:
-        """(classes, classes): rows the truth, columns the prediction."""
-        classes = round((len(self.vector) - SCALARS) ** 0.5)
-        return self.vector[SCALARS:].reshape(classes, classes)
+    def of_classes(self) -> NDArray[np.float64]:
+        """(3, classes): OF_CLASS."""
+        return self.vector[SCALARS:].reshape(OF_CLASS, -1)
 
     def metrics(self) -> dict[str, float]:
         """Loss, accuracy, binary and balanced accuracy (mean recall of the classes that occur).
@@ -42,8 +44,8 @@ class Sums:
         loss, correct, binary, images = self.vector[:SCALARS]
         if images == 0:
             return {}
-        seen = self.confusion.sum(axis=1)
-        recalls = self.confusion.diagonal()[seen > 0] / seen[seen > 0]
+        there, _, right = self.of_classes
+        recalls = right[there > 0] / there[there > 0]
         return {
             "loss": float(loss / images),
             "accuracy": float(correct / images),
@@ -58,13 +60,14 @@ class Sums:
         """
         if self.images == 0:
             return {}
-        shares = self.confusion.sum(axis=0) / self.images
+        _, predicted, _ = self.of_classes
+        shares = predicted / self.images
         return {f"predicted_{code}": float(shares[n]) for n, code in enumerate(taxonomy.codes)}
 
 
 def length(classes: int) -> int:
     """Of the vector of Sums."""
-    return SCALARS + classes**2
+    return SCALARS + OF_CLASS * classes
 
 
 def no_sums(classes: int) -> Sums:

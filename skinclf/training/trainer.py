@@ -174,8 +174,12 @@ def batch_sums(losses: tf.Tensor, probabilities: tf.Tensor, labels: tf.Tensor) -
         tf.reduce_sum(binary),
         tf.cast(tf.size(labels), tf.float64),
     ]
-    confusion = tf.math.confusion_matrix(labels, predicted, classes, dtype=tf.float64)
-    return tf.concat([tf.stack(sums), tf.reshape(confusion, [-1])], 0)
+    as_class = tf.one_hot(predicted, classes, on_value=True, off_value=False)
+    of_classes = [
+        tf.reduce_sum(tf.cast(these, tf.float64), axis=0)
+        for these in (truth, as_class, truth & as_class)
+    ]
+    return tf.concat([tf.stack(sums), *of_classes], 0)
 
 
 def model_bytes(weights: list[NDArray], job: TrainingJob) -> bytes:

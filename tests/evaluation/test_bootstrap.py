@@ -42,6 +42,23 @@ def test_the_same_draws_every_time_and_nan_where_nothing_is_defined() -> None:
     assert np.isnan(undefined).all()
 
 
+def test_a_metric_that_few_rounds_define_has_no_interval() -> None:
+    """Each of 300 classes of five lesions is drawn in one round of eight: those are no fair sample
+    of all rounds, and their values lie too near to each other.
+    """
+    lesions = np.arange(1500)
+
+    def statistic(draws: Draws) -> np.ndarray:
+        by_class = draws.counts.reshape(len(draws), 300, 5)
+        with np.errstate(invalid="ignore"):
+            sensitivities = by_class[:, :, 0] / by_class.sum(axis=2)
+        return np.stack([sensitivities.mean(axis=1), sensitivities[:, 0]], axis=1)
+
+    of_all, of_one = lesion_intervals(lesions, statistic, 200)
+    assert np.isnan(of_all).all()
+    assert not np.isnan(of_one).any()
+
+
 def test_metrics_that_no_draw_changes_get_the_interval_of_clopper_and_pearson() -> None:
     """Tables: of 10, none is found: 0 to 0.3085; of 50, all are: 0.9289 to 1."""
     flat = np.array([[0.0, 0.0], [1.0, 1.0], [0.2, 0.4], [1.0, 1.0], [0.5, 0.5]])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skinclf.evaluation import operating_points
+from skinclf.evaluation import bootstrap, operating_points
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import EvaluationResult
@@ -42,8 +42,10 @@ def test_the_json_is_that_of_metrics_one_round_after_another(
     sensitivities: tuple[float, ...],
 ) -> None:
     """Expected: what commit 970deeb gave, a loop over rounds that calls scikit-learn. It had
-    intervals at thresholds that were chosen on a few melanomas, too.
+    intervals at thresholds that were chosen on a few melanomas, too, and of what a single round
+    defined.
     """
+    monkeypatch.setattr(bootstrap, "LEAST_DEFINED", 0.05)
     monkeypatch.setattr(operating_points, "LEAST_LESIONS", 0)
     predictions = drawn_predictions(60, 1)
     assessment = assess(

@@ -80,7 +80,9 @@ def test_images_that_share_a_lesion_an_id_or_a_file_are_found(
     assert find_leaks(spark, tested_files, [], BENBRAHIM_2020).shared.num_rows == 0
 
 
-def test_images_that_a_list_says_are_of_one_lesion_are_found(tmp_path: Path) -> None:
+def test_images_that_a_list_says_are_of_one_lesion_are_found(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     """By image or lesion, and through an id that is in neither set."""
     seen = signatures([("I1", "L1", "d1", 0, 0.0, b"a"), ("I2", "L2", "d2", 0, 0.0, b"a")])
     tested = signatures([(f"T{n}", f"L9{n}", f"d9{n}", 0, 0.0, b"a") for n in range(4)])
@@ -88,12 +90,12 @@ def test_images_that_a_list_says_are_of_one_lesion_are_found(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
     files = [written(tmp_path / "seen", [seen]), written(tmp_path / "tested", [tested])]
     groups = [["I1", "T0"], ["L2", "elsewhere"], ["elsewhere", "L91"], ["T2", "T3"]]
-    found = shared_groups(groups, files[1], files[0])
+    found = shared_groups(spark, groups, files[1], files[0])
     assert [tuple(row.values()) for row in found.to_pylist()] == [
         ("T0", "listed_lesion", "I1"),
         ("T1", "listed_lesion", "L2"),
     ]
-    assert shared_groups([], files[1], files[0]).num_rows == 0
+    assert shared_groups(spark, [], files[1], files[0]).num_rows == 0
 
 
 def test_ids_that_are_paths_tell_nothing_of_another_archive() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from pyspark.sql import SparkSession
 
+from skinclf.spark import neighbors
 from skinclf.spark.neighbors import NEIGHBORS, nearest_seen
 from skinclf.spec.image_spec import ImageSpec
 
@@ -38,9 +40,11 @@ def directions(rows: np.ndarray) -> np.ndarray:
     return unit
 
 
+@pytest.mark.parametrize("most_tested", [5, 2])
 def test_each_tested_image_has_the_nearest_of_all_seen_ones(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_tested: int
 ) -> None:
+    monkeypatch.setattr(neighbors, "MOST_TESTED", most_tested)
     random = np.random.default_rng(1)
     tested, seen = (random.integers(0, 256, (n, *IMAGE.shape), np.uint8) for n in (5, 40))
     seen[33] = tested[2]

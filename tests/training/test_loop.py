@@ -253,8 +253,8 @@ def test_a_network_learns_what_its_teacher_says(job: TrainingJob, tmp_path: Path
 
 def test_the_shares_predicted_on_validation_stand_in_the_history() -> None:
     taxonomy = Taxonomy(codes=("a", "b", "c"), majority="a", screened="")
-    confusion = [0, 0, 0, 0, 1, 3, 0, 0, 0]  # rows the truth, columns the prediction
-    sums = Sums(np.array([1.0, 1, 3, 4, *confusion]))
+    there, predicted, right = [0, 4, 0], [0, 1, 3], [0, 1, 0]
+    sums = Sums(np.array([1.0, 1, 3, 4, *there, *predicted, *right]))
     shares = sums.predicted_shares(taxonomy)
     assert shares == {"predicted_a": 0, "predicted_b": 0.25, "predicted_c": 0.75}
     assert sums.metrics()["balanced_accuracy"] == 0.25

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from skinclf.evaluation.accuracy import one_hot
 from skinclf.evaluation.coverage import coverage_curve
 from skinclf.evaluation.predictions import Predictions
 from skinclf.evaluation.result import (
@@ -19,25 +18,36 @@ from skinclf.evaluation.result import (
     ReliabilityBin,
     SubgroupMetrics,
 )
-from skinclf.reporting.figures.style import BLUE, GRAY, ORANGE, calm, literal
+from skinclf.reporting.figures.style import BLUE, GRAY, ORANGE, calm, largest, literal, of_all
 
 LINES = ("-", "--", "-.", ":")
 """The next one for every ten classes: tab10 has ten colors."""
 
+NUMBERED = 30
+"""Classes of a confusion matrix whose cells have their numbers in them."""
+
+MOST_CURVES = 20
+"""Of one figure: of more, nobody tells one from another."""
+
 
 def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: str) -> Figure:
-    """A (classes, classes) confusion matrix: counts, colored by the share of the true class."""
-    side = max(5.0, 0.6 * len(codes) + 0.8)  # inches
+    """A (classes, classes) confusion matrix: counts, colored by the share of the true class.
+
+    Of more than NUMBERED classes the colors alone, and the names of some.
+    """
+    numbered = len(codes) <= NUMBERED
+    side = max(5.0, 0.6 * min(len(codes), NUMBERED) + 0.8)  # inches
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="predicted", ylabel="true")
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.title.set_fontweight("bold")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    places = range(len(codes))
-    long = max(map(len, codes)) > 6
-    axes.set_xticks(places, map(literal, codes), rotation=90 if long else 0)
-    axes.set_yticks(places, map(literal, codes))
-    for (row, column), count in np.ndenumerate(confusion):
+    places = range(0, len(codes), -(-len(codes) // (2 * NUMBERED)))
+    names = [literal(codes[place]) for place in places]
+    long = max(map(len, names)) > 6 or not numbered
+    axes.set_xticks(places, names, rotation=90 if long else 0)
+    axes.set_yticks(places, names)
+    for (row, column), count in np.ndenumerate(confusion) if numbered else ():
         dark = shares[row, column] > 0.5
         color = "white" if dark else "black"
         axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9)
@@ -46,8 +56,11 @@ def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: 
 
 def roc_figure(predictions: Predictions) -> Figure:
     """Receiver operating characteristic of each class against the rest."""
-    figure, axes = _with_diagonal("ROC", "1 - specificity", "sensitivity")
-    for label, truth, probabilities in _classes(predictions):
+    labels, count = _classes(predictions)
+    title = of_all("ROC", len(labels), count)
+    figure, axes = _with_diagonal(title, "1 - specificity", "sensitivity")
+    for label in labels:
+        truth, probabilities = predictions.labels == label, predictions.probabilities[:, label]
         false_positives, found, _ = roc_curve(truth, probabilities)
         axes.plot(false_positives, found, **_line(label, predictions))
     axes.legend(frameon=False, loc="lower right")
@@ -57,16 +70,18 @@ def roc_figure(predictions: Predictions) -> Figure:
 
 def precision_recall_figure(predictions: Predictions) -> Figure:
     """Precision (PPV) by recall (sensitivity) of each class against the rest."""
+    labels, count = _classes(predictions)
     figure = Figure(figsize=(5.0, 4.6), layout="constrained")
     axes = figure.add_subplot(
-        title="Precision and recall",
+        title=of_all("Precision and recall", len(labels), count),
         xlabel="recall (sensitivity)",
         ylabel="precision (PPV)",
         aspect="equal",
         xlim=(0, 1.02),
         ylim=(0, 1.02),
     )
-    for label, truth, probabilities in _classes(predictions):
+    for label in labels:
+        truth, probabilities = predictions.labels == label, predictions.probabilities[:, label]
         precision, recall, _ = precision_recall_curve(truth, probabilities)
         axes.plot(recall, precision, **_line(label, predictions))
     axes.legend(frameon=False, loc="lower left")
@@ -124,6 +139,8 @@ def forest_figure(
     title: str, rows: Sequence[tuple[str, ClassMetrics | SubgroupMetrics]], name: str
 ) -> Figure:
     """The metric `name` with its interval in each row: (caption, metrics)."""
+    shown = largest(rows, [metrics.images for _, metrics in rows])
+    title, rows = of_all(title, len(shown), len(rows)), shown
     figure = Figure(figsize=(6.4, 1.0 + 0.26 * len(rows)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=name.replace("_", " "), xlim=(0, 1.02))
     for place, (_, metrics) in enumerate(rows):
@@ -150,17 +167,11 @@ def _with_diagonal(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _classes(
-    predictions: Predictions,
-) -> list[tuple[int, NDArray[np.bool_], NDArray[np.float32]]]:
-    """Label, truth (n,) and probabilities (n,) of each class that occurs beside others."""
-    classes = len(predictions.taxonomy)
-    truth = one_hot(predictions.labels, classes)
-    return [
-        (label, truth[:, label], predictions.probabilities[:, label])
-        for label in range(classes)
-        if 0 < truth[:, label].sum() < len(predictions)
-    ]
+def _classes(predictions: Predictions) -> tuple[list[int], int]:
+    """The largest classes of those that occur beside others, and how many these are."""
+    labels, images = np.unique(predictions.labels, return_counts=True)
+    beside_others = labels.tolist() if len(labels) > 1 else []
+    return largest(beside_others, images.tolist(), MOST_CURVES), len(beside_others)
 
 
 def _line(label: int, predictions: Predictions) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from matplotlib.lines import Line2D
 from skinclf.evaluation.result import Interval, Value
 from skinclf.reporting.figures.style import GRAY, calm, literal
 
+MOST_LINES = 1_000
+"""Of a figure, for all models: a picture has no more room."""
+
 
 class Estimate(NamedTuple):
     """A metric with its interval, if there is one."""
@@ -31,9 +34,13 @@ def estimates_figure(
 
     `models`: name → one estimate a row. `colors`: of each model; its place, where none are given.
     """
+    title, room = literal(title), max(MOST_LINES // (len(models) + 1), 1)
+    if len(rows) > room:
+        title = f"{title}: the first {room} of {len(rows):,}"
+        rows, models = rows[:room], {name: shown[:room] for name, shown in models.items()}
     lines = len(rows) * (len(models) + 1)
     figure = Figure(figsize=(6.4, 1.3 + 0.17 * lines + 0.2 * len(models)), layout="constrained")
-    axes = figure.add_subplot(title=literal(title), xlabel=axis)
+    axes = figure.add_subplot(title=title, xlabel=axis)
     spread = min(0.1 * (len(models) - 1), 0.35)
     offsets = np.linspace(-spread, spread, len(models))
     handles = []

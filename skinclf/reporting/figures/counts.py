@@ -1,17 +1,23 @@
 """What a dataset holds."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from skinclf.reporting.figures.style import BLUE, GRAY, calm, literal
+from skinclf.reporting.figures.style import BLUE, GRAY, calm, largest, literal, of_all
+
+MOST_SAMPLES = 30
+"""Pictures in a row."""
 
 
 def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
-    """Horizontal bars with their numbers, in the order given."""
+    """Horizontal bars with their numbers, in the order given; of many, the largest."""
+    shown = dict(largest(list(counts.items()), list(counts.values())))
+    title, counts = of_all(title, len(shown), len(counts)), shown
     figure = Figure(figsize=(6.4, 1.2 + 0.32 * max(len(counts), 3)), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="images", ylabel=axis)
     places = range(len(counts))  # and not the names: two that are cut to the same would be one
@@ -37,7 +43,10 @@ def histogram_figure(
 
 
 def samples_figure(title: str, samples: Mapping[str, NDArray[np.uint8]]) -> Figure:
-    """One image a class in a row; `samples` maps captions to (height, width, 3) uint8."""
+    """One image a class in a row, of the first MOST_SAMPLES classes; `samples` maps captions to
+    (height, width, 3) uint8.
+    """
+    samples = dict(islice(samples.items(), MOST_SAMPLES))
     figure = Figure(figsize=(1.7 * max(len(samples), 1), 1.9), layout="constrained")
     figure.suptitle(title)
     for place, (caption, pixels) in enumerate(samples.items(), start=1):
