@@ -29,13 +29,18 @@ ROWS_A_PART, MOST_ROWS_A_PART, PARTS = 500, 5_000, 1_000
 grow, so that files do not become too many."""
 
 
+ROWS_A_BLOCK = 50
+"""Neighbors of the listing that stay neighbors: what one read brings in serves the next."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Every input with what becomes of it if it can be read.
 
-    `rows` is LISTING with ROW, PLANNED columns, PART and SPLIT, in a partition a part, and sorted:
-    neighbors of the listing stay neighbors, save that files with one image_id stand together.
-    Rows with a `reason` are rejects for sure.
+    `rows` is LISTING with ROW, PLANNED columns, PART and SPLIT, in a partition a part, and sorted.
+    A part is made of blocks of neighbors from all over the listing, in which files with one
+    image_id stand together: an archive is often sorted by class or hospital, and training mixes
+    only what lies within a shard, some parts long. Rows with a `reason` are rejects for sure.
     """
 
     rows: DataFrame
@@ -74,7 +79,7 @@ def plan_archive(
     drawn = with_split(images, split, keep) if split else images.withColumn(SPLIT, F.lit(TEST))
     files = planned_files(listed, drawn)
     parts = -(-count // min(max(ROWS_A_PART, count // PARTS), MOST_ROWS_A_PART))
-    files = files.withColumn(PART, F.floor(F.col("place") * parts / count))
+    files = files.withColumn(PART, F.floor(F.col("place") / ROWS_A_BLOCK) % parts)
     # The metadata's records are counted by the reader of the file, and not by the query that
     # makes their rejects: each image that has metadata uses one.
     used = metadata.join(listed.select("image_id").distinct(), "image_id", "left_semi").count()

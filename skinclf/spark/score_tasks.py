@@ -27,6 +27,9 @@ from skinclf.storage.score_manifest import Piece
 IMAGES_PER_TASK = 500
 """About two seconds of one core: long enough to hide a task's start, short enough to balance."""
 
+FEW_PER_TASK = 100
+"""Of so few, what a task's start and the end of a micro-batch take is a large part."""
+
 
 @dataclass(frozen=True)
 class Scorer:

@@ -24,8 +24,15 @@ from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.score_export import export, warn_of_stale
 from skinclf.spark.score_listing import list_new
 from skinclf.spark.score_table import ScoreTable, open_table
-from skinclf.spark.score_tasks import outcomes_by_spark, outcomes_of, scorer
+from skinclf.spark.score_tasks import (
+    FEW_PER_TASK,
+    IMAGES_PER_TASK,
+    outcomes_by_spark,
+    outcomes_of,
+    scorer,
+)
 from skinclf.spark.session import exclusive, spark_session
+from skinclf.spark.versions import parallelism
 from skinclf.spec.rejects import REASONS
 from skinclf.spec.views import Tta
 from skinclf.stages.preview import Preview, session_text
@@ -219,8 +226,10 @@ class Scoring:
                 pieces, again = self.ledger.next_batch(self.config.score.micro_batch_images)
                 if not pieces:
                     break
-                outcomes = outcomes or self._outcomes()
                 count = sum(piece.rows for piece in pieces)
+                if not outcomes:
+                    outcomes = self._outcomes()
+                    self._hint(count)
                 reasons = self._commit(outcomes(pieces), count, again=again)
                 self._follow()
                 inputs += count
@@ -239,6 +248,20 @@ class Scoring:
     def _follow(self) -> None:
         if self.table:
             self.table.follow(self.ledger.manifest)
+
+    def _hint(self, count: int) -> None:
+        """Say what would be faster where micro-batches are small for so many cores."""
+        cores = parallelism(self.spark)
+        most = self.config.score.micro_batch_images
+        if count == most and count < cores * FEW_PER_TASK:
+            log.info(
+                "a micro-batch of %s images gives each of %s cores %s: they wait for each other at "
+                "its end. score.micro_batch_images = %s would be faster",
+                f"{count:,}",
+                f"{cores:,}",
+                count // cores,
+                cores * IMAGES_PER_TASK,
+            )
 
     def _outcomes(self) -> Callable[[list[Piece]], pa.Table]:
         """What scores a micro-batch: tasks open the files, or Spark reads them, which lists the
