@@ -14,7 +14,7 @@ import pyarrow as pa
 from skinclf.archives.files import StorageFile
 from skinclf.archives.names import text_of
 from skinclf.storage.files import name_of
-from skinclf.storage.range_files import RangeFile
+from skinclf.storage.range_files import RangeFile, ReadAhead
 
 UNPACKERS: dict[str, Callable[[StorageFile], Any]] = {
     "tar.gz": lambda file: gzip.GzipFile(fileobj=file),
@@ -95,7 +95,7 @@ def _headers(file: str, kind: str) -> Iterator[tarfile.TarInfo]:
     before = -1
     with (
         StorageFile(file) as opened,
-        _Headers(opened if kind == "tar" else Unpacked(opened, kind)) as buffered,
+        _Headers(_content(opened, kind)) as buffered,
         # As bytes: a name need not be UTF-8.
         tarfile.open(fileobj=buffered, mode="r:", encoding="latin-1") as archive,
     ):
@@ -107,6 +107,13 @@ def _headers(file: str, kind: str) -> Iterator[tarfile.TarInfo]:
             archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         buffered.seek(archive.offset)
         _check_end(buffered.read(PADDING), archive.offset)
+
+
+def _content(file: StorageFile, kind: str) -> RangeFile:
+    """The bytes of a tar, for a pass over its headers."""
+    if kind != "tar":
+        return Unpacked(file, kind)
+    return file if file.is_local else ReadAhead(file)
 
 
 def _check_end(rest: bytes, offset: int) -> None:

@@ -40,6 +40,31 @@ class RangeFile(io.RawIOBase):
         return True
 
 
+AHEAD = 4 * 2**20
+"""Bytes that one request to an object store brings while the next reads are near."""
+
+
+class ReadAhead(RangeFile):
+    """A file whose requests take long: what follows a read is kept for the next one, if that is
+    near. Of files whose reads lie far apart, no more is read than is asked for.
+    """
+
+    def __init__(self, file: RangeFile) -> None:
+        self._file = file
+        self._held, self._start = b"", 0
+        self._last = 0  # where the last read began
+
+    def read_at(self, count: int, offset: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer where the file ends."""
+        if not self._start <= offset <= offset + count <= self._start + len(self._held):
+            is_near = 0 <= offset - self._last <= AHEAD // 4
+            self._held = self._file.read_at(max(count, AHEAD if is_near else 0), offset)
+            self._start = offset
+        self._last = offset
+        place = offset - self._start
+        return self._held[place : place + count]
+
+
 class SizedFile(RangeFile):
     """A RangeFile whose size is known."""
 

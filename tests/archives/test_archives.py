@@ -20,6 +20,7 @@ from skinclf.archives import (
     iter_images,
     list_images,
 )
+from skinclf.archives.files import StorageFile
 from skinclf.archives.lists import files_named
 from skinclf.archives.names import image_id_of
 from skinclf.errors import ArchiveError, ConfigError
@@ -355,6 +356,29 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+@pytest.mark.parametrize(("size", "most"), [(24_000, 8), (3_000_000, 60)])
+def test_the_headers_of_a_tar_in_an_object_store_cost_few_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, most: int
+) -> None:
+    """Of small members many come with one request; of large ones nothing but their headers."""
+    tar = write_tar(tmp_path / "a.tar", {f"I{n:03}.jpg": bytes(size) for n in range(40)})
+    asked: list[int] = []
+    read_at = StorageFile.read_at
+
+    def counted(file: StorageFile, count: int, offset: int) -> bytes:
+        found = read_at(file, count, offset)
+        asked.append(len(found))
+        return found
+
+    near = list_images([str(tar)])
+    monkeypatch.setattr(StorageFile, "is_local", False)
+    monkeypatch.setattr(StorageFile, "read_at", counted)
+    assert list_images([str(tar)]) == near
+    assert near["image_id"].to_pylist() == [f"I{n:03}" for n in range(40)]
+    assert len(asked) < most
+    assert sum(asked) < 12 * 2**20
 
 
 def test_one_name_that_is_no_uri_costs_no_other_image_of_a_list(
