@@ -21,7 +21,7 @@ from skinclf.api.results import (
 )
 from skinclf.config.loader import load_config, settings_options
 from skinclf.config.schema import Config
-from skinclf.errors import QualityError
+from skinclf.errors import ConfigError, QualityError
 
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
@@ -259,6 +259,16 @@ def _configured(
     config: ConfigOrFile, settings: Settings, arguments: Mapping[str, object]
 ) -> Config:
     """The settings of a call. Raises ConfigError."""
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            f'settings: {{"section.key": value}} is expected, such as {{"train.epochs": 25}}; got '
+            f"{settings!r}"
+        )
+    if not isinstance(config, str | os.PathLike | Config | None):
+        raise ConfigError(
+            f"config: a TOML file, or what skinclf.Config makes, is expected; got {config!r}. "
+            f"settings= takes a dict"
+        )
     given = {key: value for key, value in arguments.items() if value is not None}
     file = config if config is None or isinstance(config, Config) else os.fspath(config)
     # Arguments come last, and win. Each is called like its setting, as its documentation has it.

@@ -93,9 +93,11 @@ class StorageFile(SizedFile):
             raise RejectedImage("unreadable", str(error)) from None
 
 
-def encoding_of(file: StorageFile) -> str:
-    """The encoding of a text file: UTF-16 if it begins with its byte order mark, else UTF-8."""
-    marked = file.read_at(2, 0) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+def encoding_of(beginning: bytes) -> str:
+    """The encoding of a text file that begins so: UTF-16 where that is its byte order mark, else
+    UTF-8.
+    """
+    marked = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return "utf-16" if marked else "utf-8-sig"
 
 

@@ -43,6 +43,15 @@ def format_of_file(name: str) -> ArchiveFormat | None:
     return next((form for form in FORMATS if name.endswith(tuple(form.endings))), None)
 
 
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of packed files and of archives that are in no registry."""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is one with others in it, or is packed, by its name."""
+    return format_of_file(name) is not None or name.lower().endswith(PACKED)
+
+
 def format_of_kind(kind: str) -> ArchiveFormat:
     """The format whose members are of a kind."""
     return next(form for form in FORMATS if kind in form.endings.values())

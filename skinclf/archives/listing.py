@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from skinclf.archives import lists
 from skinclf.archives.folders import Found, Walk
-from skinclf.archives.formats import Row, format_of_file
+from skinclf.archives.formats import Row, format_of_file, is_archive
 from skinclf.archives.names import LONGEST_NAME, Selection, image_id_of
 from skinclf.errors import ArchiveError, ConfigError
 from skinclf.spec.rejects import RejectedImage
@@ -73,6 +73,9 @@ def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
     return pa.Table.from_pylist(ordered, schema=LISTING)
 
 
+NESTED = {"reason": "nested_archive", "detail": "an archive in an archive is not opened"}
+
+
 def iter_images(
     paths: Iterable[str | Iterator[str]],
     leave_out: Sequence[str] = (),
@@ -98,8 +101,10 @@ def iter_images(
         for row, member in _rows(found):
             if member is not None and selection.excludes(member):
                 continue
-            if row["reason"] is not None or selection.includes(member or found.name):
+            if row["reason"] is not None:
                 yield row
+            elif selection.includes(member or found.name):
+                yield row | NESTED if member is not None and is_archive(member) else row
     selection.repeated_links += walk.repeated_links
 
 

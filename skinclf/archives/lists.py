@@ -95,7 +95,7 @@ def _lines_of(path: str) -> Iterator[str]:
         StorageFile(path) as opened,
         io.TextIOWrapper(
             io.BufferedReader(opened),
-            encoding=encoding_of(opened),
+            encoding=encoding_of(opened.read_at(2, 0)),
             errors="surrogateescape",  # a POSIX name need not be UTF-8
             newline="",
         ) as text,

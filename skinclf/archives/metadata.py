@@ -205,7 +205,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
     try:
         file = StorageFile(path)
         file.version()  # no device or FIFO, which could be read for ever
-        encoding = encoding_of(file)
+        encoding = encoding_of(file.read_at(2, 0))
     except RejectedImage as missing:
         why = "no such file" if missing.reason == "vanished" else missing.detail
         raise MetadataError(

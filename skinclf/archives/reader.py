@@ -5,12 +5,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from skinclf.archives.files import StorageFile
-from skinclf.archives.formats import ReadMember, format_of_file, format_of_kind
+from skinclf.archives.formats import ReadMember, format_of_kind
 from skinclf.errors import SkinclfError
 from skinclf.spec.rejects import RejectedImage
-
-PACKED = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-"""Endings of packed files and of archives that are in no registry."""
 
 PLAIN = ("file", "spark")
 """Kinds of files that are no member of an archive."""
@@ -47,10 +44,6 @@ class ArchiveReader:
         """
         if entry["reason"] is not None:
             raise RejectedImage(entry["reason"], entry["detail"])
-        if entry["kind"] not in PLAIN:
-            name = entry["source"].lower()
-            if format_of_file(name) or name.endswith(PACKED):
-                raise RejectedImage("nested_archive", "an archive in an archive is not opened")
         self._check_size(entry["size"])
         try:
             data = self._read(entry)

@@ -3,10 +3,12 @@
 import csv
 from collections.abc import Iterable, Sequence
 
+from skinclf.archives.files import encoding_of
+from skinclf.archives.metadata import DELIMITERS
 from skinclf.archives.names import normalized
 from skinclf.config.loader import shipped_config
 from skinclf.errors import MetadataError
-from skinclf.storage.files import read_text
+from skinclf.storage.files import read_bytes
 from skinclf.system.retrying import may_pass
 
 SHIPPED = {"ham10000": "ham10000-same-lesion.csv"}
@@ -16,14 +18,16 @@ SHIPPED = {"ham10000": "ham10000-same-lesion.csv"}
 def read_groups(name: str) -> list[list[str]]:
     """The groups of ids in a list: a file, or one of SHIPPED; "" has none.
 
-    Each line of the CSV names two or more images or lesions. Raises MetadataError where one has
-    fewer, or where the file can't be read.
+    Each line of the CSV names two or more images or lesions, between commas, tabs or semicolons.
+    It is UTF-8, or UTF-16 with its mark, as spreadsheets write it. Raises MetadataError where a
+    line has fewer, or where the file can't be read.
     """
     if not name:
         return []
     path = shipped_config(SHIPPED[name]) if name in SHIPPED else name
     try:
-        lines = read_text(path).removeprefix("\ufeff").splitlines()  # as Excel writes UTF-8
+        content = read_bytes(path)
+        lines = content.decode(encoding_of(content)).splitlines()
     except (OSError, ValueError) as error:
         if may_pass(error):
             raise
@@ -32,15 +36,17 @@ def read_groups(name: str) -> list[list[str]]:
             f"name the images or lesions that are one lesion, or {' or '.join(SHIPPED)}"
         ) from None
     groups = []
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.startswith("#"):
-            try:
-                group = list(filter(None, map(normalized, next(csv.reader([line])))))
-            except csv.Error as error:
-                raise MetadataError(f"{path}: line {number}: {error}") from None
-            if len(set(group)) < 2:
-                raise MetadataError(f"{path}: line {number}: two or more ids are expected")
-            groups.append(group)
+    rows = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    delimiter = next((d for d in DELIMITERS if any(d in line for _, line in rows)), DELIMITERS[0])
+    for number, line in rows:
+        try:
+            fields = next(csv.reader([line], delimiter=delimiter, strict=True))
+            group = list(filter(None, map(normalized, fields)))
+        except csv.Error as error:
+            raise MetadataError(f"{path}: line {number}: {error}") from None
+        if len(set(group)) < 2:
+            raise MetadataError(f"{path}: line {number}: two or more ids are expected")
+        groups.append(group)
     return groups
 
 

@@ -66,7 +66,7 @@ def check_left_out(left_out: str, images: Mapping[str, int], where: str) -> None
         )
 
 
-def counts_in_words(images: Mapping[str, int]) -> str:
-    """Sources with their images in words, in one line, the largest first."""
-    rows = sorted(images.items(), key=lambda row: (-row[1], row[0]))
-    return ", ".join(f"{printable(source)} ({count:,} images)" for source, count in rows)
+def counts_in_words(counts: Mapping[str, int], of: str = "images") -> str:
+    """Sources with their `counts` in words, in one line, the largest first."""
+    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+    return ", ".join(f"{printable(source)} ({count:,} {of})" for source, count in rows)

@@ -25,6 +25,9 @@ SECRET = re.compile(
 
 SPARK_CONF = "spark.conf."
 
+QUOTED_KEY = re.compile(r"""[\w.\-\s]*("[^"]*"|'[^']*')[\w.\-\s]*=""")
+"""A key of an assignment in which a name is in quotes, with its =."""
+
 
 Files = str | Sequence[str]
 """A TOML file, or several: what a later one says replaces what an earlier one said."""
@@ -147,9 +150,13 @@ def _place(origins: dict[str, str], key: str, where: str) -> None:
 
 
 def _place_of(key: str, origins: Mapping[str, str], otherwise: str) -> str:
-    """Where a setting was given: itself, or else the least that it is a part of."""
+    """Where a setting was given: itself, or else the least that it is a part of, or else all that
+    is a part of it.
+    """
     above = [name for name in origins if _is_within(key, name)]
-    return origins[max(above, key=len)] if above else otherwise
+    if above:
+        return origins[max(above, key=len)]
+    return ", ".join(origins[name] for name in origins if _is_within(name, key)) or otherwise
 
 
 def _is_within(key: str, section: str) -> bool:
@@ -227,19 +234,26 @@ def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | Non
         return Config.model_validate(tree)
     except ValidationError as error:
         lines = []
-        for detail in error.errors(include_url=False):
+        for detail in _without_consequences(error.errors(include_url=False)):
             key = ".".join(str(part) for part in detail["loc"])
             place = _place_of(key, origins or {}, f"{where}: {key}")
             lines.append(without_secrets(f"{place}: {_explain(detail)}"))
         raise ConfigError("\n".join(lines)) from None
 
 
+def _without_consequences(details: list[Any]) -> list[Any]:
+    """Pydantic's errors but those that a list is too short: of values that are wrong, each has its
+    own.
+    """
+    inner = [detail["loc"][:-1] for detail in details]
+    return [each for each in details if each["type"] != "too_short" or each["loc"] not in inner]
+
+
 def _assigned(assignment: str) -> tuple[str, Any]:
     """`section.key=value` → (section.key, value); a value that is not TOML is text."""
-    name, equals, value = assignment.partition("=")
+    name, equals, value = _halves(assignment)
     key = name.strip()
-    section, dot, rest = key.partition(".")
-    if not (equals and dot and rest and section):
+    if not equals or "." not in key or not all(key.split(".")):
         raise ConfigError(
             f"--set {assignment}: expected section.key=value, such as --set train.epochs=25"
         )
@@ -253,6 +267,24 @@ def _assigned(assignment: str) -> tuple[str, Any]:
     return key, value if key.startswith(SPARK_CONF) and not isinstance(found, str) else found
 
 
+def _halves(assignment: str) -> tuple[str, str, str]:
+    """What stands before the = of an assignment, the =, and what follows. Names may be quoted, as
+    TOML has them.
+    """
+    quoted = QUOTED_KEY.match(assignment)
+    if not quoted:
+        return assignment.partition("=")  # type: ignore[return-value]
+    try:
+        tree = tomllib.loads(f"{quoted[0]} 0")
+    except tomllib.TOMLDecodeError:
+        return assignment.partition("=")  # type: ignore[return-value]
+    names = []
+    while isinstance(tree, dict):
+        ((name, tree),) = tree.items()
+        names.append(name)
+    return ".".join(names), "=", assignment[quoted.end() :]
+
+
 def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
     """Put a value into its section; a name in spark.conf has dots of its own."""
     prefix = SPARK_CONF if key.startswith(SPARK_CONF) else key.rpartition(".")[0] + "."
@@ -261,7 +293,7 @@ def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
             raise ConfigError(
-                f"{where}: the config file has {name} = {place!r}, but {name} is a section: "
+                f"{where}: before, {name} = {place!r} was given, but {name} is a section: "
                 f"[{prefix.rstrip('.')}]"
             )
     place[key.removeprefix(prefix)] = value
@@ -275,6 +307,8 @@ def _explain(detail: Any) -> str:
         close = difflib.get_close_matches(location[-1], known, n=1)
         advice = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         return f"there is no such setting; {advice}"
+    if detail["type"] == "model_type":
+        return f"is a section of settings: [{'.'.join(location)}]; got {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = detail["input"]

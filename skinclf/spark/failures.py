@@ -16,7 +16,7 @@ from skinclf.errors import (
     StorageError,
     StorageUnavailable,
 )
-from skinclf.system.retrying import LASTING
+from skinclf.system.retrying import LASTING, is_gone
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -31,6 +31,7 @@ next one may crash at the same image."""
 
 NOT_REACHED = re.compile(
     r"stopped SparkContext|on a running MetricsSystem|ConnectException|UnknownHostException"
+    r"|DAGScheduler\.metricsSource"
 )
 """What Spark says where it does not start since its master is not there. A standalone one is tried
 for a minute; the session has stopped when it is first asked."""
@@ -74,6 +75,11 @@ def spark_failures(place: str) -> Iterator[None]:
     except OSError as error:  # of the driver's own reading and writing
         if error.errno in LASTING:
             raise StorageError(f"{place}: {error}") from error
+        if is_gone(error):
+            raise StorageError(
+                f"{place}: {error}. A file that was there is gone: of the dataset, the run or what "
+                f"was written. Restore it, or make anew what it belongs to"
+            ) from error
         raise StorageUnavailable(f"{place}: {error}. {AGAIN}") from error
 
 

@@ -35,7 +35,7 @@ from skinclf.spark.versions import (
     remove_tag,
 )
 from skinclf.storage.ownership import owned
-from skinclf.system.interruption import cancellations, interrupted_by
+from skinclf.system.interruption import cancellations, in_one_piece, interrupted_by
 from skinclf.system.spark_submit import under_spark_submit
 from skinclf.system.uris import without_secrets
 
@@ -289,8 +289,7 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         settings[JVM_OPTIONS] += "".join(f' "{option}"' for option in options)
     for key, value in (settings | required).items():
         builder = builder.config(key, value)
-    with _own_signals():
-        spark = _created(builder)
+    spark = in_one_piece("Spark starts", partial(_created, builder), _stop_quietly)
     ours = not under_spark_submit() and SHUFFLE_PARTITIONS not in config.conf
     if ours and str(spark.sparkContext.master).startswith("local["):
         # One a core: rows without pixels are small, and each task costs its start.
@@ -318,10 +317,16 @@ def _created(builder: SparkSession.Builder) -> SparkSession:
     while True:
         tries_left -= 1
         try:
-            return builder.getOrCreate()
+            with _own_signals():
+                return builder.getOrCreate()
         except (Py4JError, PySparkException) as error:
             if not tries_left or RACE not in str(error):
                 raise start_failure(str(error)) from error
+        except OSError as error:  # of what pyspark starts
+            raise ConfigError(
+                f"Spark did not start: {error}. SPARK_HOME is {os.environ.get('SPARK_HOME')!r}: it "
+                f"has to name the folder of a Spark, or to be unset"
+            ) from error
         log.warning("Spark did not start: two of its threads met (%s). It starts again", RACE)
 
 

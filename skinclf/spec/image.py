@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from skinclf.errors import UsageError
 from skinclf.spec.color import to_srgb
 from skinclf.spec.extra_formats import EXTRA_FORMATS, extra_format_of, open_extra
 from skinclf.spec.image_spec import BENBRAHIM_2020, FORMATS, ImageSpec, check_pixels
@@ -26,6 +27,19 @@ def pixels_array(pixels: bytes, image: ImageSpec) -> NDArray[np.uint8]:
     """The `pixels` of a tensor → (height, width, 3) uint8, RGB."""
     array: NDArray[np.uint8] = np.frombuffer(pixels, np.uint8).reshape(image.shape)
     return array
+
+
+def check_batch(images: object, image: ImageSpec) -> None:
+    """Raise UsageError unless these are what a model reads: (n, height, width, 3) uint8."""
+    found = type(images).__name__
+    if isinstance(images, np.ndarray):
+        if images.dtype == np.uint8 and images.shape[1:] == image.shape:
+            return
+        found = f"{images.dtype} {images.shape}"
+    raise UsageError(
+        f"images: uint8 (n, {', '.join(map(str, image.shape))}), RGB, is expected, got {found}. "
+        f"skinclf.spec.image.decode_rgb makes one of a file"
+    )
 
 
 def decode_rgb(
@@ -80,8 +94,8 @@ def _decoded(
             return convert(opened)
     except RejectedImage:
         raise
-    except Image.DecompressionBombError as error:
-        raise RejectedImage("too_large", str(error)) from None
+    except Image.DecompressionBombError:  # Pillow's own limit, which is above ours
+        raise RejectedImage("too_large", f"more than {max_pixels} pixels") from None
     except UnidentifiedImageError:
         raise RejectedImage("unreadable", f"none of the formats {', '.join(formats)}") from None
     except Exception as error:  # any: what a file makes its decoder raise is the file's own

@@ -1,13 +1,27 @@
 """The classes: codes in the one order that every table, model and figure of a dataset has."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")]
+CODE = re.compile(r"[A-Za-z0-9_]{1,32}")
+
+
+def _checked_code(code: str) -> str:
+    if not CODE.fullmatch(code):
+        raise ValueError(
+            "a code has 1 to 32 letters (A to Z), digits and _, since columns are called by it. "
+            "What a table or a folder calls the class goes into [metadata.labels], and what people "
+            "call it into classes.names"
+        )
+    return code
+
+
+Code = Annotated[str, AfterValidator(_checked_code)]
 
 
 class Taxonomy(BaseModel):

@@ -5,12 +5,16 @@ from functools import partial
 
 from skinclf.archives.thumbnails import thumbnails
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import UsageError
 from skinclf.reporting.browsing import write_gallery
 from skinclf.reporting.score_sample import ScoreSample, sample_rejects, sample_scores
-from skinclf.storage.files import absolute, exists, join, list_names
+from skinclf.storage.files import absolute, check_page
 from skinclf.storage.score_folder import ScoreFolder
-from skinclf.storage.score_view import rows_of_listing, scan_rejects, scan_scores
+from skinclf.storage.score_view import (
+    check_scores,
+    rows_of_listing,
+    scan_rejects,
+    scan_scores,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +26,10 @@ def browse(path: str, limits: ArchiveConfig, limit: int, output: str) -> ScoreSa
     has a placeholder. Needs no Spark and no TensorFlow, and memory that grows with `limit` alone.
     Raises UsageError where there are no scores.
     """
+    check_page(output)
     folder = ScoreFolder(absolute(path))
-    _check(folder)
+    folder.check()
+    check_scores(folder)
     scores = scan_scores(folder.path, partial(sample_scores, limit=limit))
     rejects = scan_rejects(folder.path, sample_rejects)
     entries = rows_of_listing(folder.path, [image.source for image in scores.images])
@@ -35,17 +41,3 @@ def browse(path: str, limits: ArchiveConfig, limit: int, output: str) -> ScoreSa
         *(f"{len(rejects.rows):,}", f"{rejects.total:,}"),
     )
     return scores
-
-
-def _check(folder: ScoreFolder) -> None:
-    """Raise UsageError for a folder that is no model's, naming those in it."""
-    folder.check()
-    if exists(folder.manifests):
-        return
-    below = [join(folder.path, name) for name in list_names(folder.path)]
-    models = [path for path in below if exists(ScoreFolder(path).manifests)]
-    if models:
-        raise UsageError(
-            f"{folder.path}: holds a folder for each model; name one of them: {', '.join(models)}"
-        )
-    raise UsageError(f"{folder.path}: no scores here (there is no manifest). Run skinclf score")

@@ -19,7 +19,7 @@ from skinclf.reporting.comparison import (
 from skinclf.reporting.results import read_cross_validation, read_predictions, read_result
 from skinclf.spec.decision import DecisionRule
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
-from skinclf.storage.files import absolute, exists
+from skinclf.storage.files import absolute, check_page, exists
 from skinclf.storage.run_folder import RunFolder, model_digest
 
 DATASET = "dataset (SHA-256)"
@@ -44,6 +44,9 @@ def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Compar
     Raises UsageError children for fewer than two runs, a folder that is no run or was not
     evaluated on the set, and for runs of other classes than the first.
     """
+    check_page(output)
+    if not name:
+        raise UsageError("--on: is empty; expected is the name of a set, such as test or val")
     runs = [_read(RunFolder(path), name) for path in _checked([absolute(path) for path in paths])]
     first = runs[0]
     for run in runs[1:]:
@@ -96,16 +99,21 @@ def _read(folder: RunFolder, name: str) -> _Evaluated:
         others = f", or name a set that it has: --on {known[0]}" if known else ""
         raise RunError(
             f"{folder}: was not evaluated on {name}. Evaluate it: skinclf evaluate --run "
-            f"{folder}{others}"
+            f"{folder}{_on_split(name)}{others}"
         )
     result = read_result(evaluation.metrics)
     if result.digest != model:
         raise RunError(
             f"{folder}: was evaluated on {name} with an earlier model. Evaluate it anew: skinclf "
-            f"evaluate --run {folder}"
+            f"evaluate --run {folder}{_on_split(name)}"
         )
     predictions = read_predictions(evaluation.predictions, taxonomy)
     return _Evaluated(folder, result, predictions, _settings(folder, result))
+
+
+def _on_split(name: str) -> str:
+    """The option by which evaluate takes another split than test."""
+    return f" --set evaluate.split={name}" if name in ("train", "val") else ""
 
 
 def _read_folds(folder: RunFolder, folds: CrossValidationFolder) -> _Evaluated:

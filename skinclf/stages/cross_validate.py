@@ -49,6 +49,7 @@ from skinclf.stages.train import check_settings, checked_steps, train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import absolute, delete, exists, join, write_table
+from skinclf.storage.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +175,8 @@ def _checked(config: Config) -> FoldPlan:
             f"{folder.path}: holds a README.md, which no cross-validation wrote there. Choose "
             f"another folder: --output NAME"
         )
+    if exists(RunFolder(folder.path).config):
+        raise UsageError(f"{folder.path}: holds a run. Choose another folder: --output NAME")
     if folder.is_finished:
         there = {fold.name for fold in read_cross_validation(folder.metrics).folds}
         if there != {fold.name for fold in plan.folds}:

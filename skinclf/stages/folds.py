@@ -154,7 +154,8 @@ def _large(sources: dict[str, Source], least: int, metadata: str) -> list[str]:
     large = [name for name, found in named.items() if found.lesions >= least]
     if len(named) > 1 and large:
         return large
-    there = counts_in_words({name: found.images for name, found in named.items()}) or "none"
+    lesions = {name: found.lesions for name, found in named.items()}
+    there = counts_in_words(lesions, "lesions") or "none"
     raise ConfigError(
         f"cross_validate.by: two sources or more are expected, one of them with {least:,} lesions "
         f"or more (cross_validate.min_lesions); {metadata} has {there}. Sources are the column "

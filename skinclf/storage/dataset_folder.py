@@ -16,13 +16,13 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, computed_field, field_serializer
+from pydantic import BaseModel, Field, PositiveInt, computed_field, field_serializer
 
 from skinclf.config.schema import MetadataConfig, SplitConfig
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.storage.files import absolute, join, read_json
+from skinclf.storage.files import absolute, exists, join, read_json
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
@@ -34,6 +34,9 @@ FORMATS_READ = (1, 2)
 MANIFEST, CARD = "dataset.json", "README.md"
 TENSORS, REJECTS, STAGING, EXPLORATION = "tensors", "rejects", "staging", "exploration"
 
+
+RUN_CONFIG = "config.toml"
+"""In the folder of a run, and of no dataset."""
 
 NO_WORDS = MetadataConfig()
 
@@ -74,7 +77,7 @@ class Dataset(BaseModel):
     taxonomy: Taxonomy = HAM10000
     image: ImageSpec = BENBRAHIM_2020
     split: SplitConfig
-    shards: int
+    shards: PositiveInt
     inputs: int
     tensors: int
     shared_files: int = Field(default=0, exclude_if=lambda files: not files)
@@ -114,8 +117,22 @@ class Dataset(BaseModel):
     def read(cls, path: str) -> Self:
         """Read the dataset at `path`.
 
-        Raises DatasetError: none, unfinished, or another format; and OSError as it is where the
-        storage may answer later.
+        Raises DatasetError: none, unfinished, or another format, or a run, which keeps the
+        dataset.json of what it was trained on; and OSError as it is where the storage may answer
+        later.
+        """
+        dataset = cls.of_run(path)
+        if exists(join(path, RUN_CONFIG)):
+            raise DatasetError(
+                f"{path}: is a run, and no dataset. dataset.path (--dataset) names the dataset "
+                f"that it was trained on, run.path (--run) the run"
+            )
+        return dataset
+
+    @classmethod
+    def of_run(cls, path: str) -> Self:
+        """What the dataset.json at `path` says, be that a dataset or a run. Raises what `read` does
+        of it.
         """
         manifest = join(path, MANIFEST)
         try:

@@ -36,7 +36,7 @@ from skinclf.errors import RunError
 from skinclf.spec.decision import Decision
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.storage.dataset_folder import MANIFEST, Dataset
+from skinclf.storage.dataset_folder import MANIFEST, RUN_CONFIG, Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import (
     delete,
@@ -119,7 +119,7 @@ class RunFolder:
     @property
     def config(self) -> str:
         """The settings that the run was begun with."""
-        return join(self.path, "config.toml")
+        return join(self.path, RUN_CONFIG)
 
     @property
     def tracking(self) -> str:
@@ -175,7 +175,8 @@ class RunFolder:
             differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
         if differing:
             unused = option == "--run" and not self.read_history()
-            advice = ", or delete this one: it has no epoch yet" if unused else ""
+            advice = ", or delete this one if no job is starting there: it has no epoch yet"
+            advice = advice if unused else ""
             raise RunError(
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
                 f"Choose another folder: {option} NAME{advice}"
@@ -190,7 +191,7 @@ class RunFolder:
         for number, run in enumerate(runs):
             own = self.teacher(number)
             if not own.is_finished:
-                for name in ("config.toml", MANIFEST, LABELS, MODEL):  # the model finishes it
+                for name in (RUN_CONFIG, MANIFEST, LABELS, MODEL):  # the model finishes it
                     write_bytes(join(own.path, name), read_bytes(join(run, name)))
 
     def read_config(self) -> Config:
@@ -199,7 +200,7 @@ class RunFolder:
 
     def read_dataset(self) -> Dataset:
         """The dataset that it was trained on."""
-        return Dataset.read(self.path)
+        return Dataset.of_run(self.path)
 
     def add_restart(self, cause: str, checkpoint: str) -> None:
         """Note in restarts.jsonl that training starts again from `checkpoint`, and why."""

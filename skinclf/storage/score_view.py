@@ -68,6 +68,19 @@ def score_files(path: str) -> list[str]:
     return _exactly(path, SCORES, lambda files: files)
 
 
+def check_scores(folder: ScoreFolder) -> None:
+    """Raise UsageError for a folder that is no model's, naming those in it."""
+    if exists(folder.manifests):
+        return
+    below = [join(folder.path, name) for name in list_names(folder.path)]
+    models = [path for path in below if exists(ScoreFolder(path).manifests)]
+    if models:
+        raise UsageError(
+            f"{folder.path}: holds a folder for each model; name one of them: {', '.join(models)}"
+        )
+    raise UsageError(f"{folder.path}: no scores here (there is no manifest). Run skinclf score")
+
+
 def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
     """What `read` makes of the files of a table, tried again where they were replaced meanwhile."""
     folder = ScoreFolder(path)
@@ -79,6 +92,7 @@ def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
                 f"{path}: nothing is scored yet: a job is at its first images, or was ended there"
             )
         if not named:
+            check_scores(folder)
             raise UsageError(f"{path}: no scores here (there is no manifest). Run skinclf score")
         shown = set(list_names(join(path, table)))
         files = [

@@ -36,7 +36,7 @@ def in_one_line(error: Exception) -> str:
     if not callable(details):
         return str(error)
     lines = (
-        f"{'.'.join(map(str, detail['loc'])) or 'it'}: {detail['msg'].lower()}"
+        ": ".join(filter(None, [".".join(map(str, detail["loc"])), detail["msg"].lower()]))
         for detail in details()
     )
     return "; ".join(lines)

@@ -67,7 +67,7 @@ def _load(predictor: OpenVinoPredictor, threads: int) -> Predict:
         return probabilities
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return mean_of_views(forward, pixels, predictor.tta)
+        return mean_of_views(forward, pixels, predictor)
 
     _check(forward(check_images(predictor.image)), frozen, predictor)
     return predict

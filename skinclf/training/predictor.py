@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from skinclf.errors import RunError
 from skinclf.spec.decision import warn_of_views, weights_of
+from skinclf.spec.image import check_batch
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.spec.views import Tta, views_of
@@ -123,14 +124,21 @@ def _load(predictor: Predictor, threads: int) -> Predict:
     forward = as_graph(predictor.read_network(), predictor.image.shape)
 
     def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return mean_of_views(lambda view: forward(view).numpy(), pixels, predictor.tta)
+        return mean_of_views(lambda view: forward(view).numpy(), pixels, predictor)
 
     return predict
 
 
-def mean_of_views(forward: Predict, pixels: NDArray[np.uint8], tta: Tta) -> NDArray[np.float32]:
-    """The mean of a network's predictions for the views of images: an array of its own."""
-    views = views_of(pixels, tta)
+def mean_of_views(
+    forward: Predict, pixels: NDArray[np.uint8], model: Predictor
+) -> NDArray[np.float32]:
+    """The mean of a network's predictions for the views of images: an array of its own. Raises
+    UsageError for what are no images that `model` reads.
+    """
+    check_batch(pixels, model.image)
+    if not len(pixels):
+        return np.empty((0, len(model.taxonomy)), np.float32)
+    views = views_of(pixels, model.tta)
     total = forward(views[0]).copy()  # an engine may use its memory again
     for view in views[1:]:
         total += forward(view)

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM in the middle of each job: one line, and nothing is left."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -91,6 +92,28 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
     until(lambda: not session_of(process.pid), log.read_text)
     until(lambda: not [f for f in temporary.rglob("*") if f.is_file()], log.read_text)
     assert not list(tmp_path.rglob("owner.json"))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_a_job_that_is_interrupted_while_spark_starts_leaves_no_jvm(
+    trained: Path, tmp_path: Path, seconds: float
+) -> None:
+    """The JVM does not hear Ctrl-C: whoever starts it ends it."""
+    words = [word for setting in pipeline_assignments(trained) for word in ("--set", setting)]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["skinclf", "explore", *words], stdout=output, stderr=output, start_new_session=True
+        )
+    until(lambda: len(session_of(process.pid)) > 1 or process.poll() is not None, log.read_text)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    until(lambda: process.poll() is not None, log.read_text)
+    assert process.returncode == 128 + signal.SIGINT
+    said = [line for line in log.read_text().splitlines() if not line.startswith("WARNING: Using")]
+    assert said[-1] == "Interrupted. Rerun the same command to resume."
+    assert [line for line in said[:-1] if not re.search("Spark 4|Spark starts", line)] == []
+    until(lambda: not session_of(process.pid), log.read_text)
 
 
 def session_of(leader: int) -> list[str]:
