@@ -91,7 +91,11 @@ def test_what_can_t_be_compared_is_one_line(
     assert "nowhere: no finished model here" in failure_of(skinclf, first, nowhere)
     told = failure_of(skinclf, first, other, "--on", "val")
     assert "first: was not evaluated on val. Evaluate it: skinclf evaluate --run" in told
+    assert "--set evaluate.split=val" in told
     assert "--on test" in told
+    for output in ("", str(tmp_path)):
+        assert "--output: " in failure_of(skinclf, first, other, "--output", output)
+    assert "--on: is empty" in failure_of(skinclf, first, other, "--on", "")
     write_run(tmp_path / "flowers", drawn_predictions(60, 1, FLOWERS))
     told = failure_of(skinclf, first, str(tmp_path / "flowers"))
     assert "flowers: its classes are daisy, rose, tulip, those of" in told

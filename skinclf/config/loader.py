@@ -156,7 +156,8 @@ def _place_of(key: str, origins: Mapping[str, str], otherwise: str) -> str:
     above = [name for name in origins if _is_within(key, name)]
     if above:
         return origins[max(above, key=len)]
-    return ", ".join(origins[name] for name in origins if _is_within(name, key)) or otherwise
+    below = ", ".join(origins[name] for name in origins if _is_within(name, key))
+    return f"{below}: {key}" if below else otherwise
 
 
 def _is_within(key: str, section: str) -> bool:
@@ -293,7 +294,7 @@ def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
             raise ConfigError(
-                f"{where}: before, {name} = {place!r} was given, but {name} is a section: "
+                f"{where}: given before is {name} = {place!r}, but {name} is a section: "
                 f"[{prefix.rstrip('.')}]"
             )
     place[key.removeprefix(prefix)] = value

@@ -127,6 +127,13 @@ def test_a_wrong_setting_is_named_as_it_was_given(settings: dict[str, object], t
         skinclf.train(settings=settings)
 
 
+def test_arguments_of_a_wrong_kind_are_told() -> None:
+    with pytest.raises(ConfigError, match=r"settings: .* is expected.*got None"):
+        skinclf.train(settings=None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"config: a TOML file.*settings= takes a dict"):
+        skinclf.prepare({"archive.paths": "a.zip"})  # type: ignore[arg-type]
+
+
 def test_an_argument_wins_and_is_called_like_its_setting() -> None:
     with pytest.raises(ConfigError, match=r"^archive\.paths: .*at least 1 character"):
         skinclf.prepare(archive="", settings={"archive.paths": "a.zip"})

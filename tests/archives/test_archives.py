@@ -329,6 +329,11 @@ def test_an_archive_in_an_archive_is_rejected_as_such(tmp_path: Path) -> None:
     write_tar(tmp_path / "outer.tar", {"deep/inner.tar.gz": inner})
     found = contents([tmp_path])
     assert found == {"inner": "nested_archive", "b": b"b", "inner.tar": "nested_archive"}
+    # Before it has met any metadata, and where it is wanted at all.
+    listed = list_images([str(tmp_path)])
+    assert listed["reason"].to_pylist().count("nested_archive") == 2
+    some = list_images([str(tmp_path)], selection=Selection(include=["*.jpg"]))
+    assert some["image_id"].to_pylist() == ["b"]
 
 
 def test_long_and_foreign_names_are_kept(tmp_path: Path) -> None:

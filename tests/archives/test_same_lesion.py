@@ -56,7 +56,19 @@ def test_a_list_has_comments_and_groups_of_any_length(tmp_path: Path) -> None:
     assert len(read_groups("ham10000")) == 18
 
 
-@pytest.mark.parametrize(("text", "told"), [("a\n", "line 1: two or more"), ("a,a\n", "line 1")])
+@pytest.mark.parametrize(
+    "content", [b"a;b\nc;d;e\n", b"a\tb\nc\td\te\n", "a,b\nc,d,e\n".encode("utf-16")]
+)
+def test_a_list_is_read_as_spreadsheets_write_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "same.csv"
+    file.write_bytes(content)
+    assert read_groups(str(file)) == [["a", "b"], ["c", "d", "e"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a\n", "line 1: two or more"), ("a,a\n", "line 1"), ('a,b\n"c,d\n', "line 2: unexpected")],
+)
 def test_a_group_of_one_is_an_error(text: str, told: str, tmp_path: Path) -> None:
     file = tmp_path / "same.csv"
     file.write_text(text)

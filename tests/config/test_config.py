@@ -187,7 +187,34 @@ def test_a_value_where_a_section_is_due_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("train = 3\n")
     assert "train = 3, but train is a section: [train]" in message_of(str(file), "train.epochs=3")
-    assert "mine.toml: train: input should be" in message_of(str(file))
+    told = message_of(str(file))
+    assert "mine.toml: train: is a section of settings: [train]; got 3" in told
+
+
+def test_a_setting_that_is_wrong_with_others_is_blamed_on_where_it_was_given(
+    tmp_path: Path,
+) -> None:
+    """And not on the file, which does not have it."""
+    file = tmp_path / "mine.toml"
+    file.write_text("train.epochs = 3\n")
+    told = message_of(str(file), "split.folds=1")
+    assert told.startswith("--set split.folds: split: folds: 2 or more")
+
+
+def test_quotes_in_the_name_of_a_setting_are_those_of_toml() -> None:
+    words = ['metadata.labels."basal cell carcinoma"=bcc', "metadata.labels.'a b'='mel'"]
+    labels = load_config(None, words).metadata.labels
+    assert labels == {"basal cell carcinoma": "bcc", "a b": "mel"}
+    assert load_config(None, ["spark.conf.'a.b'=1"]).spark.conf == {"a.b": "1"}
+    assert "expected section.key=value" in message_of(None, "train..epochs=3")
+
+
+def test_a_code_that_is_none_is_told_with_what_to_do_and_nothing_else() -> None:
+    told = message_of(None, 'classes.codes=["benign-nevus", "basal cell carcinoma", "mel"]')
+    first, second = told.splitlines()
+    assert "classes.codes: a code has 1 to 32 letters" in first
+    assert "'benign-nevus'" in first
+    assert "[metadata.labels]" in second
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:

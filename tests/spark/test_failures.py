@@ -83,6 +83,7 @@ def test_a_driver_that_may_not_write_does_not_wait_for_the_storage() -> None:
     for number, error, status in (
         (errno.EACCES, StorageError, 1),
         (errno.EIO, StorageUnavailable, 75),
+        (errno.ENOENT, StorageError, 1),  # what is gone doesn't come back
     ):
         with pytest.raises(error, match="dataset: ") as caught, spark_failures("dataset"):
             raise OSError(number, os.strerror(number))

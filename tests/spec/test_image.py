@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinclf.spec.image import decode_rgb, decode_thumbnail
+from skinclf.errors import UsageError
+from skinclf.spec.image import check_batch, decode_rgb, decode_thumbnail
+from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.rejects import RejectedImage
 from tests.support.images import encoded, jpeg
 
@@ -199,3 +201,17 @@ def test_a_thumbnail_is_turned_as_exif_says() -> None:
 def test_a_thumbnail_has_the_limits_of_a_decoded_image() -> None:
     with pytest.raises(RejectedImage, match="at most 100 taken"):
         decode_thumbnail(jpeg(), 80, max_pixels=100)
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (np.zeros((75, 100, 3), np.uint8), r"got uint8 \(75, 100, 3\)"),  # one image, no batch
+        (np.zeros((2, 100, 75, 3), np.uint8), r"\(n, 75, 100, 3\).*got uint8 \(2, 100, 75, 3\)"),
+        (np.zeros((2, 75, 100, 3)), "got float64"),
+        ([[1]], "got list"),
+    ],
+)
+def test_a_batch_that_a_model_does_not_read_is_refused(images: object, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        check_batch(images, BENBRAHIM_2020)

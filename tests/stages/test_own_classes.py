@@ -16,6 +16,7 @@ from skinclf.stages.prepare import prepare
 from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.run_folder import RunFolder
 from skinclf.testing.archive import LOOKS, make_archive
 from skinclf.training.predictor import Predictor
 from tests.support.pipeline import pipeline_config
@@ -106,6 +107,14 @@ def test_a_dataset_that_says_two_things_of_itself_is_refused(
     (tmp_path / "dataset.json").write_text(json.dumps(stored | {"dtype": "float16"}))
     with pytest.raises(DatasetError, match="dtype is float16, expected uint8"):
         Dataset.read(str(tmp_path))
+
+
+def test_a_run_is_no_dataset(trained: Path) -> None:
+    """It keeps the dataset.json of what it was trained on."""
+    run = RunFolder(str(trained / "run"))
+    with pytest.raises(DatasetError, match=r"run: is a run, and no dataset.*--dataset"):
+        Dataset.read(run.path)
+    assert run.read_dataset().same_as(Dataset.read(str(trained / "dataset")))
 
 
 @pytest.mark.parametrize(

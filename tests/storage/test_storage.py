@@ -169,7 +169,9 @@ def test_a_run_with_dataset_and_run_folder_on_s3_is_the_local_one(
     fs.copy_files(str(trained / "dataset"), "photographs/dataset", destination_filesystem=s3)
     settings = [f"dataset.path={bucket}/dataset", f"run.path={bucket}/runs/first"]
     train(pipeline_config(trained, *settings), Console(quiet=True))
-    assert Dataset.read(f"{bucket}/runs/first").same_as(Dataset.read(f"{trained}/dataset"))
+    assert (
+        RunFolder(f"{bucket}/runs/first").read_dataset().same_as(Dataset.read(f"{trained}/dataset"))
+    )
     fs.copy_files("photographs/runs/first", str(tmp_path / "run"), source_filesystem=s3)
     assert np.array_equal(weights(tmp_path / "run"), weights(trained / "run"))
     assert "not a medical device" in (tmp_path / "run" / "model_card.md").read_text()
