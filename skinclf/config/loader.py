@@ -294,7 +294,7 @@ def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
             raise ConfigError(
-                f"{where}: given before is {name} = {place!r}, but {name} is a section: "
+                f"{where}: there is {name} = {place!r}, but {name} is a section: "
                 f"[{prefix.rstrip('.')}]"
             )
     place[key.removeprefix(prefix)] = value
