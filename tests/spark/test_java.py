@@ -45,6 +45,7 @@ def test_spark_writes_parquet_on_the_packaged_java(no_java: dict[str, str], tmp_
     assert_written_on_the_packaged_java(command, no_java)
 
 
+@pytest.mark.faults
 def test_spark_submit_runs_on_the_packaged_java(no_java: dict[str, str], tmp_path: Path) -> None:
     home = subprocess.run(
         ["skinclf", "java-home"], env=no_java, capture_output=True, text=True, check=True

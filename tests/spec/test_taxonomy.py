@@ -24,7 +24,7 @@ def test_a_code_is_known_whatever_its_case_and_another_text_stays() -> None:
     [
         ({"codes": ["a"]}, "at least 2 items"),
         ({"codes": ["a", "A"]}, "each class once is expected"),
-        ({"codes": ["a b", "c"]}, "should match pattern"),
+        ({"codes": ["a b", "c"]}, "1 to 32 letters"),
         ({"codes": ["image", "b"]}, "image is the name of a column"),
         ({"codes": ["a", "b"], "names": ["one"]}, "one for each of the 2 codes is expected"),
         ({"codes": ["a", "b"]}, "majority: one of the codes a, b is expected, got 'nv'"),

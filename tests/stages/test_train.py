@@ -126,7 +126,7 @@ def test_a_run_without_an_epoch_may_be_deleted_where_its_config_differs(tmp_path
     run, dataset = RunFolder(str(tmp_path / "run")), dataset_of([], 1, str(tmp_path))
     run.begin(load_config(None, []), dataset)
     other = load_config(None, ["train.epochs=3"])
-    unused = "or delete this one: it has no epoch yet"
+    unused = "or delete this one if no job is starting there: it has no epoch yet"
     with pytest.raises(RunError, match=f"--run NAME, {unused}"):
         run.check(other, dataset)
     with pytest.raises(RunError, match=r"--output NAME$"):
