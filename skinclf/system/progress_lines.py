@@ -4,6 +4,8 @@ import logging
 
 from rich.console import Console
 
+from skinclf.system.interruption import interrupted_by
+
 PROGRESS = "skinclf.progress"
 """The logger of these lines. Who prints them anyway leaves its records out."""
 
@@ -11,6 +13,8 @@ log = logging.getLogger(PROGRESS)
 
 
 def tell_progress(console: Console, line: str, **counts: float) -> None:
-    """Print a line, and log it with what it counts."""
+    """Print a line, and log it with what it counts; nothing once a signal ends the job."""
+    if interrupted_by() is not None:
+        return
     console.print(line, highlight=False)
     log.info("%s", line, extra={"event": "progress", "counts": counts})
