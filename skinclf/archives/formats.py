@@ -37,14 +37,14 @@ FORMATS = [
 """The registry: another kind of archive is a file beside this one and one more entry."""
 
 
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of packed files and of archives that are in no registry."""
+
+
 def format_of_file(name: str) -> ArchiveFormat | None:
     """The format of a file by its name; None for a plain file."""
     name = name.lower()
     return next((form for form in FORMATS if name.endswith(tuple(form.endings))), None)
-
-
-PACKED = (".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-"""Endings of packed files and of archives that are in no registry."""
 
 
 def is_archive(name: str) -> bool:

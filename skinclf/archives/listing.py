@@ -48,6 +48,9 @@ LONGEST_SHOWN = 100
 UNSUPPORTED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".cab", ".iso")
 """Endings of archives and packed files that are not read; a packed tar is, and has its own."""
 
+NESTED = {"reason": "nested_archive", "detail": "an archive in an archive is not opened"}
+"""What is known of a member that is an archive itself."""
+
 
 def list_images(
     paths: Iterable[str], leave_out: Sequence[str] = (), selection: Selection | None = None
@@ -71,9 +74,6 @@ def listing_of(rows: Iterable[Row], paths: Sequence[str]) -> pa.Table:
         if seen[source] > 1 or ambiguous:
             row["source"] = REPEATED.format(source, seen[source])
     return pa.Table.from_pylist(ordered, schema=LISTING)
-
-
-NESTED = {"reason": "nested_archive", "detail": "an archive in an archive is not opened"}
 
 
 def iter_images(

@@ -9,9 +9,23 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
+from pyarrow import fs
 
+from skinclf.errors import UsageError
 from skinclf.spec.decision import NEVER
+from skinclf.storage.files import join, locate
 from skinclf.system.text import printable
+
+
+def check_page(path: str) -> None:
+    """Raise UsageError for a path that is no file's, before the work for it is done."""
+    if not path or path.endswith("/"):
+        raise UsageError(f"--output: {path!r} names no file; expected is one such as page.html")
+    file_system, inner = locate(path)
+    if file_system.get_file_info(inner).type == fs.FileType.Directory:
+        raise UsageError(
+            f"--output: {path} is a folder; name a file, such as {join(path, 'page.html')}"
+        )
 
 
 def png(figure: Figure) -> bytes:

@@ -80,7 +80,7 @@ def in_words(seconds: float) -> str:
 
 
 def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event) -> None:
-    told, _ = _read(run, done)  # of earlier starts, told when they ran
+    printed, _ = _read(run, done)  # of earlier starts, printed when they ran
     forecast = Forecast()
     lines = Lines(console)
     bar_columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
@@ -92,9 +92,9 @@ def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event)
         while not finished:
             finished = done.wait(POLL_SECONDS)
             history, chief = _read(run, done)
-            for row in history[_alike(told, history) :]:
+            for row in history[_alike(printed, history) :]:
                 tell_progress(console, epoch_line(row, epochs), **row)
-            told = history
+            printed = history
             if chief and not finished:
                 what, note = describe(chief, epochs, forecast)
                 steps = epochs * chief.steps if chief.steps else None
@@ -103,9 +103,9 @@ def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event)
                     lines.tell(what, note, counts_of(chief))
 
 
-def _alike(told: list[Epoch], history: list[Epoch]) -> int:
-    """How many epochs are those that were told; the rest is new, or was trained once more."""
-    texts = (map(repr, epochs) for epochs in (told, history))  # NaN differs from itself
+def _alike(printed: list[Epoch], history: list[Epoch]) -> int:
+    """How many epochs are those that were printed; the rest is new, or was trained once more."""
+    texts = (map(repr, epochs) for epochs in (printed, history))  # NaN differs from itself
     return sum(1 for _ in takewhile(bool, map(operator.eq, *texts)))
 
 

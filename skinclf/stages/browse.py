@@ -6,8 +6,9 @@ from functools import partial
 from skinclf.archives.thumbnails import thumbnails
 from skinclf.config.schema import ArchiveConfig
 from skinclf.reporting.browsing import write_gallery
+from skinclf.reporting.pages import check_page
 from skinclf.reporting.score_sample import ScoreSample, sample_rejects, sample_scores
-from skinclf.storage.files import absolute, check_page
+from skinclf.storage.files import absolute
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_view import (
     check_scores,

@@ -16,10 +16,11 @@ from skinclf.reporting.comparison import (
     shown_settings,
     write_comparison,
 )
+from skinclf.reporting.pages import check_page
 from skinclf.reporting.results import read_cross_validation, read_predictions, read_result
 from skinclf.spec.decision import DecisionRule
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
-from skinclf.storage.files import absolute, check_page, exists
+from skinclf.storage.files import absolute, exists
 from skinclf.storage.run_folder import RunFolder, model_digest
 
 DATASET = "dataset (SHA-256)"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from skinclf.errors import StorageError, UnknownStorage, UsageError
+from skinclf.errors import StorageError, UnknownStorage
 from skinclf.storage import hdfs
 from skinclf.storage.range_files import SizedFile
 from skinclf.system.retrying import LASTING, PAUSES, is_final, tried
@@ -271,17 +271,6 @@ def read_whole(path: str, parse: Callable[[str], T]) -> T:
         except ValueError:
             time.sleep(pause)
     return parse(read_text(path))
-
-
-def check_page(path: str) -> None:
-    """Raise UsageError for a path that is no file's, before the work for it is done."""
-    if not path or path.endswith("/"):
-        raise UsageError(f"--output: {path!r} names no file; expected is one such as page.html")
-    file_system, inner = locate(path)
-    if file_system.get_file_info(inner).type == fs.FileType.Directory:
-        raise UsageError(
-            f"--output: {path} is a folder; name a file, such as {join(path, 'page.html')}"
-        )
 
 
 def write_bytes(path: str, content: bytes, *, durable: bool = True) -> None:

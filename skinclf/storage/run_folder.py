@@ -175,11 +175,10 @@ class RunFolder:
             differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
         if differing:
             unused = option == "--run" and not self.read_history()
-            advice = ", or delete this one if no job is starting there: it has no epoch yet"
-            advice = advice if unused else ""
+            delete_it = ", or delete this one if no job is starting there: it has no epoch yet"
             raise RunError(
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
-                f"Choose another folder: {option} NAME{advice}"
+                f"Choose another folder: {option} NAME{delete_it if unused else ''}"
             )
 
     def teacher(self, number: int) -> "RunFolder":

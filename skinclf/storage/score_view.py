@@ -70,15 +70,18 @@ def score_files(path: str) -> list[str]:
 
 def check_scores(folder: ScoreFolder) -> None:
     """Raise UsageError for a folder that is no model's, naming those in it."""
-    if exists(folder.manifests):
-        return
+    if not exists(folder.manifests):
+        raise _no_scores(folder)
+
+
+def _no_scores(folder: ScoreFolder) -> UsageError:
     below = [join(folder.path, name) for name in list_names(folder.path)]
     models = [path for path in below if exists(ScoreFolder(path).manifests)]
     if models:
-        raise UsageError(
+        return UsageError(
             f"{folder.path}: holds a folder for each model; name one of them: {', '.join(models)}"
         )
-    raise UsageError(f"{folder.path}: no scores here (there is no manifest). Run skinclf score")
+    return UsageError(f"{folder.path}: no scores here (there is no manifest). Run skinclf score")
 
 
 def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
@@ -92,8 +95,7 @@ def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
                 f"{path}: nothing is scored yet: a job is at its first images, or was ended there"
             )
         if not named:
-            check_scores(folder)
-            raise UsageError(f"{path}: no scores here (there is no manifest). Run skinclf score")
+            raise _no_scores(folder)
         shown = set(list_names(join(path, table)))
         files = [
             folder.public(table, name) if name in shown else folder.staged(name) for name in named

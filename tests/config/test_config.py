@@ -187,8 +187,8 @@ def test_a_value_where_a_section_is_due_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("train = 3\n")
     assert "train = 3, but train is a section: [train]" in message_of(str(file), "train.epochs=3")
-    told = message_of(str(file))
-    assert "mine.toml: train: is a section of settings: [train]; got 3" in told
+    message = message_of(str(file))
+    assert "mine.toml: train: is a section of settings: [train]; got 3" in message
 
 
 def test_a_setting_that_is_wrong_with_others_is_blamed_on_where_it_was_given(
@@ -197,8 +197,8 @@ def test_a_setting_that_is_wrong_with_others_is_blamed_on_where_it_was_given(
     """And not on the file, which does not have it."""
     file = tmp_path / "mine.toml"
     file.write_text("train.epochs = 3\n")
-    told = message_of(str(file), "split.folds=1")
-    assert told.startswith("--set split.folds: split: folds: 2 or more")
+    message = message_of(str(file), "split.folds=1")
+    assert message.startswith("--set split.folds: split: folds: 2 or more")
 
 
 def test_quotes_in_the_name_of_a_setting_are_those_of_toml() -> None:
@@ -210,8 +210,8 @@ def test_quotes_in_the_name_of_a_setting_are_those_of_toml() -> None:
 
 
 def test_a_code_that_is_none_is_told_with_what_to_do_and_nothing_else() -> None:
-    told = message_of(None, 'classes.codes=["benign-nevus", "basal cell carcinoma", "mel"]')
-    first, second = told.splitlines()
+    message = message_of(None, 'classes.codes=["benign-nevus", "basal cell carcinoma", "mel"]')
+    first, second = message.splitlines()
     assert "classes.codes: a code has 1 to 32 letters" in first
     assert "'benign-nevus'" in first
     assert "[metadata.labels]" in second

@@ -98,7 +98,7 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
 def test_a_job_that_is_interrupted_while_spark_starts_leaves_no_jvm(
     trained: Path, tmp_path: Path, seconds: float
 ) -> None:
-    """The JVM does not hear Ctrl-C: whoever starts it ends it."""
+    """The JVM does not hear Ctrl-C: the process that starts it ends it."""
     words = [word for setting in pipeline_assignments(trained) for word in ("--set", setting)]
     log = tmp_path / "log"
     with log.open("wb") as output:

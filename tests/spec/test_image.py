@@ -204,7 +204,7 @@ def test_a_thumbnail_has_the_limits_of_a_decoded_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (np.zeros((75, 100, 3), np.uint8), r"got uint8 \(75, 100, 3\)"),  # one image, no batch
         (np.zeros((2, 100, 75, 3), np.uint8), r"\(n, 75, 100, 3\).*got uint8 \(2, 100, 75, 3\)"),
@@ -212,6 +212,6 @@ def test_a_thumbnail_has_the_limits_of_a_decoded_image() -> None:
         ([[1]], "got list"),
     ],
 )
-def test_a_batch_that_a_model_does_not_read_is_refused(images: object, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_a_batch_that_a_model_does_not_read_is_refused(images: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         check_batch(images, BENBRAHIM_2020)

@@ -27,7 +27,7 @@ NUMBERED = 30
 """Classes of a confusion matrix whose cells have their numbers in them."""
 
 MOST_CURVES = 20
-"""Of one figure: of more, nobody tells one from another."""
+"""Of one figure: more of them lie on each other."""
 
 
 def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: str) -> Figure:
