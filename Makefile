@@ -14,7 +14,7 @@ UV = $(shell command -v uv || echo .tools/bin/uv)
 
 COMPOSE = docker compose --file docker/compose.yaml --env-file docker/.env
 
-.PHONY: help bench demo docs test test-faults test-spark test-yarn lint types format lock clean env-archive cluster-up cluster-demo cluster-down
+.PHONY: help bench demo docs test test-faults test-yarn test-all test-spark lint types format lock clean env-archive cluster-up cluster-demo cluster-down
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -63,6 +63,9 @@ DELTA_4.1.4 = -Ddelta.artifact=delta-spark_4.1_2.13 -Ddelta.version=4.4.0
 
 test-yarn: $(INSTALLED) .tools/hadoop dist/skinclf-env.tar.gz ## run all jobs on a real YARN and HDFS (needs Maven)
 	$(BIN)/python -m pytest -m yarn
+
+test-all: $(INSTALLED) .tools/s3a .tools/hadoop dist/skinclf-env.tar.gz ## run test, test-faults and test-yarn as one, which sets up once what they share
+	$(BIN)/python -m pytest -n 2 -m "not delta"
 
 .tools/hadoop: tests/support/hadoop/pom.xml
 	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@

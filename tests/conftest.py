@@ -24,12 +24,14 @@ ensure_java()
 
 
 LONGEST_FIRST = (
-    *("faults/test_training.py", "faults/test_scoring.py", "test_jobs.py"),
-    *("faults/test_network.py", "faults/test_interruption.py", "training/test_loop.py"),
-    *("stages/test_hostile_inputs.py", "stages/test_score.py", "stages/test_train.py"),
-    *("stages/test_evaluate.py", "stages/test_replicate.py", "stages/test_cross_validate.py"),
-    *("test_demo.py", "spark/test_java.py"),
-    *("reporting/test_tracking.py", "stages/test_prepare.py"),
+    *("yarn/test_yarn.py", "test_jobs.py", "faults/test_training.py", "training/test_loop.py"),
+    *("faults/test_network.py", "faults/test_scoring.py", "faults/test_object_store.py"),
+    *("stages/test_hostile_inputs.py", "faults/test_readme.py", "faults/test_wheel.py"),
+    *("stages/test_train.py", "stages/test_prepare.py", "stages/test_evaluate.py"),
+    *("test_tutorial.py", "test_demo.py", "faults/test_interruption.py", "stages/test_score.py"),
+    *("faults/test_connect.py", "stages/test_replicate.py", "stages/test_cross_validate.py"),
+    *("spark/test_java.py", "faults/test_score_table.py", "spark/test_score_listing.py"),
+    *("spark/test_splits.py", "reporting/test_mlflow_model.py", "reporting/test_tracking.py"),
 )
 """Files of tests that two processes take first: the last long one alone would hold up the other."""
 

@@ -10,8 +10,22 @@ from typing import Self
 
 import pyspark
 
+from skinclf.spark.session import INTERPRETED
+
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 HOST = "127.0.0.1"
+FASTER = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Java that starts faster, for processes which live for a minute."""
+
+SMALL = {
+    "spark.driver.extraJavaOptions": FASTER,
+    "spark.executor.extraJavaOptions": FASTER,
+    "spark.sql.shuffle.partitions": "2",  # not 200 tasks for 100 images
+    "spark.sql.adaptive.enabled": "false",
+    **INTERPRETED,
+}
+"""What a session of our own has by itself where its executors are on this machine; spark-submit's
+has it by its options."""
 
 
 class Network:
@@ -108,7 +122,9 @@ class Cluster:
             "SPARK_LOCAL_IP": host,
             "PYSPARK_PYTHON": self._python,
             "SPARK_DAEMON_MEMORY": "512m",
-            "SPARK_DAEMON_JAVA_OPTS": " ".join(f"-D{k}={v}" for k, v in self._conf.items()),
+            "SPARK_DAEMON_JAVA_OPTS": " ".join(
+                [FASTER, *(f"-D{k}={v}" for k, v in self._conf.items())]
+            ),
         }
         place = f"org.apache.spark.deploy.{arguments[0]}"
         command = [*prefix, str(SPARK_CLASS), place, *arguments[1:]]

@@ -23,12 +23,13 @@ from skinclf.storage import files
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_manifest import read_manifest
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
+from tests.support.cluster import FASTER, SMALL
 from tests.support.documentation import PAGES, blocks_of
 from tests.support.hadoop import JARS, Hadoop
 from tests.support.images import jpeg
 from tests.support.pipeline import weights
 from tests.support.repository import REPOSITORY
-from tests.support.training import EPOCHS, Training, until
+from tests.support.training import EPOCHS, HARMED, Training, until
 
 pytestmark = [
     pytest.mark.yarn,
@@ -45,9 +46,8 @@ SMALLER = {
     "spark.driver.memoryOverhead": "2g",
     "spark.executor.memory": "512m",
     "spark.executor.memoryOverhead": "2g",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-    "spark.sql.shuffle.partitions": 4,
+    **SMALL,
+    "spark.yarn.am.extraJavaOptions": FASTER,
     # Not into HDFS for each application.
     "spark.yarn.jars": f"local:{SPARK}/jars/*",
     "spark.yarn.submit.waitAppCompletion": "true",
@@ -148,16 +148,13 @@ def test_all_jobs_where_there_is_only_the_packed_environment(hadoop: Hadoop) -> 
     assert files.read_json(f"{ROOT}/scores/{model}/summary.json")["scored"] == first["scored"] + 1
 
 
-LONG = {"train.epochs": EPOCHS, "train.dropout": 0.5}
-
-
 class YarnTraining(Training):
     """A training whose driver is an application master, and whose run is in HDFS."""
 
     def __init__(self, folder: Path, run: str) -> None:
         self.log = folder / "training.log"
         self._path = run
-        self._command = command("train", "cluster", LONG | {"run.path": run})
+        self._command = command("train", "cluster", HARMED | {"run.path": run})
         self.start()
 
     def start(self) -> None:
@@ -188,7 +185,7 @@ def test_a_training_survives_the_loss_of_a_container_and_of_its_driver(
     until(lambda: not hadoop.containers("CoarseGrainedExecutorBackend"), training.told)
 
     quiet = {"run.path": f"{ROOT}/quiet", "spark.master": "local[2]"}
-    subprocess.run(["skinclf", "train", *assignments(LONG | quiet)], check=True)
+    subprocess.run(["skinclf", "train", *assignments(HARMED | quiet)], check=True)
     assert np.array_equal(weights(fetched("harmed", tmp_path)), weights(fetched("quiet", tmp_path)))
 
 
