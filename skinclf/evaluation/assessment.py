@@ -75,6 +75,7 @@ def assess_with(
         model=summary(predictions),
         baseline=summary(always_majority(predictions)),
         intervals=intervals_by_name(resampled_names(), summary_intervals(predictions, rounds)),
+        bootstrap_samples=rounds,
         classes=_classes(predictions, rounds),
         confusion=confusion(predictions).tolist(),
         isic_2018=_isic_2018(predictions),

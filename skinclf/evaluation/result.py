@@ -152,6 +152,7 @@ class Assessment(Frozen):
     model: dict[str, float]  # by key of METRICS, as are the next two
     baseline: dict[str, float]  # of always predicting the majority class
     intervals: dict[str, Interval]
+    bootstrap_samples: int = 0  # of each interval; 0 in files of versions that did not write it
     classes: dict[str, ClassMetrics]  # by code
     confusion: tuple[tuple[int, ...], ...]  # rows the truth, columns the predicted label
     isic_2018: ChallengeMetrics

@@ -28,6 +28,7 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
         if (
             result.digest == model_digest(run.read_model())
             and result.tta == settings.tta
+            and result.bootstrap_samples == settings.bootstrap_samples
             and _decided_as_asked(config, result)
             and (settings.allow_leaks or not result.leaks.images)
             and (not settings.neighbors or exists(folder.neighbors))

@@ -278,6 +278,8 @@ def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(
     assert Predictor.of_run(str(run)).weights == ()
     other = f"run.path={run}", "decision.rule=probability", "decision.sensitivity=0.8"
     assert known_result(pipeline_config(trained, *other), "test") == again
+    narrower = pipeline_config(trained, *other, "evaluate.bootstrap_samples=21")
+    assert known_result(narrower, "test") is None
 
 
 def test_a_decision_of_another_model_is_refused(trained: Path, run: Path) -> None:
