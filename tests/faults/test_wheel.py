@@ -39,11 +39,10 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
     assert run("env/bin/python", "-c", found).strip().startswith(str(tmp_path))
     make = "from pathlib import Path; from skinclf.testing.archive import make_archive as m; "
     run("env/bin/python", "-c", f"{make}m(Path('archive'), 40)")
+    brief = ("--set", "spark.share_classes=false")  # a minute of CPU, for two jobs
     given = (
-        "--archive",
-        "archive/DEMO_images_part_1.zip",
-        "--metadata",
-        "archive/DEMO_metadata.csv",
+        *("--archive", "archive/DEMO_images_part_1.zip"),
+        *("--metadata", "archive/DEMO_metadata.csv", *brief),
     )
     prepare = (command, "prepare", *given, "--output", "dataset")
     assert "pip install 'skinclf[spark]'" in refused(*prepare)
@@ -52,4 +51,4 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
     assert "pip install 'skinclf[tf]'" in refused(
         *(command, "train", "--dataset", "dataset", "--set", "train.global_batch_size=16")
     )
-    run(command, "explore", "--dataset", "dataset")  # templates and figures
+    run(command, "explore", "--dataset", "dataset", *brief)  # templates and figures
