@@ -96,6 +96,7 @@ def test_what_can_t_be_compared_is_one_line(
     for output in ("", str(tmp_path)):
         assert "--output: " in failure_of(skinclf, first, other, "--output", output)
     assert "--on: is empty" in failure_of(skinclf, first, other, "--on", "")
+    assert "--on train: no model" in failure_of(skinclf, first, other, "--on", "train")
     write_run(tmp_path / "flowers", drawn_predictions(60, 1, FLOWERS))
     told = failure_of(skinclf, first, str(tmp_path / "flowers"))
     assert "flowers: its classes are daisy, rose, tulip, those of" in told

@@ -126,13 +126,10 @@ def doctor(
         print_json([asdict(check) for check in checks])
         check_fit(checks)
         return
+    notes = [check.hint or (check.advice if check.warning else "") for check in checks]
     rows = [
-        (
-            check.result,
-            check.name,
-            f"{check.found} ({check.hint})" if check.hint else check.found,
-        )
-        for check in checks
+        (check.result, check.name, f"{check.found} ({note})" if note else check.found)
+        for check, note in zip(checks, notes, strict=True)
     ]
     print_table("skinclf doctor", ("result", "check", "found"), rows, right=False)
     check_fit(checks)

@@ -25,6 +25,9 @@ SECRET = re.compile(
 
 SPARK_CONF = "spark.conf."
 
+WITH_DOTS = (SPARK_CONF, "evaluate.gates.")
+"""The sections whose names have dots of their own."""
+
 QUOTED_KEY = re.compile(r"""[\w.\-\s]*("[^"]*"|'[^']*')[\w.\-\s]*=""")
 """A key of an assignment in which a name is in quotes, with its =."""
 
@@ -114,7 +117,7 @@ def _gathered(
             raise ConfigError(
                 "--config: is empty; expected is a TOML file such as conf/default.toml"
             )
-        read = _with_dots_of_spark(with_new_names(_parse(_read(file), file), warn=warn))
+        read = _with_dotted_names(with_new_names(_parse(_read(file), file), warn=warn))
         tree = _merged(tree, read)
         for key in _keys(read):
             _place(origins, key, f"{file}: {key}")
@@ -134,12 +137,14 @@ def _gathered(
     return tree, origins
 
 
-def _with_dots_of_spark(tree: dict[str, Any]) -> dict[str, Any]:
-    """A tree in which Spark's properties have one name each, whether their dots were quoted."""
-    spark = tree.get("spark")
-    if not isinstance(spark, dict) or not isinstance(spark.get("conf"), dict):
-        return tree
-    return tree | {"spark": spark | {"conf": dict(dotted(spark["conf"]))}}
+def _with_dotted_names(tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree in which each value WITH_DOTS has one name, whether its dots were quoted."""
+    for prefix in WITH_DOTS:
+        name, inner, _ = prefix.split(".")
+        section = tree.get(name)
+        if isinstance(section, dict) and isinstance(section.get(inner), dict):
+            tree = tree | {name: section | {inner: dict(dotted(section[inner]))}}
+    return tree
 
 
 def _place(origins: dict[str, str], key: str, where: str) -> None:
@@ -287,8 +292,9 @@ def _halves(assignment: str) -> tuple[str, str, str]:
 
 
 def _put(tree: dict[str, Any], key: str, value: object, where: str) -> None:
-    """Put a value into its section; a name in spark.conf has dots of its own."""
-    prefix = SPARK_CONF if key.startswith(SPARK_CONF) else key.rpartition(".")[0] + "."
+    """Put a value into its section."""
+    own = (section for section in WITH_DOTS if key.startswith(section))
+    prefix = next(own, key.rpartition(".")[0] + ".")
     place = tree
     for name in prefix.rstrip(".").split("."):
         place = place.setdefault(name, {})

@@ -416,6 +416,8 @@ class EvaluateConfig(Section):
     def _archive_has_metadata(self) -> Self:
         if bool(self.archive) != bool(self.metadata):
             raise ValueError("archive and metadata belong together: set both, or neither")
+        if self.name and not self.archive:
+            raise ValueError("name is that of an outside set (archive); a split has its own")
         return self
 
 

@@ -9,7 +9,7 @@ from skinclf.evaluation.metrics import METRICS
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.front_matter import front_matter, licence_of
 from skinclf.reporting.pages import render
-from skinclf.reporting.results import read_result
+from skinclf.reporting.results import readable_result
 from skinclf.reporting.tables import metric_rows
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.dataset_folder import Dataset
@@ -20,10 +20,7 @@ from skinclf.training.networks import NETWORKS
 
 
 def write_card(run: RunFolder) -> str:
-    """Write the card of a finished run, with every evaluation that there is; returns its path.
-
-    Raises RunError where a metrics.json can't be read.
-    """
+    """Write the card of a finished run, with its evaluations that can be read; returns its path."""
     config, dataset = run.read_config(), run.read_dataset()
     history = run.read_history()
     epoch = final_epoch(history, config.train)
@@ -31,7 +28,8 @@ def write_card(run: RunFolder) -> str:
     weights = _weights(run, digest)
     evaluations = [
         (found, metric_rows(found), (found.decision and found.decision.weights) == weights)
-        for found in (read_result(folder.metrics) for folder in run.evaluations())
+        for folder in run.evaluations()
+        if (found := readable_result(folder.metrics))
     ]
     current = [
         found for found, _, decided_so in evaluations if decided_so and found.digest == digest
@@ -49,7 +47,7 @@ def write_card(run: RunFolder) -> str:
             "images": sum(sum(counts.values()) for counts in dataset.counts.values()),
             "network": _network(run, config.model.name),
             "settings": config.hyperparameters,
-            "epoch": history[epoch - 1],
+            "epoch": history[epoch - 1] if history else None,
             "epochs": len(history),
             "minutes": sum(row["seconds"] for row in history) / 60,
             "evaluations": evaluations,

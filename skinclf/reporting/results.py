@@ -1,5 +1,6 @@
 """metrics.json on storage ↔ EvaluationResult, and the predictions beside it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import locate, read_text, write_text
 from skinclf.system.text import in_one_line
 
+log = logging.getLogger(__name__)
+
 
 def write_result(path: str, result: EvaluationResult) -> None:
     """Write metrics.json."""
@@ -24,6 +27,15 @@ def read_result(path: str) -> EvaluationResult:
     """Read metrics.json. Raises RunError where it is something else, FileNotFoundError."""
     with _errors_of(path, "an evaluation", "Evaluate anew: skinclf evaluate"):
         return EvaluationResult.from_json(read_text(path))
+
+
+def readable_result(path: str) -> EvaluationResult | None:
+    """The evaluation of metrics.json; None, with a warning, where it is something else."""
+    try:
+        return read_result(path)
+    except RunError as error:
+        log.warning("%s", error)
+        return None
 
 
 def write_cross_validation(path: str, result: CrossValidation) -> None:

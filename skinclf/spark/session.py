@@ -47,6 +47,11 @@ STARTING = threading.Lock()
 OURS: list[SparkSession] = []
 """The session that was started here, once for each job that uses it: in threads of a notebook."""
 
+DEFAULTS_OF_THE_JVM: set[str] = set()
+"""The settings of the first session that this process started. Its JVM outlives it, and takes
+them as the defaults of later ones: after a training, say, a scoring would start its Python workers
+anew for each task."""
+
 
 @dataclass
 class _Guests:
@@ -291,15 +296,18 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not under_spark_submit():
         settings = _defaults(config) | settings
-        if LOOPBACK.keys() <= settings.keys():
+        if LOOPBACK.items() <= settings.items():
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
         builder = builder.master(with_retries(config.master))
     archive = _class_archive(config)
     options = archive.options() if archive else []
     if options:
         settings[JVM_OPTIONS] += "".join(f' "{option}"' for option in options)
-    for key, value in (settings | required).items():
+    settings |= required
+    for key, value in settings.items():
         builder = builder.config(key, value)
+    if not under_spark_submit():
+        _forget_defaults(settings)
     spark = in_one_piece("Spark starts", partial(_created, builder), _stop_quietly)
     ours = not under_spark_submit() and SHUFFLE_PARTITIONS not in config.conf
     if ours and str(spark.sparkContext.master).startswith("local["):
@@ -309,6 +317,16 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
         jvm = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean()  # type: ignore[union-attr]
         archive.write_at_exit(str(jvm.getClassPath()), list(map(str, jvm.getInputArguments())))
     return spark
+
+
+def _forget_defaults(settings: Mapping[str, str]) -> None:
+    """Have a session of `settings` begin as in a new process."""
+    gateway = SparkContext._gateway  # type: ignore[attr-defined]
+    if gateway is None:  # the JVM starts with it
+        DEFAULTS_OF_THE_JVM.update(settings)
+        return
+    for key in DEFAULTS_OF_THE_JVM:
+        gateway.jvm.java.lang.System.clearProperty(key)
 
 
 def _defaults(config: SparkConfig) -> dict[str, str]:

@@ -48,6 +48,8 @@ def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Compar
     check_page(output)
     if not name:
         raise UsageError("--on: is empty; expected is the name of a set, such as test or val")
+    if name == "train":
+        raise UsageError("--on train: no model is evaluated on the images that it was trained on")
     runs = [_read(RunFolder(path), name) for path in _checked([absolute(path) for path in paths])]
     first = runs[0]
     for run in runs[1:]:
@@ -114,7 +116,7 @@ def _read(folder: RunFolder, name: str) -> _Evaluated:
 
 def _on_split(name: str) -> str:
     """The option by which evaluate takes another split than test."""
-    return f" --set evaluate.split={name}" if name in ("train", "val") else ""
+    return " --set evaluate.split=val" if name == "val" else ""
 
 
 def _read_folds(folder: RunFolder, folds: CrossValidationFolder) -> _Evaluated:

@@ -1,10 +1,11 @@
 """How an evaluation decides on one class: as its run does, or by weights that it chooses."""
 
 import logging
+from contextlib import suppress
 
 import numpy as np
 
-from skinclf.errors import ConfigError
+from skinclf.errors import ConfigError, RunError
 from skinclf.evaluation.decisions import check_rule, choose_weights
 from skinclf.evaluation.operating_points import expected_sensitivity, screened
 from skinclf.evaluation.predictions import Predictions
@@ -21,16 +22,25 @@ log = logging.getLogger(__name__)
 def kept_decision(
     asked: DecisionRule, run: RunFolder, model: Predictor, dataset: Dataset
 ) -> Decision | None:
-    """The decision that the run keeps of its model, where the rule is "stored".
+    """The decision that the run keeps of its model, where the rule is "stored" or the very one that
+    it was chosen by: chosen anew, by another engine or on another machine, the weights would differ
+    in their last digits, and scores have their folder by them.
 
     Raises ConfigError where validation images don't do for what is asked, and RunError where what
     is kept can't be used.
     """
     check_decision(asked, dataset.taxonomy, has_validation=dataset.count(VAL) > 0)
     check_classes(asked, dataset)
-    kept = run.read_decision(model.digest) if asked.rule == "stored" else None
-    warn_of_views(kept, model.tta, "evaluate.tta")
-    return kept
+    if asked.rule == "stored":
+        kept = run.read_decision(model.digest)
+        warn_of_views(kept, model.tta, "evaluate.tta")
+        return kept
+    with suppress(RunError):  # what can't be used is chosen anew
+        kept = run.read_decision(model.digest)
+        if kept and (kept.asked, kept.tta) == (asked, model.tta):
+            log.info("decision.rule = %s: the weights are those that the run keeps", asked.rule)
+            return kept
+    return None
 
 
 def check_decision(asked: DecisionRule, taxonomy: Taxonomy, *, has_validation: bool) -> None:

@@ -30,7 +30,7 @@ from skinclf.reporting.evaluation import (
     write_report,
 )
 from skinclf.reporting.model_card import write_card
-from skinclf.reporting.results import read_result, write_result
+from skinclf.reporting.results import readable_result, write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
@@ -199,7 +199,9 @@ def _check_same_set(folder: EvaluationFolder, outside: ArchiveConfig) -> None:
     """Raise ConfigError where an evaluation of another set has the same name."""
     if not exists(folder.metrics):
         return
-    found = read_result(folder.metrics)
+    found = readable_result(folder.metrics)
+    if found is None:  # it is evaluated anew
+        return
     there = found.archive, found.metadata
     if found.archive and there != (tuple(outside.paths), outside.metadata):
         raise ConfigError(
@@ -256,7 +258,7 @@ def _predicted(spark: SparkSession, asked: Asked, tested: TestedImages) -> Predi
     found = predicted_files(spark, sets, asked.model, settings.batch_size)
     validation = predictions_of(found.get("validation", found["tested"]), dataset.taxonomy)
     decision = asked.kept  # None: the most probable class is decided on
-    if asked.config.decision.is_chosen:
+    if asked.config.decision.is_chosen and not decision:
         decision = chosen_decision(asked.config.decision, validation, dataset, asked.model)
     weights = weights_of(decision, dataset.taxonomy)
     validation = replace(validation, decided=decide(validation.probabilities, weights))
@@ -352,7 +354,11 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> LabelledArchive | No
     settings = config.evaluate
     if not settings.archive:
         return None
-    new = {"paths": settings.archive, "metadata": settings.metadata}
+    metadata = settings.metadata
+    new = {  # absolute: relative ones are of another set where the job runs elsewhere
+        "paths": tuple(map(absolute, settings.archive)),
+        "metadata": metadata if metadata == FOLDERS else absolute(metadata),
+    }
     archive = config.archive.model_copy(update=new)
     labelled = LabelledArchive(archive, config.metadata, taxonomy)
     labelled.check_table()

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from skinclf.config.schema import Config
 from skinclf.evaluation.result import EvaluationResult
-from skinclf.reporting.results import read_result
+from skinclf.reporting.results import readable_result
 from skinclf.stages.prepare import finished_dataset, prepare
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.files import exists
@@ -23,7 +23,9 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
     run = RunFolder(config.run.path)
     folder, settings = run.evaluation(split), config.evaluate
     if run.is_finished and exists(folder.metrics):
-        result = read_result(folder.metrics)
+        result = readable_result(folder.metrics)
+        if result is None:
+            return None
         wanted = settings.screening_sensitivities if result.taxonomy.screened else ()
         if (
             result.digest == model_digest(run.read_model())

@@ -85,20 +85,22 @@ def score(
         done = scoring.run(display)
         if done:
             log.info("finished the %s images of a job that was interrupted", f"{done:,}")
-        changed = 0
+        changed, moved = 0, scoring.moved
         # A limited job lists once: what moves meanwhile is the next job's.
         last = 0 if config.score.limit else ROUNDS
         for again in range(last + 1):
             retry = () if again else config.score.retry_rejects
             new, known = _list(scoring, paths, retry)
-            changed += known
+            listed_again = min(known, moved)  # they are counted already
+            changed += known - listed_again
             display.expect(new)
-            done += scoring.run(display)
-            if not scoring.moved:
+            done += scoring.run(display) - listed_again
+            moved = scoring.moved
+            if not moved:
                 break
             log.info(
                 "%s inputs moved while they were read: %s",
-                f"{scoring.moved:,}",
+                f"{moved:,}",
                 "listing again" if again < last else "the next job scores them",
             )
         scoring.finish()

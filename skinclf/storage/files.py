@@ -180,7 +180,7 @@ def exists(path: str) -> bool:
 
 
 def list_names(folder: str) -> list[str]:
-    """The names of the files in a folder; none where there is no folder."""
+    """The names of the files and folders in a folder; none where there is no folder."""
     file_system, inner = locate(folder)
     selector = fs.FileSelector(inner, allow_not_found=True)
     return sorted(info.base_name for info in file_system.get_file_info(selector))

@@ -159,11 +159,17 @@ class RunFolder:
 
     def check(self, config: Config, dataset: Dataset, option: str = "--run") -> None:
         """Raise RunError, naming what differs, where the folder's run has other hyperparameters or
-        another dataset than asked for: half of one training and half of another is neither.
+        another dataset than asked for: half of one training and half of another is neither. So it
+        does where there is a model of which it is not known.
 
         `option` is the one by which the command that asks names another folder.
         """
         if not exists(self.config):
+            if self.is_finished:
+                raise RunError(
+                    f"{self}: has a model and no {RUN_CONFIG}, so how it was trained is not known. "
+                    f"Choose another folder: {option} NAME"
+                )
             return
         theirs = self.read_config().hyperparameters
         differing = [

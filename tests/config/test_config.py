@@ -79,6 +79,13 @@ def test_the_last_word_on_a_spark_property_counts_however_its_dots_are_written(
         assert load_config(names, [f"spark.conf.{key}=8g"]).spark.conf == {key: "8g"}
 
 
+def test_the_last_word_on_a_gate_counts_however_its_dots_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[evaluate.gates]\nmel.auc = 0.9\n"mel.sensitivity" = 0.5\n')
+    gates = load_config(str(file), ["evaluate.gates.mel.sensitivity=0.7"]).evaluate.gates
+    assert gates == {"mel.auc": 0.9, "mel.sensitivity": 0.7}
+
+
 def test_the_schema_for_editors_takes_what_is_taken() -> None:
     schema = Config.model_json_schema()
     for settings in ({"mel": {"sensitivity": 0.5}}, {"accuracy": 0.5}):
@@ -151,6 +158,7 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
         ),
         ('metadata.labels={mole = ""}', ["metadata.labels:", "at least 1 character"]),
         ("train.slots=2", ["train:", "local_mode = false"]),
+        ("evaluate.name=again", ["evaluate:", "name is that of an outside set"]),
         ("epochs=3", ["section.key=value"]),
         ("train=3", ["section.key=value"]),
         ("train.epochs=5\nseed=3", ["train.epochs:", "one value is expected"]),

@@ -72,11 +72,14 @@ def test_metadata_from_outside_can_t_end_the_block() -> None:
     assert text.count("\n---\n") == 1
 
 
-def test_a_card_says_which_metrics_are_of_an_earlier_decision(tmp_path: Path) -> None:
-    """The index of the Hub leaves them out."""
+def test_a_card_says_which_metrics_are_of_an_earlier_decision(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The index of the Hub leaves them out. So does the card what is no evaluation."""
     write_run(tmp_path, drawn_predictions(40, 1))
     run = RunFolder(str(tmp_path))
     model, codes = model_digest(run.read_model()), run.read_labels().taxonomy.codes
+    assert "How it was trained is not in its folder" in Path(write_card(run)).read_text()
     run.write_history([{"epoch": 1.0, "loss": 0.5, "seconds": 1.0}])
     assert "model-index" in Path(write_card(run)).read_text()
     decision = Decision(
@@ -86,7 +89,11 @@ def test_a_card_says_which_metrics_are_of_an_earlier_decision(tmp_path: Path) ->
         validation={},
     )
     (tmp_path / "decision.json").write_text(decision.model_dump_json())
+    other = Path(run.evaluation("other").metrics)
+    other.parent.mkdir()
+    other.write_text('{"of": "another version"}')
     card = Path(write_card(run)).read_text()
+    assert "other/metrics.json: can't be read as an evaluation" in caplog.text
     assert "model-index" not in card
     assert (
         "The metrics of test are by an earlier decision than the one that the run has now" in card

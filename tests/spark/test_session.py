@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Address
@@ -70,6 +72,25 @@ def test_a_running_session_without_what_a_job_needs_is_told(spark: SparkSession)
     ):
         pass
     assert spark.range(3).count() == 3
+
+
+TWO_SESSIONS = """
+from skinclf.config.schema import SparkConfig
+from skinclf.spark.session import spark_session
+reuse = "spark.python.worker.reuse"
+first = SparkConfig(master="local[1]", conf={"spark.first": "1"})
+with spark_session("one", first, {reuse: "false"}) as spark:
+    assert spark.sparkContext.getConf().get(reuse) == "false"
+with spark_session("two", SparkConfig(master="local[1]")) as spark:
+    conf = spark.sparkContext.getConf()
+    print(conf.get(reuse), conf.get("spark.first"), conf.get("spark.driver.host"))
+"""
+
+
+def test_a_session_knows_nothing_of_the_settings_of_the_one_before() -> None:
+    """In a process of its own: a JVM takes those that it is started with as defaults."""
+    done = subprocess.run([sys.executable, "-c", TWO_SESSIONS], capture_output=True, text=True)
+    assert done.stdout.split() == ["None", "None", "127.0.0.1"], done.stderr
 
 
 @pytest.mark.usefixtures("own_session")

@@ -21,6 +21,7 @@ from skinclf.spec.decision import Decision, DecisionRule, decide
 from skinclf.spec.tables import predictions_schema
 from skinclf.spec.taxonomy import HAM10000, probability_column
 from skinclf.spec.views import views_of
+from skinclf.stages.deciding import kept_decision
 from skinclf.stages.evaluate import evaluate, preview, set_name
 from skinclf.stages.resuming import known_result
 from skinclf.stages.score import folder_of
@@ -270,6 +271,17 @@ def test_a_decision_is_chosen_on_validation_and_kept_by_the_run(
     assert "were chosen for" not in caplog.text
     assert Predictor.of_run(str(run), tta="none").tta == "none"
     assert "chosen for four mirror images, and probabilities are of the image alone" in caplog.text
+    written = (run / "decision.json").read_text()
+    edited = json.loads(written)
+    edited["weights"]["nv"] *= 1.00001  # as if chosen on another machine
+    (run / "decision.json").write_text(json.dumps(edited))
+    asked, dataset = config.decision, Dataset.read(config.dataset.path)
+    kept = kept_decision(asked, RunFolder(str(run)), model, dataset)
+    assert kept
+    assert kept.weights == edited["weights"]
+    alone = Predictor.of_run(str(run), tta="none", decided=False)
+    assert kept_decision(asked, RunFolder(str(run)), alone, dataset) is None
+    (run / "decision.json").write_text(written)
     assert known_result(config, "test") == result
     assert known_result(pipeline_config(trained, f"run.path={run}", views), "test") == result
     probable = pipeline_config(trained, f"run.path={run}", "decision.rule=probability")

@@ -240,3 +240,6 @@ def test_a_limit_holds_where_an_archive_is_rewritten_meanwhile(tmp_path: Path) -
     scoring.write(*range(5))
     summary = scoring.score("score.limit=2")
     assert (summary.inputs, summary.rejects) == (2, {"changed": 2})
+    summary = scoring.score()
+    assert (summary.inputs, summary.rejects) == (5, {"changed": 5})
+    assert (summary.new, summary.changed) == (5, 2)  # though each was listed three times
