@@ -314,7 +314,7 @@ def score(
     run: RunPath = None,
     archive: options.ScoredArchive = None,
     output: options.ScoresOutput = None,
-    table: options.Format = None,
+    one_file: options.Format = None,
     limit: options.Limit = None,
     retry_rejects: options.RetryRejects = None,
     dry_run: options.DryRun = False,
@@ -336,7 +336,7 @@ def score(
         Option("--run", "run.path", run),
         Option("--archive", "score.archive", archive),
         Option("--output", "score.output", output),
-        Option("--format", "score.format", table),
+        Option("--format", "score.format", one_file),
         Option("--limit", "score.limit", limit),
         Option("--retry-rejects", "score.retry_rejects", retry_rejects),
     )
