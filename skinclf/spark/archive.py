@@ -110,11 +110,11 @@ def _is_within(place: str, folder: str) -> bool:
     return place == folder or place.startswith(f"{folder}/")
 
 
-def with_contents(frame: DataFrame, paths: Sequence[str]) -> DataFrame:
+def with_contents(frame: DataFrame, paths: Sequence[str], max_file_bytes: int) -> DataFrame:
     """Add `content` to a frame of LISTING that `spark_images` made of `paths`; null for files that
-    are gone by now.
+    are gone by now or have more than `max_file_bytes`, which Spark may not be able to read.
     """
-    return joined(frame, archive_contents(frame.sparkSession, paths))
+    return joined(frame, archive_contents(frame.sparkSession, paths, max_file_bytes))
 
 
 def with_contents_of(frame: DataFrame, contents: DataFrame, files: Sequence[str]) -> DataFrame:
@@ -128,9 +128,7 @@ def with_contents_of(frame: DataFrame, contents: DataFrame, files: Sequence[str]
     return joined(frame, contents.where(f"file IN ({names})" if files else "false"))
 
 
-def archive_contents(
-    spark: SparkSession, paths: Sequence[str], max_file_bytes: int | None = None
-) -> DataFrame:
+def archive_contents(spark: SparkSession, paths: Sequence[str], max_file_bytes: int) -> DataFrame:
     """`file` and `content` of all files below `paths`: listed here and once, read when used.
 
     Files of more than `max_file_bytes` are left out.
@@ -140,8 +138,7 @@ def archive_contents(
     if not folders:
         return spark.createDataFrame([], "file string, content binary")
     files = reduce(DataFrame.unionAll, (read_binary_files(spark, one, *paths) for one in folders))
-    if max_file_bytes is not None:
-        files = files.where(F.col("length") <= max_file_bytes)
+    files = files.where(F.col("length") <= max_file_bytes)
     return files.select(F.col(FILE_PATH).alias("file"), "content")
 
 

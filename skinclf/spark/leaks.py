@@ -21,7 +21,7 @@ from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.likeness import likeness
 from skinclf.spec.tables import LIKENESS, TENSORS
-from skinclf.storage.parquet_files import column_names, iter_batches, iter_rows_with
+from skinclf.storage.parquet_files import column_names, iter_batches, iter_tables
 from skinclf.system.text import harmless_cell
 
 KEYS = ("lesion_id", "image_id", "digest")
@@ -162,11 +162,21 @@ def shared_groups(
 
 
 def _members(listed: pa.Array, files: Iterable[str]) -> Iterator[pa.Table]:
-    """`image_id` and `member` of the images whose image_id or lesion_id is `listed`."""
+    """`image_id` and `member` of the images whose image_id or lesion_id is `listed`. Where
+    image_ids are paths, a list may name files without folders.
+    """
     for file in files:
-        for name in ("image_id", "lesion_id"):
-            for rows in iter_rows_with(file, listed, name, ("image_id", "lesion_id")):
-                yield pa.table({"image_id": rows["image_id"], "member": rows[name]})
+        for rows in iter_tables(file, ("image_id", "lesion_id")):
+            images = rows["image_id"]
+            paths = rows.filter(pc.match_substring(images, "/"))["image_id"]
+            files_alone = pc.replace_substring_regex(paths, "^.*/", "")
+            for ids, members in (
+                (images, images),
+                (images, rows["lesion_id"]),
+                (paths, files_alone),
+            ):
+                named = pa.table({"image_id": ids, "member": members})
+                yield named.filter(pc.is_in(members, value_set=listed))
 
 
 def near_pairs(tested: pa.Table, seen: pa.Table) -> pa.Table:

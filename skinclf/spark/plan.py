@@ -92,7 +92,7 @@ def plan_archive(
     columns = [*LISTING.names, ROW, *(n for n in PLANNED if n not in LISTING.names), SPLIT, PART]
     rows = files.select(*columns, "place")
     if needs_spark(archive, archive.paths):
-        rows = with_contents(rows, archive.paths)
+        rows = with_contents(rows, archive.paths, archive.max_file_bytes)
     rows = in_partitions(rows, parts + more, F.col(PART).cast("int"))
     ordered = rows.sortWithinPartitions(PART, "place", "source", ROW, "image_id").drop("place")
     return Plan(ordered, count, count + found.records - used)

@@ -9,7 +9,7 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.config.loader import changed
 from skinclf.config.schema import Config
-from skinclf.errors import ConfigError
+from skinclf.errors import ConfigError, LeakError
 from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
@@ -103,6 +103,11 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
             "train.teachers: no teacher was trained on both datasets, by image and by lesion. "
             "Replicate without: --set 'train.teachers=[]'"
         )
+    if config.dataset.overwrite:
+        raise ConfigError(
+            "dataset.overwrite: what an earlier start has finished is taken over. Choose other "
+            "folders: dataset.path and run.path"
+        )
     for name, share in (("val", config.split.val), ("test", config.split.test)):
         if not share:
             raise ConfigError(f"split.{name}: is 0, and the paper's figures are of both splits")
@@ -156,6 +161,13 @@ def _prepared(config: Config, console: Console) -> None:
     """Prepare and explore, unless that is done."""
     otherwise = "Choose other folders: dataset.path and run.path"
     dataset = prepared(config, console, otherwise)
+    if dataset.shared_files and not config.evaluate.allow_leaks:
+        raise LeakError(
+            f"{dataset.path}: training and test images have files in common, as images of two "
+            f"lesions, in number: {dataset.shared_files:,}. The warning of prepare, when it built "
+            f"the dataset, names some. If they show one lesion, name it in archive.same_lesion. "
+            f"{otherwise}"
+        )
     if not exists(join(dataset.path, EXPLORATION, PAGE)):
         explore(config, console)
 

@@ -138,6 +138,11 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
     check_apart(paths, config.score.output, "score.output")
     if not needs_spark(config.archive, paths):
         check_paths(paths)
+    elif config.score.compare_content:
+        raise ConfigError(
+            "score.compare_content: Spark reads this archive (archive.reader) and can compare time "
+            "and size alone. Leave it out, or name paths that can be reached without Spark"
+        )
     folder = folder_of(model, config.score)
     folder.check()
     check_free(folder.path)

@@ -17,6 +17,9 @@ from skinclf.spark.archive import (
 )
 from skinclf.spark.versions import frame_of, lists_hidden_names
 
+MOST = 2**20
+"""Bytes; more than any file here has."""
+
 STRANGE = "[1] {a,b} * ? % # é ' \\"
 
 
@@ -51,7 +54,7 @@ def test_all_files_get_their_contents_whatever_their_names(
     for name, content in names.items():
         (folder / name).write_bytes(content)
     paths = [str(folder.parent), str(folder), f"{folder}/"]
-    assert contents(with_contents(listing_of(spark, folder.parent), paths)) == names
+    assert contents(with_contents(listing_of(spark, folder.parent), paths, MOST)) == names
 
 
 def test_names_that_spark_hides_are_listed_and_what_is_left_out_is_not(
@@ -69,7 +72,7 @@ def test_names_that_spark_hides_are_listed_and_what_is_left_out_is_not(
     assert ("does not list files" in caplog.text) == (not hidden)
     assert selection.left_out == {"rejected": 1}
     frame = frame_of(spark, pa.Table.from_pylist(rows, schema=LISTING))
-    assert None not in contents(with_contents(frame, [str(tmp_path)])).values()
+    assert None not in contents(with_contents(frame, [str(tmp_path)], MOST)).values()
 
 
 def test_an_archive_within_the_folder_that_a_job_writes_to_is_refused(
@@ -106,7 +109,7 @@ def test_an_archive_that_is_gone_by_now_has_no_contents(
     listing = listing_of(spark, tmp_path)
     (tmp_path / "a").unlink()
     tmp_path.rmdir()
-    assert contents(with_contents(listing, [str(tmp_path)])) == {"a": None}
+    assert contents(with_contents(listing, [str(tmp_path)], MOST)) == {"a": None}
     tmp_path.mkdir()
 
 

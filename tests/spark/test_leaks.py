@@ -83,17 +83,24 @@ def test_images_that_share_a_lesion_an_id_or_a_file_are_found(
 def test_images_that_a_list_says_are_of_one_lesion_are_found(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    """By image or lesion, and through an id that is in neither set."""
-    seen = signatures([("I1", "L1", "d1", 0, 0.0, b"a"), ("I2", "L2", "d2", 0, 0.0, b"a")])
-    tested = signatures([(f"T{n}", f"L9{n}", f"d9{n}", 0, 0.0, b"a") for n in range(4)])
+    """By image or lesion, through an id that is in neither set, and by files whose folders are
+    classes: their image_ids are paths.
+    """
+    ids = [("I1", "L1"), ("I2", "L2"), ("clinic/nv/I3", None)]
+    seen = signatures([(*both, f"d{n}", 0, 0.0, b"a") for n, both in enumerate(ids)])
+    ids = [*((f"T{n}", f"L9{n}") for n in range(4)), ("other/mel/T5", None), ("T6", None)]
+    tested = signatures([(*both, f"d9{n}", 0, 0.0, b"a") for n, both in enumerate(ids)])
     for name in ("seen", "tested"):
         (tmp_path / name).mkdir()
     files = [written(tmp_path / "seen", [seen]), written(tmp_path / "tested", [tested])]
     groups = [["I1", "T0"], ["L2", "elsewhere"], ["elsewhere", "L91"], ["T2", "T3"]]
+    groups += [["I2", "T5"], ["I3", "T6"]]
     found = shared_groups(spark, groups, files[1], files[0])
-    assert [tuple(row.values()) for row in found.to_pylist()] == [
+    assert sorted(tuple(row.values()) for row in found.to_pylist()) == [
         ("T0", "listed_lesion", "I1"),
         ("T1", "listed_lesion", "L2"),
+        ("T6", "listed_lesion", "I3"),
+        ("other/mel/T5", "listed_lesion", "I2"),
     ]
     assert shared_groups(spark, [], files[1], files[0]).num_rows == 0
 

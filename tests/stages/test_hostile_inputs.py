@@ -262,6 +262,8 @@ def test_the_content_is_compared_where_it_is_asked_for(scores: Scoring) -> None:
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert scores.score(*settings).changed == 1
     assert scores.score(*settings).new == 0
+    with pytest.raises(ConfigError, match="Spark reads this archive"):
+        scores.score(*settings, "archive.reader=spark")
 
 
 @pytest.mark.usefixtures("own_session")

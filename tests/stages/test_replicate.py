@@ -34,6 +34,7 @@ def evaluate_test(config: Config, console: Console) -> tuple[EvaluationResult, s
     ("setting", "message"),
     [
         ("train.teachers=runs/compact", "no teacher was trained on both"),
+        ("dataset.overwrite=true", "is taken over. Choose other folders"),
         ("train.optimizer=sgd", "there is no 'sgd'"),
         ("evaluate.gates.nope=1", "there is no metric 'nope'"),
         ("split.left_out=Graz", "the paper's split is of shares"),
