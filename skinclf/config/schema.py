@@ -413,7 +413,7 @@ class EvaluateConfig(Section):
     gates: Gates = {}
 
     @model_validator(mode="after")
-    def _archive_has_metadata(self) -> Self:
+    def _outside_set_is_whole(self) -> Self:
         if bool(self.archive) != bool(self.metadata):
             raise ValueError("archive and metadata belong together: set both, or neither")
         if self.name and not self.archive:

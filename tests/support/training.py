@@ -79,4 +79,4 @@ def until(
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s; the job said:\n{told()}")
-        time.sleep(0.1)
+        time.sleep(0.3)  # each look may ask HDFS
