@@ -47,7 +47,7 @@ STARTING = threading.Lock()
 OURS: list[SparkSession] = []
 """The session that was started here, once for each job that uses it: in threads of a notebook."""
 
-DEFAULTS_OF_THE_JVM: set[str] = set()
+DEFAULTS_OF_THE_JVM: dict[str, str] = {}
 """The settings of the first session that this process started. Its JVM outlives it, and takes
 them as the defaults of later ones: after a training, say, a scoring would start its Python workers
 anew for each task."""
@@ -320,11 +320,17 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
 
 
 def _forget_defaults(settings: Mapping[str, str]) -> None:
-    """Have a session of `settings` begin as in a new process."""
+    """Have a session of `settings` begin as in a new process. Raises ConfigError where it can't."""
     gateway = SparkContext._gateway  # type: ignore[attr-defined]
     if gateway is None:  # the JVM starts with it
         DEFAULTS_OF_THE_JVM.update(settings)
         return
+    is_here = LOOPBACK.items() <= DEFAULTS_OF_THE_JVM.items()
+    if is_here and "spark.driver.host" not in settings:
+        raise ConfigError(
+            "spark.master: this Python process has had a session on this machine alone, and its "
+            "Java process keeps that address: a cluster would not reach it. Start Python anew"
+        )
     for key in DEFAULTS_OF_THE_JVM:
         gateway.jvm.java.lang.System.clearProperty(key)
 

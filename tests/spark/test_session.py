@@ -76,6 +76,7 @@ def test_a_running_session_without_what_a_job_needs_is_told(spark: SparkSession)
 
 TWO_SESSIONS = """
 from skinclf.config.schema import SparkConfig
+from skinclf.errors import ConfigError
 from skinclf.spark.session import spark_session
 reuse = "spark.python.worker.reuse"
 first = SparkConfig(master="local[1]", conf={"spark.first": "1"})
@@ -84,13 +85,20 @@ with spark_session("one", first, {reuse: "false"}) as spark:
 with spark_session("two", SparkConfig(master="local[1]")) as spark:
     conf = spark.sparkContext.getConf()
     print(conf.get(reuse), conf.get("spark.first"), conf.get("spark.driver.host"))
+try:
+    with spark_session("three", SparkConfig(master="spark://clinic.example.org:7077")):
+        print("started")
+except ConfigError as error:
+    print(error)
 """
 
 
 def test_a_session_knows_nothing_of_the_settings_of_the_one_before() -> None:
     """In a process of its own: a JVM takes those that it is started with as defaults."""
     done = subprocess.run([sys.executable, "-c", TWO_SESSIONS], capture_output=True, text=True)
-    assert done.stdout.split() == ["None", "None", "127.0.0.1"], done.stderr
+    settings, error = done.stdout.splitlines()
+    assert settings.split() == ["None", "None", "127.0.0.1"]
+    assert "a cluster would not reach it. Start Python anew" in error
 
 
 @pytest.mark.usefixtures("own_session")
