@@ -37,7 +37,8 @@ test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cu
 # Other versions of Spark than the one in requirements.lock, each with the oldest version of all other
 # packages that pyproject.toml allows.
 SPARKS ?= 3.5.9 4.0.5 4.1.4
-ON_EACH_SPARK = tests/test_demo.py tests/spark tests/stages/test_prepare.py tests/stages/test_score.py \
+BAD_INPUTS = tests/stages/test_prepare.py tests/stages/test_score.py
+ON_EACH_SPARK = tests/test_demo.py tests/spark $(BAD_INPUTS) \
   tests/stages/test_score_table.py tests/faults/test_score_table.py \
   tests/faults/test_training.py::test_a_killed_training_process_then_executor_then_spark_worker_then_driver
 

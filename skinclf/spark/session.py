@@ -294,7 +294,8 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     settings = dict(config.conf)
     # Python workers run in the driver's own environment by default.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    if not under_spark_submit():
+    ours = not under_spark_submit()
+    if ours:
         settings = _defaults(config) | settings
         if LOOPBACK.items() <= settings.items():
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # else Spark warns of the choice
@@ -306,11 +307,14 @@ def _start(name: str, config: SparkConfig, required: dict[str, str]) -> SparkSes
     settings |= required
     for key, value in settings.items():
         builder = builder.config(key, value)
-    if not under_spark_submit():
+    if ours:
         _forget_defaults(settings)
     spark = in_one_piece("Spark starts", partial(_created, builder), _stop_quietly)
-    ours = not under_spark_submit() and SHUFFLE_PARTITIONS not in config.conf
-    if ours and str(spark.sparkContext.master).startswith("local["):
+    if (
+        ours
+        and SHUFFLE_PARTITIONS not in config.conf
+        and str(spark.sparkContext.master).startswith("local[")
+    ):
         # One a core: rows without pixels are small, and each task costs its start.
         spark.conf.set(SHUFFLE_PARTITIONS, str(spark.sparkContext.defaultParallelism))
     if archive and archive.class_list.exists():

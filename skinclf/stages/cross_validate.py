@@ -14,7 +14,7 @@ from rich.console import Console
 
 from skinclf.archives import check_apart
 from skinclf.config.schema import Config
-from skinclf.errors import CheckError, ConfigError, LeakError, UsageError
+from skinclf.errors import CheckError, ConfigError, UsageError
 from skinclf.evaluation.cross_validation import (
     CrossValidation,
     FoldResult,
@@ -44,7 +44,7 @@ from skinclf.stages.folds import (
     teacher_recipes,
 )
 from skinclf.stages.preview import Preview, session_text
-from skinclf.stages.resuming import prepared
+from skinclf.stages.resuming import check_shared_files, prepared
 from skinclf.stages.train import check_settings, checked_steps, train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.dataset_folder import Dataset
@@ -102,13 +102,12 @@ def _prepared(fold: Fold, plan: FoldPlan, console: Console) -> Dataset:
             else f"none could be read. Its rejects are in {dataset.path}"
         )
         raise ConfigError(f"{fold.title}: has no image to test: {cause}")
-    if dataset.shared_files and not fold.config.evaluate.allow_leaks:
-        raise LeakError(
-            f"{fold.title}: training and test images have files in common, as images of two "
-            f"lesions, in number: {dataset.shared_files:,}. The warning of prepare, when it built "
-            f"{dataset.path}, names some. If they show one lesion, name it in archive.same_lesion, "
-            f"and another folder: --output NAME. Or ask for metrics that are too good: --set "
-            f"evaluate.allow_leaks=true"
+    if not fold.config.evaluate.allow_leaks:
+        check_shared_files(
+            dataset,
+            fold.title,
+            "another folder: --output NAME. Or ask for metrics that are too good: --set "
+            "evaluate.allow_leaks=true",
         )
     for training in fold.trainings().values():
         checked_steps(training, dataset)

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.archives.labelled import LabelledArchive
+from skinclf.archives.lists import TABLE
 from skinclf.archives.same_lesion import read_groups
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, ConfigError, LeakError, RunError
@@ -197,13 +198,9 @@ def _asked(config: Config, model: Predictor) -> Asked:
 
 def _check_same_set(folder: EvaluationFolder, outside: ArchiveConfig) -> None:
     """Raise ConfigError where an evaluation of another set has the same name."""
-    if not exists(folder.metrics):
-        return
-    found = readable_result(folder.metrics)
-    if found is None:  # it is evaluated anew
-        return
-    there = found.archive, found.metadata
-    if found.archive and there != (tuple(outside.paths), outside.metadata):
+    found = readable_result(folder.metrics) if exists(folder.metrics) else None
+    asked = tuple(outside.paths), outside.metadata
+    if found and found.archive and (found.archive, found.metadata) != asked:
         raise ConfigError(
             f"evaluate.name: {folder.path} is the evaluation of {', '.join(found.archive)} with "
             f"{found.metadata}. Name this set: --set evaluate.name=NAME"
@@ -356,7 +353,9 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> LabelledArchive | No
         return None
     metadata = settings.metadata
     new = {  # absolute: relative ones are of another set where the job runs elsewhere
-        "paths": tuple(map(absolute, settings.archive)),
+        "paths": tuple(
+            path if path.startswith(TABLE) else absolute(path) for path in settings.archive
+        ),
         "metadata": metadata if metadata == FOLDERS else absolute(metadata),
     }
     archive = config.archive.model_copy(update=new)

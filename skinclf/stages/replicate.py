@@ -9,7 +9,7 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.config.loader import changed
 from skinclf.config.schema import Config
-from skinclf.errors import ConfigError, LeakError
+from skinclf.errors import ConfigError
 from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.result import EvaluationResult, Interval
 from skinclf.reporting.pages import render
@@ -17,7 +17,7 @@ from skinclf.spark.session import spark_session
 from skinclf.stages.deciding import check_decision
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import PAGE, explore
-from skinclf.stages.resuming import known_result, prepared
+from skinclf.stages.resuming import check_shared_files, known_result, prepared
 from skinclf.stages.train import check_settings, train
 from skinclf.storage.dataset_folder import EXPLORATION
 from skinclf.storage.files import (
@@ -161,13 +161,8 @@ def _prepared(config: Config, console: Console) -> None:
     """Prepare and explore, unless that is done."""
     otherwise = "Choose other folders: dataset.path and run.path"
     dataset = prepared(config, console, otherwise)
-    if dataset.shared_files and not config.evaluate.allow_leaks:
-        raise LeakError(
-            f"{dataset.path}: training and test images have files in common, as images of two "
-            f"lesions, in number: {dataset.shared_files:,}. The warning of prepare, when it built "
-            f"the dataset, names some. If they show one lesion, name it in archive.same_lesion. "
-            f"{otherwise}"
-        )
+    if not config.evaluate.allow_leaks:
+        check_shared_files(dataset, dataset.path, "other folders in dataset.path and run.path")
     if not exists(join(dataset.path, EXPLORATION, PAGE)):
         explore(config, console)
 

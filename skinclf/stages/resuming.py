@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from skinclf.config.schema import Config
+from skinclf.errors import LeakError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.results import readable_result
 from skinclf.stages.prepare import finished_dataset, prepare
@@ -16,6 +17,19 @@ def prepared(config: Config, console: Console, otherwise: str) -> Dataset:
     `finished_dataset` raise.
     """
     return finished_dataset(config, otherwise) or prepare(config, console)
+
+
+def check_shared_files(dataset: Dataset, place: str, otherwise: str) -> None:
+    """Raise LeakError where training and test images of the dataset have files in common: before a
+    training, after which `evaluate` would refuse it. `otherwise` ends what to do.
+    """
+    if dataset.shared_files:
+        raise LeakError(
+            f"{place}: training and test images have files in common, as images of two lesions, in "
+            f"number: {dataset.shared_files:,}. The warning of prepare, when it built "
+            f"{dataset.path}, names some. If they show one lesion, name it in "
+            f"archive.same_lesion, and {otherwise}"
+        )
 
 
 def known_result(config: Config, split: str) -> EvaluationResult | None:
