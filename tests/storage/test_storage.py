@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow import fs
 from rich.console import Console
 
@@ -38,6 +37,7 @@ from skinclf.storage.ownership import RECORD, Owner, check_free
 from skinclf.storage.run_folder import RunFolder
 from skinclf.storage.score_view import read_rejects, read_scores, score_files
 from tests.support.pipeline import pipeline_config, weights
+from tests.support.s3 import s3_of_the_environment
 from tests.support.score_job import EXPECTED, Job
 
 BUCKET = "s3://photographs"
@@ -56,20 +56,8 @@ def test_a_name_service_that_nobody_knows_is_no_fault_that_passes(
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3 = fs.S3FileSystem(
-            endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
-        )
-        s3.create_dir("photographs")
+    with pytest.MonkeyPatch.context() as patch, s3_of_the_environment(patch):
         yield BUCKET
-    server.stop()
 
 
 def test_a_file_is_on_the_disk_under_a_random_name_before_it_gets_its_own(

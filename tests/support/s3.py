@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from pyarrow import fs
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -66,6 +67,7 @@ class S3Server:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+        moto_api_backend.reset()  # moto keeps its objects for the whole process
 
     @property
     def environment(self) -> dict[str, str]:
