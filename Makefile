@@ -37,15 +37,16 @@ test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cu
 # Other versions of Spark than the one in requirements.lock, each with the oldest version of all other
 # packages that pyproject.toml allows.
 SPARKS ?= 3.5.9 4.0.5 4.1.4
-BAD_INPUTS = tests/stages/test_prepare.py tests/stages/test_score.py
-ON_EACH_SPARK = tests/test_demo.py tests/spark $(BAD_INPUTS) \
-  tests/stages/test_score_table.py tests/faults/test_score_table.py \
+# What takes minutes, and passes with the newest Spark for each change.
+LONG = tests/stages/test_prepare.py tests/stages/test_score.py tests/faults/test_score_table.py \
   tests/faults/test_training.py::test_a_killed_training_process_then_executor_then_spark_worker_then_driver
+ON_EACH_SPARK = tests/test_demo.py tests/spark tests/stages/test_score_table.py \
+  tests/stages/test_train.py::test_two_slots_in_spark_tasks_learn_what_one_slot_learns $(LONG)
 
 test-spark: $(SPARKS:%=test-spark-%) ## run the demo, prepare, score, Delta and a training with losses on older Sparks (needs Maven)
 
 # By themselves: a JVM has its jars from the start, or never.
-WITH_DELTA = tests/stages/test_delta.py tests/faults/test_score_table.py
+WITH_DELTA = tests/stages/test_delta.py $(filter %/test_score_table.py,$(LONG))
 
 test-spark-%: .venv-spark-%/.installed .tools/delta-%
 	.venv-spark-$*/bin/python -m pytest -n 2 -W ignore::DeprecationWarning -m "not delta" $(ON_EACH_SPARK)

@@ -28,7 +28,12 @@ LONGEST_FIRST = (
     *("faults/test_network.py", "faults/test_scoring.py", "faults/test_object_store.py"),
     *("stages/test_hostile_inputs.py", "faults/test_readme.py", "faults/test_wheel.py"),
     *("stages/test_train.py", "stages/test_prepare.py", "stages/test_evaluate.py"),
-    *("test_tutorial.py", "test_demo.py", "faults/test_interruption.py", "stages/test_score.py"),
+    *(
+        "faults/test_tutorial.py",
+        "test_demo.py",
+        "faults/test_interruption.py",
+        "stages/test_score.py",
+    ),
     *("faults/test_connect.py", "stages/test_replicate.py", "stages/test_cross_validate.py"),
     *("spark/test_java.py", "faults/test_score_table.py", "spark/test_score_listing.py"),
     *("spark/test_splits.py", "reporting/test_mlflow_model.py", "reporting/test_tracking.py"),

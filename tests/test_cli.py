@@ -156,6 +156,10 @@ def test_options_of_a_cross_validation_are_its_settings(
     skinclf: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Config] = []
+    for by, unused in (("source", "--folds"), ("fold", "--min-lesions")):
+        done = skinclf("cross-validate", "--by", by, unused, "30")
+        assert done.returncode == 2
+        assert f"{unused}: has no effect with --by {by}" in done.stderr
 
     def cross_validate(config: Config, _: object) -> tuple[CrossValidation, str]:
         asked.append(config)
@@ -163,10 +167,10 @@ def test_options_of_a_cross_validation_are_its_settings(
 
     monkeypatch.setattr("skinclf.stages.cross_validate.cross_validate", cross_validate)
     skinclf(
-        *("cross-validate", "--by", "source", "--folds", "7"),
+        *("cross-validate", "--by", "source"),
         *("--min-lesions", "30", "--output", "cv"),
     )
-    expected = {"by": "source", "folds": 7, "min_lesions": 30, "output": "cv"}
+    expected = {"by": "source", "folds": 5, "min_lesions": 30, "output": "cv"}
     assert asked[0].cross_validate.model_dump() == expected
 
 

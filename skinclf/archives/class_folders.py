@@ -34,12 +34,17 @@ def image_id_by_path(row: Row, roots: Iterable[str]) -> str:
         name = row["source"].removeprefix(f"{row['file']}!/")
         inside = [part for part in name.split("/") if part not in ("", ".", "..")]
         parts[-1] = _without_ending(parts[-1])
-    depths = range(1, len(parts))
-    root = next((n for n in depths if "/".join(parts[:n]) in roots), None)
+    # Spark names the host of a URI that was named without one: hdfs:///photos.
+    root = _depth(parts, roots) or _depth(["", *parts[1:]], roots)
     last = 1 if inside else PARTS
-    parts = parts[-last:] if root is None else parts[root - 1 :]
+    parts = parts[root - 1 :] if root else parts[-last:]
     *folders, name = filter(None, [*parts, *inside])
     return "/".join([*map(normalized, folders), image_id_of(name)])
+
+
+def _depth(parts: Sequence[str], roots: Iterable[str]) -> int | None:
+    """How many of a path's parts are the first root that it lies below."""
+    return next((n for n in range(1, len(parts)) if "/".join(parts[:n]) in roots), None)
 
 
 def _place(file: str) -> str:

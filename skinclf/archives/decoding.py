@@ -56,6 +56,24 @@ def decoded_row(
     "reject". `end_process`: see time_limit.
     """
     row = row_of(entry)
+    try:
+        reject = _decode_into(row, entry, reader, decoding, end_process=end_process)
+    except StorageUnavailable as error:
+        if decoding.limits.storage_errors == "fail":
+            raise
+        reject = RejectedImage("storage_error", str(error))
+    return row | {"reason": reject.reason, "detail": reject.detail} if reject else row
+
+
+def _decode_into(
+    row: dict[str, Any],
+    entry: Entry,
+    reader: ArchiveReader,
+    decoding: Decoding,
+    *,
+    end_process: bool,
+) -> RejectedImage | None:
+    """Add `digest` and `pixels` to `row`, or return why not. Raises StorageUnavailable."""
     seconds = decoding.limits.max_decode_seconds
     try:
         file = reader.read(entry)
@@ -63,19 +81,17 @@ def decoded_row(
             row["digest"] = hashlib.sha256(file).hexdigest()
         with time_limit(seconds, end_process=end_process):
             row["pixels"] = decoding.array(file).tobytes()
-        return row
+        return None
     except RejectedImage as rejected:
         reject = rejected
     except TimeUp:
         reject = RejectedImage("timeout", f"not decoded within {seconds:g} s")
-    except StorageUnavailable as error:
-        if decoding.limits.storage_errors == "fail":
-            raise
-        reject = RejectedImage("storage_error", str(error))
+    except StorageUnavailable:
+        raise
     except Exception as error:  # any: one image must not end the job
         reject = RejectedImage("unreadable", f"{type(error).__name__}: {error}")
     try:
         reader.check_unchanged(entry)  # else the fault is not the image's
     except RejectedImage as changed:
-        reject = changed
-    return row | {"reason": reject.reason, "detail": reject.detail}
+        return changed
+    return reject

@@ -1,6 +1,7 @@
 """Files below folders, each real file once, whatever links lead to it."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -9,7 +10,8 @@ from urllib.parse import unquote_to_bytes
 from pyarrow import fs
 
 from skinclf.archives.files import version_of
-from skinclf.archives.names import text_of
+from skinclf.archives.formats import is_archive
+from skinclf.archives.names import Selection, text_of
 from skinclf.errors import ArchiveError
 from skinclf.storage.files import below, local_path, locate, uri
 from skinclf.system.retrying import retried
@@ -35,14 +37,17 @@ class Walk:
 
     A folder is entered once, whatever leads to it, and its real place comes before links to it. A
     symbolic link to a file is a file of its own only if its target is not listed anyway; so links
-    come last (`linked`). `repeated_links` counts the others.
+    come last (`linked`). `repeated_links` counts the others. What `selection` does not take is
+    listed all the same, but a link to it is a file, or a folder, of its own.
     """
 
-    def __init__(self, leave_out: Sequence[str] = ()) -> None:
+    def __init__(self, leave_out: Sequence[str] = (), selection: Selection | None = None) -> None:
+        self._selection = selection or Selection()
         local = map(local_path, filter(None, leave_out))  # "" would be the current folder
         self._left_out = {os.path.realpath(path) for path in local if path}
         self._left_out_elsewhere = [path for path in leave_out if path and not local_path(path)]
-        self._folders: set[tuple[int, int]] = set()  # (device, inode) of those entered
+        # (device, inode) of those entered → the beginning of names in it
+        self._folders: dict[tuple[int, int], str] = {}
         self._targets: set[str] = set()  # real paths of the files that were named or linked to
         self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)
         self._linked_files: list[tuple[str, str]] = []  # (path, name)
@@ -56,7 +61,7 @@ class Walk:
         local = local_path(path)
         if local is None:
             yield from _remote_files(path, self._left_out_elsewhere)
-        elif os.path.isdir(local):
+        elif _is_folder(lambda: stat.S_ISDIR(os.stat(local).st_mode), local):
             yield from self._below(local, "")
         elif os.path.lexists(local):
             self._targets.add(os.path.realpath(local))
@@ -79,7 +84,7 @@ class Walk:
         while folders:
             folder, prefix = folders.pop()
             try:
-                if not self._enter(folder):
+                if not self._enter(folder, prefix):
                     continue
                 entries = retried(partial(_entries, folder), folder)
             except OSError as error:
@@ -89,35 +94,46 @@ class Walk:
             for entry in entries:
                 name = f"{prefix}{text_of(os.fsencode(entry.name))}"
                 link = entry.is_symlink()
-                if _is_folder(entry):
+                if _is_folder(entry.is_dir, entry.path):
                     (self._linked_folders if link else folders).append((entry.path, f"{name}/"))
                 elif link:
                     self._linked_files.append((entry.path, name))
                 else:
                     yield local_file(entry.path, name)
 
-    def _enter(self, folder: str) -> bool:
+    def _enter(self, folder: str, prefix: str) -> bool:
         """Whether a folder is entered for the first time, and not one that is left out."""
         if self._left_out and os.path.realpath(folder) in self._left_out:
             return False
-        found = os.stat(folder)
+        found = _stat(folder)
         place = (found.st_dev, found.st_ino)
-        is_new = place not in self._folders
-        self._folders.add(place)
-        return is_new
+        before = self._folders.get(place)
+        if before is not None and (self._is_taken(before) or not self._is_taken(prefix)):
+            return False
+        self._folders[place] = prefix
+        return True
+
+    def _is_taken(self, prefix: str) -> bool:
+        return self._selection.excluded_by(prefix) is None
 
     def _is_new(self, link: str) -> bool:
         """Whether a link leads to a file that is not listed yet, or nowhere."""
         target = os.path.realpath(link)
         try:
-            os.stat(target)
-            folder = os.stat(os.path.dirname(target))
+            _stat(target)
+            folder = _stat(os.path.dirname(target))
         except OSError:
             return True
-        if (folder.st_dev, folder.st_ino) in self._folders or target in self._targets:
+        prefix = self._folders.get((folder.st_dev, folder.st_ino))
+        if target in self._targets or (prefix is not None and self._takes(prefix, target)):
             return False
         self._targets.add(target)
         return True
+
+    def _takes(self, prefix: str, file: str) -> bool:
+        """Whether a file is read where it lies, in a folder that was entered."""
+        name = f"{prefix}{text_of(os.fsencode(os.path.basename(file)))}"
+        return self._is_taken(name) and (is_archive(name) or self._selection.includes(name))
 
 
 def local_file(path: str, name: str = "") -> Found:
@@ -125,7 +141,7 @@ def local_file(path: str, name: str = "") -> Found:
     below = bool(name)
     name = name or text_of(os.fsencode(os.path.basename(path)))
     try:
-        found = os.stat(path)
+        found = _stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         gone = isinstance(error, FileNotFoundError)
         detail = str(error)
@@ -133,8 +149,8 @@ def local_file(path: str, name: str = "") -> Found:
             detail = "a link that leads nowhere" if os.path.islink(path) else "no such file"
         reason = "vanished" if gone else "unreadable"
         return Found(uri(path), name, reason=reason, detail=detail, below=below)
-    if not os.path.isfile(path):
-        detail = "a folder" if os.path.isdir(path) else "a device, FIFO or socket"
+    if not stat.S_ISREG(found.st_mode):
+        detail = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, FIFO or socket"
         return Found(uri(path), name, reason="not_a_file", detail=detail, below=below)
     version = version_of(found.st_mtime_ns, found.st_size)
     return Found(uri(path), name, found.st_size, version, below=below)
@@ -155,11 +171,17 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(ask: Callable[[], bool], path: str) -> bool:
+    """What `ask` says of a path; False where it is nothing. Raises StorageUnavailable."""
     try:
-        return entry.is_dir()
-    except OSError:  # such as a link to itself
+        return retried(ask, path)
+    except (OSError, ValueError):  # such as a link to itself
         return False
+
+
+def _stat(path: str) -> os.stat_result:
+    """`os.stat`, tried again. Raises OSError and StorageUnavailable as `retried` does."""
+    return retried(partial(os.stat, path), path)
 
 
 def _remote_files(path: str, leave_out: Sequence[str]) -> Iterator[Found]:

@@ -94,7 +94,7 @@ def iter_images(
     """
     selection = selection or Selection()
     skipped = {uri(path) for path in leave_out if path}
-    walk = Walk(leave_out)
+    walk = Walk(leave_out, selection)
     for found in _files(paths, walk):
         if found.file in skipped or (found.below and selection.excludes(found.name)):
             continue

@@ -3,10 +3,12 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+from pyarrow import fs
 
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.folders import Found, local_file, remote_file
@@ -75,8 +77,20 @@ def _remote(names: list[str]) -> Iterator[Found]:
     if places:
         first, (file_system, _) = next(iter(places.items()))
         paths = [inner for _, inner in places.values()]
-        infos = retried(lambda: file_system.get_file_info(paths), first)
-        yield from map(remote_file, places, infos)
+        try:
+            infos = retried(lambda: file_system.get_file_info(paths), first)
+        except OSError:  # one of them is refused, which does not say which
+            yield from (_one(name, file_system, inner) for name, (_, inner) in places.items())
+        else:
+            yield from map(remote_file, places, infos)
+
+
+def _one(name: str, file_system: fs.FileSystem, path: str) -> Found:
+    """What a URI is, or why the storage refuses to say so."""
+    try:
+        return remote_file(name, retried(partial(file_system.get_file_info, path), name))
+    except OSError as error:
+        return Found(name, name_of(name), reason="unreadable", detail=str(error))
 
 
 def _names_in(path: str) -> Iterator[str]:

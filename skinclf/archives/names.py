@@ -80,12 +80,16 @@ class Selection:
 
     def excludes(self, name: str) -> bool:
         """Whether a file is left out, which is counted; `name` is its path, parted by `/`."""
+        pattern = self.excluded_by(name)
+        if pattern is not None:
+            self.left_out[pattern] += 1
+        return pattern is not None
+
+    def excluded_by(self, name: str) -> str | None:
+        """The pattern that leaves out a path, or all below it; None where it is not left out."""
         parts = name.lower().split("/")
-        for pattern in self._exclude:
-            if any(fnmatch.fnmatchcase(part, pattern) for part in parts):
-                self.left_out[pattern] += 1
-                return True
-        return False
+        fits = (p for p in self._exclude if any(fnmatch.fnmatchcase(part, p) for part in parts))
+        return next(fits, None)
 
     def includes(self, name: str) -> bool:
         """Whether a file of this name is wanted."""

@@ -13,6 +13,10 @@ PLAIN = ("file", "spark")
 """Kinds of files that are no member of an archive."""
 
 
+OF_THE_MEMBER = ("empty", "too_large")
+"""Reasons after which an archive is read on from where it was: the next member is as good."""
+
+
 class ArchiveReader:
     """Reads listed files one after the other; keeps the file that it read last open."""
 
@@ -47,8 +51,9 @@ class ArchiveReader:
         self._check_size(entry["size"])
         try:
             data = self._read(entry)
-        except RejectedImage:
-            self._read_member = None
+        except RejectedImage as rejected:
+            if rejected.reason not in OF_THE_MEMBER:
+                self._read_member = None
             raise
         except SkinclfError:  # the storage's
             raise

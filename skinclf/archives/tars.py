@@ -7,7 +7,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -97,7 +97,9 @@ def _headers(file: str, kind: str) -> Iterator[tarfile.TarInfo]:
         StorageFile(file) as opened,
         _Headers(_content(opened, kind)) as buffered,
         # As bytes: a name need not be UTF-8.
-        tarfile.open(fileobj=buffered, mode="r:", encoding="latin-1") as archive,
+        tarfile.open(
+            fileobj=buffered, mode="r:", encoding="latin-1", tarinfo=_WithoutMaps
+        ) as archive,
     ):
         for member in archive:
             if member.offset <= before or member.size < 0:
@@ -209,6 +211,26 @@ class Unpacked(RangeFile):
             count -= len(part)
             self._at += len(part)
         return b"".join(parts)
+
+
+class _WithoutMaps(tarfile.TarInfo):
+    """A member whose map of holes, of which there may be gigabytes, is not kept: such a member is
+    rejected.
+    """
+
+    def _proc_gnusparse_10(self, following: tarfile.TarInfo, *_: Any) -> None:
+        following.sparse = b""  # what `issparse` asks
+
+    def _proc_sparse(self, archive: tarfile.TarFile) -> Self:
+        *_, is_extended, size = self._sparse_structs  # type: ignore[attr-defined]
+        stream = archive.fileobj
+        while is_extended:
+            block = stream.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
+            is_extended = len(block) == tarfile.BLOCKSIZE and block[504]
+        self.sparse, self.offset_data = b"", stream.tell()  # type: ignore[union-attr]
+        archive.offset = self.offset_data + self._block(self.size)  # type: ignore[attr-defined]
+        self.size = size
+        return self
 
 
 class _Headers(io.BufferedReader):

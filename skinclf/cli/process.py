@@ -56,7 +56,7 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
     """Say what ended the command → the exit status. None: Python says it, and ends with 1."""
     number = interrupted_by()
     if number is not None:
-        tell_interruption("Interrupted. Rerun the same command to resume.")
+        tell_interruption("Interrupted. Rerun the same command.")
         return 128 + number  # as shells have it
     if isinstance(error, SystemExit):
         return int(error.code or 0)

@@ -33,6 +33,9 @@ from skinclf.system.uris import check_no_secret
 MOST_PIXELS = 178_956_970
 """Pillow refuses more as a decompression bomb, and warns at half of it."""
 
+MOST_SECONDS = Field(le=10**9)
+"""Of a timeout: no thread can wait for more than ten times as many."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -203,7 +206,7 @@ class SplitConfig(Section):
     folds: Annotated[int, Field(ge=0, le=1_000)] = 0
     fold: PositiveInt = 1
     left_out: str = ""
-    seed: int = 2020
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 2020
 
     @property
     def in_words(self) -> str:
@@ -366,10 +369,10 @@ class FaultToleranceConfig(Section):
 
     max_restarts: NonNegativeInt = 3
     ports: Annotated[str, Field(pattern=r"^(\d+-\d+)?$")] = ""
-    slot_wait_timeout_seconds: NonNegativeInt = 600
-    startup_timeout_seconds: PositiveInt = 600
-    heartbeat_timeout_seconds: PositiveInt = 60
-    step_timeout_seconds: PositiveInt = 300
+    slot_wait_timeout_seconds: Annotated[NonNegativeInt, MOST_SECONDS] = 600
+    startup_timeout_seconds: Annotated[PositiveInt, MOST_SECONDS] = 600
+    heartbeat_timeout_seconds: Annotated[PositiveInt, MOST_SECONDS] = 60
+    step_timeout_seconds: Annotated[PositiveInt, MOST_SECONDS] = 300
 
     @model_validator(mode="after")
     def _ports_are_a_range(self) -> Self:

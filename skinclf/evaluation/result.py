@@ -205,6 +205,9 @@ class _Subject(Frozen):
 
     rejects: dict[str, int]  # by reason
     leaks: LeakCounts
+    neighbors: int = Field(default=0, exclude_if=lambda count: not count)
+    """The pairs of nearest images that the report shows at most: `evaluate.neighbors`."""
+
     decision: DecisionMetrics | None = Field(default=None, exclude_if=lambda found: found is None)
     """None where the predicted class is the most probable one."""
 

@@ -1,8 +1,9 @@
 """metrics.json on storage ↔ EvaluationResult, and the predictions beside it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ from skinclf.storage.files import locate, read_text, write_text
 from skinclf.system.text import in_one_line
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def write_result(path: str, result: EvaluationResult) -> None:
@@ -31,11 +34,7 @@ def read_result(path: str) -> EvaluationResult:
 
 def readable_result(path: str) -> EvaluationResult | None:
     """The evaluation of metrics.json; None, with a warning, where it is something else."""
-    try:
-        return read_result(path)
-    except RunError as error:
-        log.warning("%s", error)
-        return None
+    return _readable(read_result, path)
 
 
 def write_cross_validation(path: str, result: CrossValidation) -> None:
@@ -49,6 +48,11 @@ def read_cross_validation(path: str) -> CrossValidation:
         return CrossValidation.from_json(read_text(path))
 
 
+def readable_cross_validation(path: str) -> CrossValidation | None:
+    """The result of cross-validation.json; None, with a warning, where it is something else."""
+    return _readable(read_cross_validation, path)
+
+
 def read_predictions(path: str, taxonomy: Taxonomy) -> Predictions:
     """What `evaluate` has predicted, in the order of image ids. Raises RunError."""
     errors = (OSError, ValueError, KeyError, pa.ArrowException)
@@ -60,6 +64,14 @@ def read_prediction_table(path: str) -> pa.Table:
     """The same as a table: predictions_schema."""
     file_system, inner = locate(path)
     return pq.read_table(inner, filesystem=file_system, partitioning=None).sort_by("image_id")
+
+
+def _readable(read: Callable[[str], T], path: str) -> T | None:
+    try:
+        return read(path)
+    except RunError as error:
+        log.warning("%s", error)
+        return None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from skinclf.archives import LISTING, Selection
 from skinclf.archives.files import version_of
+from skinclf.archives.formats import is_archive
 from skinclf.archives.lists import TABLE
 from skinclf.archives.names import image_id_of
 from skinclf.config.schema import ArchiveConfig
@@ -31,6 +32,11 @@ from skinclf.storage.files import hadoop_options, hadoop_path, locate
 log = logging.getLogger(__name__)
 
 UNREADABLE = {"reason": "unsupported", "detail": "Hadoop can't read it: a colon in its path"}
+
+CLOSED = {
+    "reason": "unsupported",
+    "detail": "archives are not looked into where Spark reads the files (archive.reader)",
+}
 
 KIND = "spark"
 """In LISTING.kind: the bytes come in a column `content`."""
@@ -88,8 +94,9 @@ def spark_images(
         name, place = path.rpartition("/")[2], _place(path)
         if any(_is_within(place, other) for other in others):
             continue
-        root = max((root for root in roots if _is_within(place, root)), key=len, default="")
-        if selection.includes(name) and not selection.excludes(place[len(root) :] or name):
+        depths = [len(root.path) for root in roots if _is_within(place, root)]
+        below = place.path[max(depths, default=0) :]  # "" of a file that was named itself
+        if selection.includes(name) and not (below and selection.excludes(below)):
             yield dict.fromkeys(LISTING.names) | {
                 "source": path,
                 "image_id": image_id_of(name),
@@ -97,17 +104,35 @@ def spark_images(
                 "kind": KIND,
                 "size": file["length"],
                 "version": version_of(1000 * file["changed"], file["length"]),
-                **({} if readable_by_hadoop(path) else UNREADABLE),
+                **_refusal(path),
             }
 
 
-def _place(uri: str) -> str:
-    """A path of Hadoop's without scheme and authority, which it may leave out or add."""
-    return re.sub(r"^[A-Za-z][\w+.-]*:(//[^/]*)?", "", uri).rstrip("/")
+def _refusal(path: str) -> dict[str, str]:
+    """The reason and the detail of a file that Spark does not read as an image; else none."""
+    if not readable_by_hadoop(path):
+        return UNREADABLE
+    return CLOSED if is_archive(path) else {}
 
 
-def _is_within(place: str, folder: str) -> bool:
-    return place == folder or place.startswith(f"{folder}/")
+class _Place(NamedTuple):
+    scheme: str
+    authority: str  # host or container; Hadoop may leave it out, or add it
+    path: str
+
+
+def _place(uri: str) -> _Place:
+    """The parts of a path of Hadoop's."""
+    match = re.match(r"(?:([A-Za-z][\w+.-]*):(?://([^/]*))?)?", uri)
+    scheme, authority = match.groups("") if match else ("", "")
+    path = uri[match.end() if match else 0 :]
+    return _Place(scheme.lower(), authority, path.rstrip("/"))
+
+
+def _is_within(place: _Place, folder: _Place) -> bool:
+    authorities = {place.authority, folder.authority} - {""}
+    is_elsewhere = place.scheme != folder.scheme or len(authorities) > 1
+    return not is_elsewhere and f"{place.path}/".startswith(f"{folder.path}/")
 
 
 def with_contents(frame: DataFrame, paths: Sequence[str], max_file_bytes: int) -> DataFrame:

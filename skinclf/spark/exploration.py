@@ -46,7 +46,8 @@ def explore_tensors(
     """Count TENSORS by every category and fetch one image of each class."""
     slim = keep(tensors.select(*COUNTED))
     classes = category_counts(slim, "dx", most=len(taxonomy) + 1)
-    ages = slim.groupBy((F.floor(F.col("age") / AGE_YEARS) * AGE_YEARS).alias("from")).count()
+    age = F.when(F.col("age") > 0, F.col("age"))  # HAM10000's 0 stands for unknown
+    ages = slim.groupBy((F.floor(age / AGE_YEARS) * AGE_YEARS).alias("from")).count()
     by_age = {row["from"]: row["count"] for row in ages.orderBy("from").collect()}
     unknown_ages = by_age.pop(None, 0)
     samples = class_samples(tensors, slim, image)

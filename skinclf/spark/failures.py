@@ -16,7 +16,7 @@ from skinclf.errors import (
     StorageError,
     StorageUnavailable,
 )
-from skinclf.system.retrying import LASTING, is_gone
+from skinclf.system.retrying import LASTING, is_final, is_gone
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -73,7 +73,7 @@ def spark_failures(place: str) -> Iterator[None]:
             f"(spark.driver_memory). Rerun the same command to resume"
         ) from error
     except OSError as error:  # of the driver's own reading and writing
-        if error.errno in LASTING:
+        if error.errno in LASTING or is_final(error):
             raise StorageError(f"{place}: {error}") from error
         if is_gone(error):
             raise StorageError(

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from skinclf.archives.decoding import Decoding
 from skinclf.archives.labelled import LabelledArchive
+from skinclf.errors import ArchiveChanged
 from skinclf.spark.caching import kept_frames
 from skinclf.spark.dataset import (
     check_nothing_lost,
@@ -24,10 +25,9 @@ from skinclf.spark.progress import spark_progress
 from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.spark.versions import parallelism
 from skinclf.spec.image_spec import ImageSpec
-from skinclf.storage.dataset_folder import REJECTS, Dataset
+from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
-from skinclf.storage.files import delete, join
-from skinclf.storage.output_folder import clear_unnamed
+from skinclf.storage.files import delete, join, name_of, read_bytes, write_bytes
 from skinclf.storage.parquet_files import iter_rows_with
 
 
@@ -39,6 +39,7 @@ class TestedImages:
     count: int
     rejects: dict[str, int]  # by reason; of an outside archive
     split_by: str  # SplitConfig.in_words; "" for an outside archive
+    reject_files: Sequence[str] = ()  # of an outside archive, until `replace_rejects`
 
 
 def split_images(dataset: Dataset, split: str) -> TestedImages:
@@ -74,21 +75,30 @@ def outside_images(
     console: Console,
 ) -> TestedImages:
     """Decode and label an archive that is no dataset, in the size that a model reads; what can't be
-    used goes to rejects.
+    used goes to rejects. All of it is in the folder's scratch: an earlier evaluation stays whole.
     """
-    for place in folder.scratch:
-        delete(place)
-    staging, _ = folder.scratch
+    place = folder.scratch
+    delete(place)
     with spark_progress(spark, "decode images", console), kept_frames() as keep:
-        plan = plan_archive(spark, labelled, None, folder.path, staging, keep)
+        plan = plan_archive(spark, labelled, None, folder.path, place, keep)
         decoding = Decoding(labelled.archive, image=image, digests=True)
-        written = write_tensors(plan, decoding, folder.path)
-    reasons = reject_counts(folder.path, written)
-    rejects = reject_files(folder.path, written)
-    clear_unnamed(folder.path, REJECTS, [file.path for file in rejects])
+        written = write_tensors(plan, decoding, place)
+    reasons = reject_counts(place, written)
+    if "changed" in reasons:
+        raise ArchiveChanged(
+            f"{', '.join(labelled.archive.paths)}: rewritten while it was read. Rerun the same "
+            f"command"
+        )
+    rejects = [join(place, file.path) for file in reject_files(place, written)]
     files = tensor_files(written)
-    tensors = read_tensors(spark, folder.path, files)
+    tensors = read_tensors(spark, place, files)
     count = sum(class_counts(tensors, written)["test"].values())
     check_nothing_lost(folder.path, plan.inputs, count, reasons)
-    places = [join(folder.path, file.path) for file in files]
-    return TestedImages(places, count, reasons, "")
+    return TestedImages([join(place, file.path) for file in files], count, reasons, "", rejects)
+
+
+def replace_rejects(folder: EvaluationFolder, files: Sequence[str]) -> None:
+    """Give an evaluation these files of rejects instead of those of the one before."""
+    delete(folder.rejects)
+    for file in files:
+        write_bytes(join(folder.rejects, name_of(file)), read_bytes(file))

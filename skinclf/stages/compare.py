@@ -101,22 +101,24 @@ def _read(folder: RunFolder, name: str) -> _Evaluated:
         known = [each.name for each in folder.evaluations()]
         others = f", or name a set that it has: --on {known[0]}" if known else ""
         raise RunError(
-            f"{folder}: was not evaluated on {name}. Evaluate it: skinclf evaluate --run "
-            f"{folder}{_on_split(name)}{others}"
+            f"{folder}: was not evaluated on {name}. Evaluate it: {_evaluation(folder, name)}"
+            f"{others}"
         )
     result = read_result(evaluation.metrics)
     if result.digest != model:
         raise RunError(
-            f"{folder}: was evaluated on {name} with an earlier model. Evaluate it anew: skinclf "
-            f"evaluate --run {folder}{_on_split(name)}"
+            f"{folder}: was evaluated on {name} with an earlier model. Evaluate it anew: "
+            f"{_evaluation(folder, name)}"
         )
     predictions = read_predictions(evaluation.predictions, taxonomy)
     return _Evaluated(folder, result, predictions, _settings(folder, result))
 
 
-def _on_split(name: str) -> str:
-    """The option by which evaluate takes another split than test."""
-    return " --set evaluate.split=val" if name == "val" else ""
+def _evaluation(folder: RunFolder, name: str) -> str:
+    """The command that evaluates a run on a set, without the paths that are not known here."""
+    options = {"test": "", "val": " --set evaluate.split=val"}
+    outside = f" --archive ARCHIVE --metadata METADATA --set evaluate.name={name}"
+    return f"skinclf evaluate --run {folder} --dataset DATASET{options.get(name, outside)}"
 
 
 def _read_folds(folder: RunFolder, folds: CrossValidationFolder) -> _Evaluated:

@@ -27,10 +27,11 @@ from skinclf.evaluation.result import EvaluationResult
 from skinclf.evaluation.sources import part_metrics
 from skinclf.reporting.cross_validation import write_pages
 from skinclf.reporting.results import (
-    read_cross_validation,
     read_prediction_table,
+    readable_cross_validation,
     write_cross_validation,
 )
+from skinclf.spark.tested import split_files
 from skinclf.stages import prepare as preparing
 from skinclf.stages.deciding import check_classes, check_decision
 from skinclf.stages.evaluate import evaluate
@@ -48,7 +49,8 @@ from skinclf.stages.resuming import check_shared_files, prepared
 from skinclf.stages.train import check_settings, checked_steps, train
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import absolute, delete, exists, join, write_table
+from skinclf.storage.files import absolute, delete, exists, join, name_of, write_table
+from skinclf.storage.parquet_files import iter_rows_with
 from skinclf.storage.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ def _prepared(fold: Fold, plan: FoldPlan, console: Console) -> Dataset:
     log.info("%s: prepare", fold.title)
     dataset = prepared(fold.config, console, OTHERWISE)
     fold.check_run(dataset)
-    if not dataset.count(TESTED):
+    if not _has_tests(fold, dataset):
         cause = (
             f"the archive has too few lesions for {len(plan.folds)} folds. Choose fewer "
             f"(--folds), and another folder (--output)"
@@ -113,6 +115,20 @@ def _prepared(fold: Fold, plan: FoldPlan, console: Console) -> Dataset:
         checked_steps(training, dataset)
     check_classes(fold.config.decision, dataset)
     return dataset
+
+
+def _has_tests(fold: Fold, dataset: Dataset) -> bool:
+    """Whether the fold has an image to test. The test split of a source has other sources' images,
+    too, where they share a lesion: see `_tested`.
+    """
+    if fold.source is None:
+        return bool(dataset.count(TESTED))
+    wanted = pa.array([fold.source], pa.string())
+    return any(
+        len(table)
+        for file in split_files(dataset, TESTED)
+        for table in iter_rows_with(file, wanted, SOURCE, [SOURCE])
+    )
 
 
 def _check_alike(datasets: Sequence[Dataset], plan: FoldPlan) -> None:
@@ -165,24 +181,16 @@ def _checked(config: Config) -> FoldPlan:
             "Split by lesion, or ask for metrics that are too good: --set "
             "evaluate.allow_leaks=true"
         )
+    if config.dataset.overwrite:
+        raise ConfigError(
+            "dataset.overwrite: what an earlier start has finished is taken over. Begin anew in "
+            "another folder: --output NAME"
+        )
     preparing.check_archive(config)
     check_apart(config.archive.paths, config.cross_validate.output, "cross_validate.output")
     folder = CrossValidationFolder(absolute(config.cross_validate.output))
     plan = plan_folds(config, teachers, folder)
-    if exists(folder.card) and not exists(folder.page):
-        raise UsageError(
-            f"{folder.path}: holds a README.md, which no cross-validation wrote there. Choose "
-            f"another folder: --output NAME"
-        )
-    if exists(RunFolder(folder.path).config):
-        raise UsageError(f"{folder.path}: holds a run. Choose another folder: --output NAME")
-    if folder.is_finished:
-        there = {fold.name for fold in read_cross_validation(folder.metrics).folds}
-        if there != {fold.name for fold in plan.folds}:
-            raise UsageError(
-                f"{folder.path}: holds a cross-validation of {', '.join(sorted(there))}. Choose "
-                f"another folder: --output NAME"
-            )
+    _check_folder(folder, plan)
     for fold in plan.folds:
         dataset = preparing.finished_dataset(fold.config, OTHERWISE)
         if dataset is None:
@@ -190,6 +198,26 @@ def _checked(config: Config) -> FoldPlan:
         else:
             fold.check_run(dataset)
     return plan
+
+
+def _check_folder(folder: CrossValidationFolder, plan: FoldPlan) -> None:
+    """Raise UsageError where the folder holds something else, which would be replaced."""
+    choose = "Choose another folder: --output NAME"
+    if exists(RunFolder(folder.path).config):
+        raise UsageError(f"{folder.path}: holds a run. {choose}")
+    foreign = [] if exists(folder.page) else [folder.card]
+    if not folder.has_runs:
+        foreign.append(folder.predictions)
+    for path in filter(exists, foreign):
+        raise UsageError(
+            f"{folder.path}: holds {name_of(path)}, which no cross-validation wrote there. {choose}"
+        )
+    known = readable_cross_validation(folder.metrics) if folder.is_finished else None
+    there = {fold.name for fold in known.folds} if known else set()
+    if known and there != {fold.name for fold in plan.folds}:
+        raise UsageError(
+            f"{folder.path}: holds a cross-validation of {', '.join(sorted(there))}. {choose}"
+        )
 
 
 def _pooled(

@@ -33,17 +33,19 @@ from skinclf.reporting.evaluation import (
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.results import readable_result, write_result
 from skinclf.reporting.tracking import send_to_mlflow
+from skinclf.spark.exclusive import exclusive
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import predicted_files
 from skinclf.spark.leaks import csv_of, find_leaks, seen_splits
 from skinclf.spark.neighbors import nearest_seen
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.session import exclusive, spark_session
+from skinclf.spark.session import spark_session
 from skinclf.spark.splits import SPLITS, VAL
 from skinclf.spark.tested import (
     TestedImages,
     images_called,
     outside_images,
+    replace_rejects,
     split_files,
     split_images,
 )
@@ -159,8 +161,7 @@ def _without_scratch(folder: EvaluationFolder) -> Iterator[None]:
     try:
         yield
     finally:
-        for place in folder.scratch:
-            delete(place)
+        delete(folder.scratch)
 
 
 def preview(config: Config) -> Preview:
@@ -211,7 +212,6 @@ def _tested_images(spark: SparkSession, asked: Asked, console: Console) -> Teste
     """The tensors that are tested; those of an archive from elsewhere are made now."""
     if asked.outside is None:
         return split_images(asked.dataset, asked.settings.split)
-    delete(asked.folder.metrics)  # of an evaluation before: its rejects are written anew
     return outside_images(spark, asked.outside, asked.model.image, asked.folder, console)
 
 
@@ -262,6 +262,8 @@ def _predicted(spark: SparkSession, asked: Asked, tested: TestedImages) -> Predi
     for old in (folder.metrics, folder.report):  # of an evaluation before, on other predictions
         delete(old)
     delete(folder.predictions)
+    if asked.outside:
+        replace_rejects(folder, tested.reject_files)
     write_table(
         with_decisions(found["tested"], weights, dataset.taxonomy),
         join(folder.predictions, "part-00000.parquet"),
@@ -292,6 +294,7 @@ def _measured(
         metadata=outside.metadata if outside else "",
         rejects=tested.rejects,
         leaks=leaks,
+        neighbors=asked.settings.neighbors,
         decision=decision_metrics(decision.asked, decision.weights, predicted.tested)
         if decision
         else None,

@@ -50,7 +50,7 @@ class Fold:
     def check_run(self, dataset: Dataset) -> None:
         """Raise RunError where a run that is begun is of another recipe or dataset."""
         for config in (*self.teachers, self.config):
-            RunFolder(config.run.path).check(config, dataset, "--output")
+            RunFolder(config.run.path).check(config, dataset, "--output NAME")
 
     def trainings(self) -> dict[str, Config]:
         """The trainings of its model, title → settings: teachers come before what learns from

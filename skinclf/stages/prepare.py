@@ -28,10 +28,11 @@ from skinclf.spark.dataset import (
     reject_files,
     tensor_files,
 )
+from skinclf.spark.exclusive import exclusive
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.plan import plan_archive
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.session import exclusive, spark_session
+from skinclf.spark.session import spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
 from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import CARD, MANIFEST, STAGING, Dataset, output_folder

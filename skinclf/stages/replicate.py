@@ -21,6 +21,7 @@ from skinclf.stages.resuming import check_shared_files, known_result, prepared
 from skinclf.stages.train import check_settings, train
 from skinclf.storage.dataset_folder import EXPLORATION
 from skinclf.storage.files import (
+    absolute,
     beside,
     exists,
     join,
@@ -108,14 +109,19 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
             "dataset.overwrite: what an earlier start has finished is taken over. Choose other "
             "folders: dataset.path and run.path"
         )
+    if config.evaluate.gates:
+        log.warning("evaluate.gates: are not checked, because the figures are the paper's to reach")
     for name, share in (("val", config.split.val), ("test", config.split.test)):
         if not share:
             raise ConfigError(f"split.{name}: is 0, and the paper's figures are of both splits")
-    results, pictures = [], []
-    for by in PROTOCOLS:
-        protocol = protocol_config(config, by)
-        log.info("%s", PROTOCOLS[by])
+    protocols = {by: protocol_config(config, by) for by in PROTOCOLS}
+    # Both of them first: what is wrong with one is not found out after hours of training.
+    for by, protocol in protocols.items():
+        log.info("%s: prepare", PROTOCOLS[by])
         _prepared(protocol, console)
+    results, pictures = [], []
+    for by, protocol in protocols.items():
+        log.info("%s", PROTOCOLS[by])
         train(protocol, console)
         results += [
             Replicated(by, split, result) for split, result in _evaluated(protocol, console)
@@ -153,14 +159,20 @@ def protocol_config(config: Config, by: str) -> Config:
             "run.path": beside(config.run.path, f"-by-{by}"),
             # By image, tested lesions were trained on: that is what is to be shown.
             "evaluate.allow_leaks": by == "image",
+            "evaluate.archive": (),
+            "evaluate.metadata": "",
+            "evaluate.name": "",
         },
     )
 
 
 def _prepared(config: Config, console: Console) -> None:
-    """Prepare and explore, unless that is done."""
+    """Prepare and explore, unless that is done. Raises UsageError children where the dataset or
+    the folder of the run does not do.
+    """
     otherwise = "Choose other folders: dataset.path and run.path"
     dataset = prepared(config, console, otherwise)
+    RunFolder(absolute(config.run.path)).check(config, dataset, "--set run.path=NAME")
     if not config.evaluate.allow_leaks:
         check_shared_files(dataset, dataset.path, "other folders in dataset.path and run.path")
     if not exists(join(dataset.path, EXPLORATION, PAGE)):
@@ -179,7 +191,7 @@ def _evaluated(config: Config, console: Console) -> list[tuple[str, EvaluationRe
 
 
 def _measured(config: Config, split: str, console: Console) -> EvaluationResult:
-    where = {"evaluate.split": split, "evaluate.archive": (), "evaluate.metadata": ""}
+    where = {"evaluate.split": split}
     return evaluate(changed(config, where), console)[0]
 
 

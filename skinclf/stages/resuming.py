@@ -47,7 +47,7 @@ def known_result(config: Config, split: str) -> EvaluationResult | None:
             and result.bootstrap_samples == settings.bootstrap_samples
             and _decided_as_asked(config, result)
             and (settings.allow_leaks or not result.leaks.images)
-            and (not settings.neighbors or exists(folder.neighbors))
+            and result.neighbors == settings.neighbors
             and tuple(point.wanted_sensitivity for point in result.screening) == wanted
         ):
             return result

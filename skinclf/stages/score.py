@@ -18,6 +18,7 @@ from skinclf.errors import ArchiveError, CheckError, ConfigError
 from skinclf.reporting.scoring_progress import ScoreDisplay
 from skinclf.spark.archive import archive_contents, needs_spark
 from skinclf.spark.content_check import with_content_versions
+from skinclf.spark.exclusive import exclusive
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.inference import ModelLoader
 from skinclf.spark.listing import listed_rows, log_left_out
@@ -31,7 +32,7 @@ from skinclf.spark.score_tasks import (
     outcomes_of,
     scorer,
 )
-from skinclf.spark.session import exclusive, spark_session
+from skinclf.spark.session import spark_session
 from skinclf.spark.versions import parallelism
 from skinclf.spec.rejects import REASONS
 from skinclf.spec.views import Tta

@@ -17,6 +17,8 @@ from skinclf.storage.files import exists, join
 
 LONGEST_NAME = 60
 
+CROSS_VALIDATION = "cross-validation.json"
+
 
 @dataclass(frozen=True)
 class CrossValidationFolder:
@@ -50,7 +52,12 @@ class CrossValidationFolder:
     @property
     def metrics(self) -> str:
         """The result as JSON; there once all is finished."""
-        return join(self.path, "cross-validation.json")
+        return join(self.path, CROSS_VALIDATION)
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether a fold was trained here."""
+        return exists(join(self.path, "runs"))
 
     @property
     def is_finished(self) -> bool:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from skinclf.storage.dataset_folder import TENSORS
 from skinclf.storage.files import join, name_of
 
 
@@ -48,9 +47,9 @@ class EvaluationFolder:
         return join(self.path, "rejects")
 
     @property
-    def scratch(self) -> tuple[str, str]:
-        """What is there only while it runs: the listing and the tensors of an outside set."""
-        return join(self.path, "staging"), join(self.path, TENSORS)
+    def scratch(self) -> str:
+        """What is there only while it runs: listing, tensors and rejects of an outside set."""
+        return join(self.path, "staging")
 
     def picture(self, name: str) -> str:
         """A figure, such as "confusion"."""

@@ -36,7 +36,8 @@ from skinclf.errors import RunError
 from skinclf.spec.decision import Decision
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.storage.dataset_folder import MANIFEST, RUN_CONFIG, Dataset
+from skinclf.storage.cross_validation_folder import CROSS_VALIDATION
+from skinclf.storage.dataset_folder import MANIFEST, RUN_CONFIG, TENSORS, Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import (
     delete,
@@ -53,12 +54,16 @@ from skinclf.storage.files import (
     write_text,
 )
 from skinclf.storage.history import Epoch
+from skinclf.storage.output_folder import UNFINISHED
 from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 MODEL, LABELS, GRAPH = "model.keras", "labels.json", "graph.zip"
 DECISION = "decision.json"
 TEACHERS = "teachers"
+
+OWN = "--run NAME"
+"""How most commands name another run."""
 
 AUTO = "auto"
 """The value of a setting that a run chooses for itself, when it begins."""
@@ -157,18 +162,19 @@ class RunFolder:
             write_text(self.config, to_toml(config))
         return self.is_finished
 
-    def check(self, config: Config, dataset: Dataset, option: str = "--run") -> None:
+    def check(self, config: Config, dataset: Dataset, option: str = OWN) -> None:
         """Raise RunError, naming what differs, where the folder's run has other hyperparameters or
         another dataset than asked for: half of one training and half of another is neither. So it
         does where there is a model of which it is not known.
 
-        `option` is the one by which the command that asks names another folder.
+        `option` is how the command that asks names another folder.
         """
         if not exists(self.config):
+            self._check_nobody_else_s(option)
             if self.is_finished:
                 raise RunError(
                     f"{self}: has a model and no {RUN_CONFIG}, so how it was trained is not known. "
-                    f"Choose another folder: {option} NAME"
+                    f"Choose another folder: {option}"
                 )
             return
         theirs = self.read_config().hyperparameters
@@ -180,12 +186,20 @@ class RunFolder:
         if not self.read_dataset().same_as(dataset):
             differing.append(f"dataset.path = {dataset.path!r} is not what it was trained on")
         if differing:
-            unused = option == "--run" and not self.read_history()
+            unused = option == OWN and not self.read_history()
             delete_it = ", or delete this one if no job is starting there: it has no epoch yet"
             raise RunError(
                 f"{self}: holds a run of another config: {'; '.join(differing)}. "
-                f"Choose another folder: {option} NAME{delete_it if unused else ''}"
+                f"Choose another folder: {option}{delete_it if unused else ''}"
             )
+
+    def _check_nobody_else_s(self, option: str) -> None:
+        """Raise RunError where the folder is another job's: its manifest would be replaced."""
+        marks = {TENSORS: "a dataset", UNFINISHED: "an unfinished dataset"}
+        marks |= {CROSS_VALIDATION: "a cross-validation"}
+        found = [what for mark, what in marks.items() if exists(join(self.path, mark))]
+        if found:
+            raise RunError(f"{self}: holds {found[0]}, and no run. Choose another folder: {option}")
 
     def teacher(self, number: int) -> "RunFolder":
         """The run's own copy of a model that it learns from; there once it is finished."""

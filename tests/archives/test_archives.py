@@ -6,6 +6,7 @@ import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -401,6 +402,28 @@ def test_one_name_that_is_no_uri_costs_no_other_image_of_a_list(
     assert [(file.name, file.reason) for file in found] == [
         ("my a.jpg", "unreadable"),
         ("a.jpg", None),
+    ]
+
+
+def test_one_name_that_the_storage_refuses_costs_no_other_image_of_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def get_file_info(self, asked: str | list[str]) -> Any:
+            if "denied" in str(asked):
+                raise OSError("AWS Error ACCESS_DENIED during HeadObject operation")
+            return fs.LocalFileSystem().get_file_info(asked)
+
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    monkeypatch.setattr(
+        "skinclf.archives.lists.locate",
+        lambda name: (Refusing(), str(tmp_path / name.rpartition("/")[2])),
+    )
+    found = list(files_named(["s3://bucket/a.jpg", "s3://bucket/denied.jpg", "s3://bucket/b.jpg"]))
+    assert [(file.name, file.reason) for file in found] == [
+        ("a.jpg", None),
+        ("denied.jpg", "unreadable"),
+        ("b.jpg", "vanished"),
     ]
 
 

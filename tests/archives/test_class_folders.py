@@ -33,6 +33,18 @@ def test_folders_above_the_classes_tell_images_apart(tmp_path: Path) -> None:
     assert ids(root / "train" / "mel") == ["mel/1"]
 
 
+@pytest.mark.parametrize("named", ["hdfs:///photos", "hdfs://name:8020/photos"])
+def test_a_host_that_spark_adds_is_no_part_of_the_id(named: str) -> None:
+    rows = [
+        {"file": f"hdfs://name:8020/photos/{year}/train/mel/1.jpg", "member": None}
+        for year in (2020, 2021)
+    ]
+    assert [row["image_id"] for row in with_path_ids(rows, [named])] == [
+        "photos/2020/train/mel/1",
+        "photos/2021/train/mel/1",
+    ]
+
+
 def test_an_archive_is_a_folder(tmp_path: Path) -> None:
     members = {"mel/1.jpg": b"x", "./nv/ 1 .jpg": b"x", "../mel/2.jpg": b"x", "3.jpg": b"x"}
     write_zip(tmp_path / "train.zip", members)

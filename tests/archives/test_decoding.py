@@ -27,7 +27,7 @@ from skinclf.spec.rejects import RejectedImage
 from skinclf.system.time_limit import TimeUp, time_limit
 from tests.support.decoders import MARKED
 from tests.support.decoders import decode as decode_or_end
-from tests.support.images import encoded, jpeg
+from tests.support.images import encoded, jpeg, write_zip
 
 LIMITS = ArchiveConfig()
 
@@ -166,12 +166,21 @@ def test_whatever_a_decoder_raises_is_a_reject_with_its_class(tmp_path: Path) ->
     ]
 
 
-def test_storage_errors_end_the_task_or_are_rejects_that_are_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.jpg", "a.zip"])
+def test_storage_errors_end_the_task_or_are_rejects_that_are_read_again(
+    tmp_path: Path, name: str
+) -> None:
     class Broken(StorageFile):
         def read_at(self, count: int, offset: int) -> bytes:
             raise StorageUnavailable("gone")
 
-    (tmp_path / "a.jpg").write_bytes(jpeg())
+        def version(self) -> str:
+            raise StorageUnavailable("gone")
+
+    if name == "a.zip":
+        write_zip(tmp_path / name, {"a.jpg": jpeg()})
+    else:
+        (tmp_path / name).write_bytes(jpeg())
     (entry,) = list_images([str(tmp_path)]).to_pylist()
     with ArchiveReader(10**6, Broken) as reader:
         with pytest.raises(StorageUnavailable):

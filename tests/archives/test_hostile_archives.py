@@ -1,6 +1,7 @@
 """Archives as other systems write them, and as an attacker would: each input becomes a row."""
 
 import bz2
+import errno
 import io
 import lzma
 import os
@@ -9,9 +10,13 @@ import socket
 import subprocess
 import tarfile
 import time
+import tracemalloc
 import zipfile
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +28,7 @@ from skinclf.archives.listing import LIKE_REPEATED
 from skinclf.archives.lists import file_system_of
 from skinclf.errors import ArchiveError, StorageUnavailable
 from skinclf.spec.rejects import RejectedImage
-from skinclf.system.retrying import PAUSES
+from skinclf.system.retrying import PAUSES, retried
 from tests.support.images import write_zip
 
 MIB = 2**20
@@ -380,6 +385,51 @@ def test_each_real_file_is_one_input_whatever_links_lead_to_it(tmp_path: Path) -
     assert len(rows(folder / "real.jpg", folder / "a-link.jpg", folder)) == 5
 
 
+@pytest.mark.parametrize("setting", [{"exclude": [".git"]}, {"include": ["*.jpg"]}])
+def test_a_link_is_read_where_its_target_is_not(
+    tmp_path: Path, setting: dict[str, list[str]]
+) -> None:
+    """DataLad and git-annex keep the files in .git, under names without an ending."""
+    store = tmp_path / ".git" / "annex"
+    store.mkdir(parents=True)
+    for key in ("KEY1", "KEY2"):
+        (store / key).write_bytes(b"x")
+    (tmp_path / "one.jpg").symlink_to(".git/annex/KEY1")
+    (tmp_path / "again.jpg").symlink_to(".git/annex/KEY1")
+    (tmp_path / "two.jpg").symlink_to(".git/annex/KEY2")
+    (tmp_path / "linked").symlink_to(".git/annex")
+    selection = Selection(**setting)
+    found = {row["image_id"] for row in rows(tmp_path, selection=selection)}
+    assert found == ({"KEY1", "KEY2"} if "exclude" in setting else {"again", "two"})
+    (tmp_path / "linked").unlink()
+    selection = Selection(**setting)
+    assert {row["image_id"] for row in rows(tmp_path, selection=selection)} == {"again", "two"}
+    assert "left out 1 symbolic links to files that are listed anyway" in selection.summaries()
+
+
+def test_a_folder_on_a_share_that_fails_is_asked_again_and_never_a_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mel", "nv"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(b"x")
+    failures, stat = [0], os.stat
+
+    def failing(path: str, **rest: Any) -> os.stat_result:
+        if str(path).endswith(("mel", "1.jpg")) and failures[0]:
+            failures[0] -= 1
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return stat(path, **rest)
+
+    monkeypatch.setattr(os, "stat", failing)
+    monkeypatch.setattr("skinclf.archives.folders.retried", partial(retried, pauses=(0.0, 0.0)))
+    failures[0] = 2
+    assert [row["reason"] for row in rows(tmp_path)] == [None, None]
+    failures[0] = 10
+    with pytest.raises(StorageUnavailable, match="Stale file handle"):
+        rows(tmp_path)
+
+
 def test_what_is_no_file_is_a_reject(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.jpg")
     with socket.socket(socket.AF_UNIX) as server:
@@ -515,6 +565,57 @@ def test_a_small_parquet_file_takes_little_memory(tmp_path: Path, column: str) -
 
 
 # Bombs
+
+
+@pytest.mark.parametrize("version", ["1.0", "old"])
+def test_a_map_of_holes_takes_no_memory(tmp_path: Path, version: str) -> None:
+    """Each hole would be a tuple of two numbers, 100 bytes for 4."""
+    if version == "old":  # header, blocks of 21 holes each, of which each says that one follows
+        header = bytearray(tarfile.TarInfo("a.jpg").tobuf(tarfile.GNU_FORMAT))
+        header[156:157], header[482], header[148:156] = b"S", 1, b" " * 8
+        header[483:495] = b"%011o " % 0
+        header[148:156] = b"%06o\0 " % sum(header)
+        more = bytearray(b"00000000001\0" * 42 + b"\1" + bytes(7))
+        holes = bytes(header) + bytes(more) * 20_000
+        holes += bytes(more[:504]) + bytes(8)
+        tar = holes
+    else:
+        info = tarfile.TarInfo("a.jpg")
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        body = b"2000000\n" + b"0\n0\n" * 2_000_000
+        info.size = len(body)
+        tar = info.tobuf(tarfile.PAX_FORMAT) + body + bytes(-len(body) % 512)
+    after = io.BytesIO()
+    with tarfile.open(fileobj=after, mode="w") as archive:
+        add(archive, "b.jpg", b"b")
+    (tmp_path / "a.tar").write_bytes(tar + after.getvalue())
+    tracemalloc.start()
+    found = {row["image_id"]: row["reason"] for row in rows(tmp_path)}
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == {"a": "unsupported", "b": None}
+    assert most < 4 * MIB
+
+
+def test_rows_without_bytes_do_not_make_a_parquet_file_be_read_anew(tmp_path: Path) -> None:
+    images = [{"bytes": b"x" * 1000 if n % 2 else None, "path": f"{n}.jpg"} for n in range(200)]
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet", compression="none")
+    read: list[int] = []
+
+    class Counting(StorageFile):
+        def read_at(self, count: int, offset: int) -> bytes:
+            read.append(count)
+            return super().read_at(count, offset)
+
+    reasons: Counter[str] = Counter()
+    with ArchiveReader(MIB, Counting) as reader:
+        for entry in rows(tmp_path):
+            try:
+                reader.read(entry)
+            except RejectedImage as rejected:
+                reasons[rejected.reason] += 1
+    assert reasons == {"empty": 100}
+    assert sum(read) < 2 * (tmp_path / "a.parquet").stat().st_size
 
 
 def test_a_packed_tar_that_unpacks_to_gigabytes_is_given_up(

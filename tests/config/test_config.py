@@ -130,6 +130,11 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
         ("train.zzz=3", ["train.zzz:", "known are slots, local_mode"]),
         ("train.epochs=many", ["train.epochs:", "integer", "'many'"]),
         ("train.seed=-1", ["train.seed:", "greater than or equal to 0"]),
+        ("split.seed=99999999999999999999", ["split.seed:", "less than 9223372036854775808"]),
+        (
+            "fault_tolerance.startup_timeout_seconds=10000000000",
+            ["startup_timeout_seconds:", "less than or equal to 1000000000"],
+        ),
         ("train.seed=20261128235301", ["train.seed:", "less than 4294967296"]),
         ("spark.master=bogus", ["spark.master:", "spark://HOST:PORT", "'bogus'"]),
         ("train.learning_rate=inf", ["train.learning_rate:", "finite number"]),

@@ -87,7 +87,7 @@ def test_an_interrupted_job_says_one_line_and_leaves_nothing(
     until(lambda: process.poll() is not None, log.read_text)
     assert process.returncode == 128 + number
     lines = log.read_text()[len(before) :].splitlines()
-    assert lines[-1] == "Interrupted. Rerun the same command to resume."
+    assert lines[-1] == "Interrupted. Rerun the same command."
     assert [line for line in lines[:-1] if not line.startswith("epoch")] == []
     until(lambda: not session_of(process.pid), log.read_text)
     until(lambda: not [f for f in temporary.rglob("*") if f.is_file()], log.read_text)
@@ -111,7 +111,7 @@ def test_a_job_that_is_interrupted_while_spark_starts_leaves_no_jvm(
     until(lambda: process.poll() is not None, log.read_text)
     assert process.returncode == 128 + signal.SIGINT
     said = [line for line in log.read_text().splitlines() if not line.startswith("WARNING: Using")]
-    assert said[-1] == "Interrupted. Rerun the same command to resume."
+    assert said[-1] == "Interrupted. Rerun the same command."
     assert [line for line in said[:-1] if not re.search("Spark 4|Spark starts", line)] == []
     until(lambda: not session_of(process.pid), log.read_text)
 

@@ -9,6 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from skinclf.archives import LISTING, Selection
 from skinclf.errors import ArchiveError
 from skinclf.spark.archive import (
+    _is_within,
+    _place,
     archive_contents,
     outermost,
     spark_images,
@@ -64,11 +66,14 @@ def test_names_that_spark_hides_are_listed_and_what_is_left_out_is_not(
     for name in ("_DSC1.JPG", ".a.jpg", "b.jpg", "Rejected/c.jpg", "_d/e.jpg", "scores/f.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "old.zip").write_bytes(b"PK")
     selection = Selection(exclude=["rejected", tmp_path.name.lower()])
     rows = list(spark_images(spark, [str(tmp_path)], [str(tmp_path / "scores")], selection))
     found = {row["source"].removeprefix(f"file:{tmp_path}/") for row in rows}
     hidden = {"_DSC1.JPG", ".a.jpg", "_d/e.jpg"} if lists_hidden_names(spark) else set()
-    assert found == {"b.jpg", *hidden}
+    assert found == {"b.jpg", "old.zip", *hidden}
+    closed = [row["image_id"] for row in rows if row["reason"] == "unsupported"]
+    assert closed == ["old"]
     assert ("does not list files" in caplog.text) == (not hidden)
     assert selection.left_out == {"rejected": 1}
     frame = frame_of(spark, pa.Table.from_pylist(rows, schema=LISTING))
@@ -81,6 +86,25 @@ def test_an_archive_within_the_folder_that_a_job_writes_to_is_refused(
     listing = spark_images(spark, [str(tmp_path / "photographs")], [str(tmp_path)], Selection())
     with pytest.raises(ArchiveError, match=r"photographs: lies in .*no part of the archive"):
         next(iter(listing))
+
+
+@pytest.mark.parametrize(
+    ("place", "folder", "is_within"),
+    [
+        ("hdfs://name:8020/data/a.jpg", "hdfs:///data", True),
+        ("hdfs:///data/a.jpg", "hdfs://name:8020/data", True),
+        ("hdfs:///data/a.jpg", "hdfs:///dat", False),
+        ("wasbs://raw@account/photos", "abfss://scores@account.dfs.core.windows.net/", False),
+        ("s3a://photos/a.jpg", "s3a://scores", False),
+        ("s3a://photos/a.jpg", "s3a://photos/", True),
+        ("hdfs:///data/scores/a.jpg", "file:///data/scores", False),
+        ("file:/data/scores/a.jpg", "file:///data/scores", True),
+    ],
+)
+def test_a_path_is_within_a_folder_of_the_same_storage_alone(
+    place: str, folder: str, is_within: bool
+) -> None:
+    assert _is_within(_place(place), _place(folder)) == is_within
 
 
 def test_of_a_micro_batch_only_its_files_are_read(spark: SparkSession, tmp_path: Path) -> None:

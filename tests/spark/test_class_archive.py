@@ -9,7 +9,8 @@ from skinclf.config.schema import SparkConfig
 from skinclf.spark import class_archive as module
 from skinclf.spark.class_archive import ClassArchive, class_archive, remove_unused, write_archive
 from skinclf.spark.java import java_command
-from skinclf.spark.session import JVM_OPTIONS, _class_archive
+from skinclf.spark.session_settings import JVM_OPTIONS
+from skinclf.spark.session_start import _class_archive
 
 JAVA = Path(shutil.which(java_command()) or "java")
 CLASSES = "".join(f"java/util/{name}\n" for name in ("ArrayDeque", "BitSet", "StringJoiner"))
@@ -111,7 +112,7 @@ def test_a_jvm_of_the_user_s_own_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("skinclf.spark.session.SparkContext._gateway", None)
+    monkeypatch.setattr("skinclf.spark.session_start.SparkContext._gateway", None)
     assert _class_archive(SparkConfig()) is not None
     assert _class_archive(SparkConfig(share_classes=False)) is None
     assert _class_archive(SparkConfig(conf={JVM_OPTIONS: "-Dmine=1"})) is None

@@ -15,7 +15,9 @@ from skinclf.config.schema import SparkConfig
 from skinclf.errors import ConfigError
 from skinclf.spark.job_groups import PROPERTIES
 from skinclf.spark.progress import spark_progress
-from skinclf.spark.session import ALWAYS, OURS, _created, _defaults, spark_session
+from skinclf.spark.session import OURS, spark_session
+from skinclf.spark.session_settings import ALWAYS, defaults
+from skinclf.spark.session_start import _created
 
 
 def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> None:
@@ -154,7 +156,7 @@ def test_a_start_that_meets_a_race_inside_spark_is_tried_again(
     ],
 )
 def test_a_driver_of_a_cluster_can_be_reached_by_its_executors(master: str, is_here: bool) -> None:
-    assert ("spark.driver.host" in _defaults(SparkConfig(master=master))) == is_here
+    assert ("spark.driver.host" in defaults(SparkConfig(master=master))) == is_here
 
 
 def test_local_mode_listens_on_this_machine_alone(spark: SparkSession) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -18,13 +19,13 @@ from skinclf.errors import (
     SkinclfError,
     UsageError,
 )
-from skinclf.evaluation.predictions import Predictions
+from skinclf.evaluation.predictions import SOURCE, Predictions
 from skinclf.stages import cross_validate as stage
 from skinclf.stages import folds
 from skinclf.stages.compare import compare
 from skinclf.stages.cross_validate import cross_validate, preview
 from skinclf.stages.train import train
-from skinclf.storage.cross_validation_folder import source_folder
+from skinclf.storage.cross_validation_folder import CrossValidationFolder, source_folder
 from skinclf.storage.dataset_folder import Dataset, TensorFile
 from skinclf.storage.files import write_table, write_text
 from skinclf.storage.run_folder import RunFolder
@@ -140,7 +141,7 @@ def test_each_source_is_left_out_once_and_an_interrupted_job_resumes(
     with pytest.raises(ConfigError, match=r"whole is not whole: .*dataset\.json"):
         preview(config_of(tmp_path, *same))
     (tmp_path / "cv" / "cross-validation.html").unlink()
-    with pytest.raises(UsageError, match=r"holds a README\.md, which no cross-validation wrote"):
+    with pytest.raises(UsageError, match=r"holds README\.md, which no cross-validation wrote"):
         preview(config_of(tmp_path, *by_source))
 
 
@@ -293,6 +294,7 @@ def test_what_the_datasets_say_is_found_out_before_any_is_trained_on(
         ("split.folds=3", "set by cross-validate itself"),
         ("split.by=image", "evaluate.allow_leaks=true"),
         ("cross_validate.by=source", "two sources or more are expected"),
+        ("dataset.overwrite=true", "Begin anew in another folder"),
         ("train.optimizer=sgd", "there is no 'sgd'"),
         ('train.teachers=["runs/compact"]', "runs/compact is no run. Its recipe is needed"),
         ("evaluate.gates.nope=1", "there is no metric 'nope'"),
@@ -307,6 +309,37 @@ def test_what_is_wrong_is_told_before_anything_starts(
         preview(folds_config(tmp_path, "cv", *setting.split()))
     assert told in str(caught.value)
     assert not (tmp_path / "cv").exists()
+
+
+def test_what_somebody_else_wrote_is_not_replaced(tmp_path: Path) -> None:
+    for name in ("README.md", "predictions", "config.toml"):
+        (tmp_path / name / name).mkdir(parents=True)
+        with pytest.raises(UsageError, match="Choose another folder: --output NAME"):
+            preview(folds_config(tmp_path, name))
+        assert (tmp_path / name / name).exists()
+
+
+def test_a_result_that_can_t_be_read_is_no_hindrance(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cv").mkdir()
+    (tmp_path / "cv" / "cross-validation.json").write_text("{}")
+    assert "train" in preview(folds_config(tmp_path, "cv")).starts[1]
+    assert "can't be read as a cross-validation" in caplog.text
+
+
+def test_images_of_other_sources_are_no_test_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source may share a lesion with one whose images can't be read."""
+    make_clinics(tmp_path)
+    config = config_of(tmp_path, "cross_validate.by=source", "cross_validate.min_lesions=10")
+    fold = folds.plan_folds(config, [], CrossValidationFolder(str(tmp_path / "cv"))).folds[0]
+    file = str(tmp_path / "tensors.parquet")
+    monkeypatch.setattr(stage, "split_files", lambda *_: [file])
+    for source in ("Bern", fold.source):
+        write_table(pa.table({SOURCE: ["Bern", source]}), file)
+        assert stage._has_tests(fold, Dataset.model_construct()) == (source == fold.source)
 
 
 def test_each_source_has_a_folder_of_its_own() -> None:

@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from skinclf.config.schema import Config
-from skinclf.errors import ConfigError, DatasetError
+from skinclf.errors import ConfigError, DatasetError, LeakError
 from skinclf.evaluation.result import EvaluationResult
+from skinclf.stages import replicate as stage
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.replicate import COLUMNS, protocol_config, replicate
 from skinclf.testing.archive import make_archive
@@ -84,6 +85,19 @@ def test_both_protocols_stand_beside_the_paper(
     other = config.archive.model_copy(update={"paths": ("elsewhere.zip",)})
     with pytest.raises(DatasetError, match=r"asked for \(archive.paths differ\)"):
         replicate(config.model_copy(update={"archive": other}), QUIET)
+
+
+def test_what_is_wrong_with_one_dataset_is_told_before_any_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(config: Config, *_: object) -> None:
+        if config.split.by == "lesion":
+            raise LeakError("files in common")
+
+    monkeypatch.setattr(stage, "_prepared", refused)
+    monkeypatch.setattr(stage, "train", lambda *_: pytest.fail("it trains"))
+    with pytest.raises(LeakError):
+        replicate(pipeline_config(tmp_path), QUIET)
 
 
 def test_each_protocol_has_folders_of_its_own() -> None:

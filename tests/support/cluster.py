@@ -10,7 +10,7 @@ from typing import Self
 
 import pyspark
 
-from skinclf.spark.session import INTERPRETED
+from skinclf.spark.session_settings import INTERPRETED
 
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 HOST = "127.0.0.1"

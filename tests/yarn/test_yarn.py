@@ -65,7 +65,6 @@ SETTINGS = {
     "train.global_batch_size": 32,
     "train.dropout": 0.0,
     "evaluate.bootstrap_samples": 20,
-    "score.archive": json.dumps([f"{ROOT}/archive"]),
     "score.output": f"{ROOT}/scores",
 }
 
@@ -128,33 +127,26 @@ def submit(
     return told
 
 
-def test_all_jobs_where_there_is_only_the_packed_environment(hadoop: Hadoop) -> None:
-    submit(hadoop, "prepare", "cluster")
+def prepare_once(hadoop: Hadoop) -> None:
+    if not files.exists(f"{ROOT}/dataset/dataset.json"):
+        submit(hadoop, "prepare", "cluster")
+
+
+def test_a_dataset_is_prepared_and_explored_and_the_cluster_is_checked(hadoop: Hadoop) -> None:
+    prepare_once(hadoop)
     manifest = files.read_json(f"{ROOT}/dataset/dataset.json")
     assert manifest["tensors"] + sum(manifest["rejects"].values()) == manifest["inputs"]
     submit(hadoop, "explore", "client")
     assert files.exists(f"{ROOT}/dataset/exploration/exploration.html")
     assert "2 workers reach each other" in submit(hadoop, "doctor", "client")
-    assert "epoch   2/2" in submit(hadoop, "train", "cluster")
-    submit(hadoop, "evaluate", "cluster")
-    assert files.exists(f"{ROOT}/run/evaluation/test/report.html")
-
-    submit(hadoop, "score", "cluster")
-    (model,) = files.list_names(f"{ROOT}/scores")
-    first = files.read_json(f"{ROOT}/scores/{model}/summary.json")
-    files.write_bytes(f"{ROOT}/archive/more/ISIC_9999999.jpg", jpeg((90, 60, 50), (120, 90)))
-    told = submit(hadoop, "score", "client")
-    assert "1 inputs are new" in told
-    assert files.read_json(f"{ROOT}/scores/{model}/summary.json")["scored"] == first["scored"] + 1
 
 
 class YarnTraining(Training):
     """A training whose driver is an application master, and whose run is in HDFS."""
 
-    def __init__(self, folder: Path, run: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.log = folder / "training.log"
-        self._path = run
-        self._command = command("train", "cluster", HARMED | {"run.path": run})
+        self._command = command("train", "cluster", HARMED)
         self.start()
 
     def start(self) -> None:
@@ -162,7 +154,7 @@ class YarnTraining(Training):
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
-        path = f"{self._path}/{name}"
+        path = f"{ROOT}/run/{name}"
         text = files.read_text(path) if files.exists(path) else ""
         return [json.loads(line) for line in text.splitlines()]
 
@@ -171,9 +163,8 @@ def test_a_training_survives_the_loss_of_a_container_and_of_its_driver(
     hadoop: Hadoop, tmp_path: Path
 ) -> None:
     """YARN starts the application master again, and training resumes from its last checkpoint."""
-    if not files.exists(f"{ROOT}/dataset/dataset.json"):
-        submit(hadoop, "prepare", "cluster")
-    training = YarnTraining(tmp_path, f"{ROOT}/harmed")
+    prepare_once(hadoop)
+    training = YarnTraining(tmp_path)
     training.wait_for_epochs(3)
     os.kill(hadoop.containers("CoarseGrainedExecutorBackend")[0], signal.SIGKILL)
     training.wait_for_restart(1)
@@ -186,7 +177,7 @@ def test_a_training_survives_the_loss_of_a_container_and_of_its_driver(
 
     quiet = {"run.path": f"{ROOT}/quiet", "spark.master": "local[2]"}
     subprocess.run(["skinclf", "train", *assignments(HARMED | quiet)], check=True)
-    assert np.array_equal(weights(fetched("harmed", tmp_path)), weights(fetched("quiet", tmp_path)))
+    assert np.array_equal(weights(fetched("run", tmp_path)), weights(fetched("quiet", tmp_path)))
 
 
 def fetched(run: str, folder: Path) -> Path:
@@ -196,18 +187,19 @@ def fetched(run: str, folder: Path) -> Path:
     return folder / run
 
 
-def test_a_scoring_that_loses_containers_scores_each_image_once(
+def test_a_model_is_evaluated_and_scores_each_image_once_though_containers_are_lost(
     hadoop: Hadoop, tmp_path: Path
 ) -> None:
     if not files.exists(f"{ROOT}/run/model.keras"):
-        submit(hadoop, "prepare", "cluster")
+        prepare_once(hadoop)
         submit(hadoop, "train", "cluster")
+    submit(hadoop, "evaluate", "cluster")
+    assert files.exists(f"{ROOT}/run/evaluation/test/report.html")
     for number in range(200):
         image = jpeg((number, 60, 50), (120, 90))
         files.write_bytes(f"{ROOT}/many/IMG_{number:03}.jpg", image, durable=False)
     changes = {
         "score.archive": json.dumps([f"{ROOT}/many"]),
-        "score.output": f"{ROOT}/many-scores",
         "score.micro_batch_images": 20,
     }
     log = tmp_path / "score.log"
@@ -220,16 +212,24 @@ def test_a_scoring_that_loses_containers_scores_each_image_once(
         os.kill(running()[0], signal.SIGKILL)
     until(lambda: job.poll() is not None, log.read_text)
     assert job.returncode == 0, log.read_text()[-5000:]
-    (model,) = files.list_names(f"{ROOT}/many-scores")
-    summary = files.read_json(f"{ROOT}/many-scores/{model}/summary.json")
-    assert (summary["scored"], summary["rejects"]) == (200, {})
+    assert outcome() == (200, {})
+    files.write_bytes(f"{ROOT}/many/IMG_999.jpg", jpeg((90, 60, 50), (120, 90)))
+    assert "1 inputs are new" in submit(hadoop, "score", "client", changes)
+    assert outcome() == (201, {})
 
 
 def scored() -> int:
     """How many images have a committed score."""
-    folders = files.list_names(f"{ROOT}/many-scores")
-    found = [read_manifest(ScoreFolder(f"{ROOT}/many-scores/{name}")) for name in folders]
+    folders = files.list_names(f"{ROOT}/scores")
+    found = [read_manifest(ScoreFolder(f"{ROOT}/scores/{name}")) for name in folders]
     return sum(manifest.done for manifest in found)
+
+
+def outcome() -> tuple[int, dict[str, int]]:
+    """What summary.json counts: scores, and rejects by reason."""
+    (model,) = files.list_names(f"{ROOT}/scores")
+    summary = files.read_json(f"{ROOT}/scores/{model}/summary.json")
+    return summary["scored"], summary["rejects"]
 
 
 def test_a_wrong_setting_is_told_and_fails_the_application(hadoop: Hadoop) -> None:

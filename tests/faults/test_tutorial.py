@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.documentation import PAGES, blocks_of
 
 FOLDER = "/home/you/tutorial"
@@ -19,6 +21,7 @@ VARYING = {
 }
 
 
+@pytest.mark.faults
 def test_the_tutorial_s_commands_print_what_it_shows(tmp_path: Path) -> None:
     steps = [
         step for block in blocks_of(PAGES["docs/tutorial.md"], "console") for step in _steps(block)
