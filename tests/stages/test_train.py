@@ -122,29 +122,6 @@ def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
         train(load_config(None, [f"dataset.path={tmp_path}"]), QUIET)
 
 
-def test_a_run_without_an_epoch_may_be_deleted_where_its_config_differs(tmp_path: Path) -> None:
-    run, dataset = RunFolder(str(tmp_path / "run")), dataset_of([], 1, str(tmp_path))
-    run.begin(load_config(None, []), dataset)
-    other = load_config(None, ["train.epochs=3"])
-    unused = "or delete this one if no job is starting there: it has no epoch yet"
-    with pytest.raises(RunError, match=f"--run NAME, {unused}"):
-        run.check(other, dataset)
-    with pytest.raises(RunError, match=r"--output NAME$"):
-        run.check(other, dataset, "--output")
-    run.write_history([{"epoch": 1}])
-    with pytest.raises(RunError, match=r"--run NAME$"):
-        run.check(other, dataset)
-
-
-def test_a_model_of_which_nothing_is_known_is_left_alone(tmp_path: Path) -> None:
-    """As in a folder that MLflow wrote."""
-    (tmp_path / "model.keras").write_bytes(b"a model")
-    run, dataset = RunFolder(str(tmp_path)), dataset_of([], 1, str(tmp_path))
-    with pytest.raises(RunError, match=r"has a model and no config\.toml.*--run NAME$"):
-        run.begin(load_config(None, []), dataset)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
-
-
 def test_another_config_than_the_run_s_own_is_refused_by_its_keys(trained: Path) -> None:
     with pytest.raises(RunError, match=r"train\.epochs = 3 but 2 in the run"):
         train(pipeline_config(trained, "train.epochs=3"), QUIET)

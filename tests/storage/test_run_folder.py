@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from skinclf.config.loader import load_config
+from skinclf.config.schema import Config
+from skinclf.errors import RunError
+from skinclf.storage.dataset_folder import Dataset
+from skinclf.storage.run_folder import RunFolder
+from tests.support.datasets import dataset_of
+
+
+@pytest.mark.parametrize("name", ["tensors", "unfinished", "cross-validation.json"])
+def test_the_folder_of_another_job_is_no_run(tmp_path: Path, name: str) -> None:
+    """Its dataset.json would be replaced by that of the run."""
+    (tmp_path / name).touch()
+    with pytest.raises(RunError, match=r"and no run\. Choose another folder: --run NAME"):
+        RunFolder(str(tmp_path)).begin(Config(), Dataset.model_construct())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_run_without_an_epoch_may_be_deleted_where_its_config_differs(tmp_path: Path) -> None:
+    run, dataset = RunFolder(str(tmp_path / "run")), dataset_of([], 1, str(tmp_path))
+    run.begin(load_config(None, []), dataset)
+    other = load_config(None, ["train.epochs=3"])
+    unused = "or delete this one if no job is starting there: it has no epoch yet"
+    with pytest.raises(RunError, match=f"--run NAME, {unused}"):
+        run.check(other, dataset)
+    with pytest.raises(RunError, match=r"--output NAME$"):
+        run.check(other, dataset, "--output NAME")
+    run.write_history([{"epoch": 1}])
+    with pytest.raises(RunError, match=r"--run NAME$"):
+        run.check(other, dataset)
+
+
+def test_a_model_of_which_nothing_is_known_is_left_alone(tmp_path: Path) -> None:
+    """As in a folder that MLflow wrote."""
+    (tmp_path / "model.keras").write_bytes(b"a model")
+    run, dataset = RunFolder(str(tmp_path)), dataset_of([], 1, str(tmp_path))
+    with pytest.raises(RunError, match=r"has a model and no config\.toml.*--run NAME$"):
+        run.begin(load_config(None, []), dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
