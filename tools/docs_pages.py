@@ -8,7 +8,8 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
 import typer
@@ -106,7 +107,10 @@ def _type(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
-    if str(origin) == "typing.Literal":
+    if origin in (Union, UnionType):  # of literals
+        annotation = Literal[tuple(value for one in arguments for value in get_args(one))]
+        return _type(annotation)
+    if origin is Literal:
         *most, last = (f"`{value}`" for value in arguments)
         return f"{', '.join(most)} or {last}" if most else last
     if hasattr(annotation, "__metadata__"):
@@ -173,7 +177,8 @@ def reasons_table() -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{in_markdown(text[1:])}." if text else ""
+    shown = in_markdown(text)
+    return f"{shown[:1].upper()}{shown[1:]}." if text else ""
 
 
 def _in_docs(text: str) -> str:

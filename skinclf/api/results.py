@@ -172,17 +172,23 @@ class Evaluated(Result):
         head = ("metric", "model", INTERVAL, baseline_title(taxonomy))
         rows = [(r.title, r.model, r.interval, r.baseline) for r in metric_rows(self.metrics)]
         figure = confusion_figure(np.array(self.metrics.confusion), taxonomy.codes, "Confusion")
-        leaks = self.metrics.leaks.images
         return Output(
             self._subject(),
             [Table(head, rows)],
             [("Confusion: rows the true class, columns the predicted class", png(figure))],
             [self.report],
-            f"{leaks:,} of these images share a lesion, an id or a file with images that the "
-            f"model was trained on: these metrics are too good."
-            if leaks
-            else "",
+            _warning_of(self.metrics),
         )
+
+
+def _warning_of(result: "EvaluationResult") -> str:
+    leaks = result.leaks.images
+    return (
+        f"{leaks:,} of these images share a lesion, an id or a file with images that the "
+        f"model was trained on: these metrics are too good."
+        if leaks
+        else ""
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,7 +218,8 @@ class CrossValidated(Result):
 
         tables = [Table(COLUMNS, fold_rows(self.metrics))]
         pictures = [("Metrics with intervals", png(folds_figure(self.metrics)))]
-        return Output(self._subject(), tables, pictures, [self.page])
+        warning = _warning_of(self.metrics.pooled)
+        return Output(self._subject(), tables, pictures, [self.page], warning)
 
 
 @dataclass(frozen=True, repr=False)

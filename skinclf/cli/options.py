@@ -107,7 +107,14 @@ Format = Annotated[
     str | None,
     typer.Option("--format", metavar="[csv|isic]", help="Also write all scores as one CSV file."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Stop after N new images.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        metavar="N",
+        help="Stop after N new images. What an interrupted job has listed comes first.",
+    ),
+]
 RetryRejects = Annotated[
     list[str] | None,
     typer.Option(

@@ -69,8 +69,8 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
     if isinstance(error, OSError) and error.errno in LASTING:
         tell_error(f"{error}. Check the path, or choose another one")
         return WRONG_USE
-    if isinstance(error, OSError) and error.errno is None:  # pyarrow's, of storage on a network
-        again = may_pass(error)
+    again = may_pass(error)
+    if isinstance(error, OSError) and (again or error.errno is None):  # of storage on a network
         advice = "Rerun the same command, once it is back" if again else "Check the path and keys"
         tell_error(f"the storage fails: {error}. {advice}")
         return TRY_AGAIN if again else WRONG_USE

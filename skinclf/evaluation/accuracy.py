@@ -49,7 +49,7 @@ def binary_accuracy(labels: Labels, probabilities: Probabilities) -> float:
     """The share of all outputs that are right when each is rounded at 0.5.
 
     What Keras calls accuracy under `binary_crossentropy`, and what the paper's 93.93% are: an
-    image with a wrong predicted label still has all but two of its outputs right.
+    image with a wrong predicted label still has all but two of its outputs right, or all but one.
     """
     return float(_right_outputs(labels, probabilities).mean())
 

@@ -14,19 +14,24 @@ LEAST_IMAGES = 10
 """A class with fewer images in a part does not count in its balanced accuracy, which one lesion
 would move by percents."""
 
+MOST_SOURCES = 100
+"""The column may hold anything: each value is a bootstrap and a row of the report."""
+
 LEAST_FOR_A_CURVE = 100
 """Images of a part: of fewer a reliability curve shows chance."""
 
 
 def by_source(predictions: Predictions, rounds: int) -> dict[str, PartMetrics]:
-    """Source → metrics of its images, the largest first; empty where no image has a source."""
+    """Source → metrics of its images, the MOST_SOURCES largest, by size; empty where no image has
+    a source.
+    """
     values = predictions.groups.get(SOURCE)
     if values is None or (values == UNKNOWN).all():
         return {}
     names, images = np.unique(values, return_counts=True)
     return {
         str(names[n]): part_metrics(predictions.subset(values == names[n]), rounds)
-        for n in np.argsort(-images, kind="stable")
+        for n in np.argsort(-images, kind="stable")[:MOST_SOURCES]
     }
 
 

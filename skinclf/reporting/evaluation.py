@@ -11,7 +11,7 @@ from PIL import Image
 from skinclf import __version__
 from skinclf.evaluation.predictions import GROUPS, Predictions
 from skinclf.evaluation.result import EvaluationResult, screened_sensitivity
-from skinclf.evaluation.sources import LEAST_IMAGES
+from skinclf.evaluation.sources import LEAST_IMAGES, MOST_SOURCES
 from skinclf.reporting.figures.clinical import (
     confusion_figure,
     coverage_figure,
@@ -99,6 +99,7 @@ def write_report(
             "taxonomy": taxonomy,
             "screened_sensitivity": screened_sensitivity(taxonomy) if taxonomy.screened else None,
             "least_images": LEAST_IMAGES,
+            "most_sources": MOST_SOURCES,
             "groups": [column for column in GROUPS if column in result.subgroups],
             "run": run.path,
             "figures": figures,

@@ -21,7 +21,7 @@ from skinclf.storage.history import Epoch
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
-from skinclf.system.uris import without_password
+from skinclf.system.uris import without_password, without_secrets
 
 POLL_SECONDS = 2.0
 
@@ -74,7 +74,9 @@ class Tracking:
             client = MlflowClient(config.mlflow.tracking_uri)
             _find_or_begin(client, config, run)
         except MlflowException as error:
-            raise ConfigError(f"mlflow.tracking_uri: MLflow says: {error}") from None
+            raise ConfigError(
+                f"mlflow.tracking_uri: MLflow says: {without_secrets(str(error))}"
+            ) from None
         return cls(client, run)
 
     def epochs(self, history: list[Epoch]) -> None:
@@ -82,7 +84,7 @@ class Tracking:
         try:
             self._send_epochs(history)
         except Exception as error:  # each of MLflow's stores raises what its own client does
-            log.warning("MLflow did not get the last epoch: %s", error)
+            log.warning("MLflow did not get the last epoch: %s", without_secrets(str(error)))
 
     def send(self) -> None:
         """Send whatever the run folder holds and MLflow lacks; a finished run is marked so."""
@@ -101,7 +103,7 @@ class Tracking:
                 "MLflow does not have all of %s: %s. The next train or evaluate of this run sends "
                 "what is missing",
                 self._run,
-                error,
+                without_secrets(str(error)),
             )
 
     def _send_epochs(self, history: list[Epoch]) -> None:

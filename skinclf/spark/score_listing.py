@@ -119,7 +119,8 @@ def _directly(
     new = pa.array([source not in known for source, _, _ in listed])
     again = pa.array(
         [
-            source in known and (version != known[source] or (source in tried and not reason))
+            source in known
+            and (_is_other(version, known[source]) or (source in tried and not reason))
             for source, version, reason in listed
         ]
     )
@@ -130,6 +131,13 @@ def _directly(
             files.append(_write(part, ledger, again=is_again))
             room -= part.num_rows
     return files
+
+
+def _is_other(version: str | None, known: str | None) -> bool:
+    """Whether a file is another than the one that was listed. One that could not be read when it
+    was found has no version: its score stays.
+    """
+    return version is not None and version != known
 
 
 def _write(table: pa.Table, ledger: ScoreLedger, *, again: bool) -> ListingFile:
@@ -212,8 +220,8 @@ def _compared(
     listing = read_parquet_files(spark, ledger.folder.listing, names, STORED)
     known = listing.groupBy("source").agg(latest)
     compared = found.join(known.withColumn("again", F.lit(True)), "source", "left")
-    unread = F.col("version").isNull() & F.col("reason").isNull()  # see content_check
-    changed = ~F.col("version").eqNullSafe(F.col("known_version")) & ~unread
+    changed = F.col("version").isNotNull()  # as `_is_other`
+    changed &= ~F.col("version").eqNullSafe(F.col("known_version"))
     wanted = F.col("again").isNull() | changed
     if _have(ledger, reasons):
         compared = compared.join(_rejected(spark, ledger, reasons), "source", "left")

@@ -128,7 +128,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
     with (
         spark_session("evaluate", config.spark) as spark,
         spark_failures(folder.path),
-        exclusive(spark, folder.path, "evaluate"),
+        exclusive(spark, folder.path, "evaluate") as check_owner,
         _without_scratch(folder),
     ):
         tested = _tested_images(spark, asked, console)
@@ -139,6 +139,7 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         nearest = _neighbors(spark, asked, tested, console)
         result = _measured(asked, tested, leaks, predicted)
         _warn_of_thresholds(result, predicted.validation)
+        check_owner()
         if config.decision.rule != "stored":  # else another evaluation may have chosen meanwhile
             run.write_decision(predicted.decision)
         report = _report(spark, asked, tested, predicted.tested, result, nearest)

@@ -67,7 +67,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
     with (
         spark_session("prepare", config.spark) as spark,
         spark_failures(path),
-        exclusive(spark, path, "prepare"),
+        exclusive(spark, path, "prepare") as check_owner,
         kept_frames() as keep,
     ):
         folder.begin(overwrite=config.dataset.overwrite, named=_named(path))
@@ -80,6 +80,7 @@ def prepare(config: Config, console: Console, decode: Decode | None = None) -> D
             written = write_tensors(plan, decoding, path)
         with spark_progress(spark, "check", console):
             dataset = _checked(spark, config, path, plan.inputs, written, keep)
+        check_owner()
         write_text(join(path, CARD), dataset_card(dataset))
         folder.finish(dataset.to_json(), dataset.named)
     counts = {

@@ -83,9 +83,12 @@ def score(
             spark, config, scored_by, decoding, ScoreLedger(folder, check_owner), table
         )
         display = ScoreDisplay(console)
+        if scoring.ledger.waiting:
+            log.info(
+                "%s images were listed by a job that was interrupted: they come first",
+                f"{scoring.ledger.waiting:,}",
+            )
         done = scoring.run(display)
-        if done:
-            log.info("finished the %s images of a job that was interrupted", f"{done:,}")
         changed, moved = 0, scoring.moved
         # A limited job lists once: what moves meanwhile is the next job's.
         last = 0 if config.score.limit else ROUNDS

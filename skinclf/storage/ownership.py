@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from skinclf.errors import OwnershipLost, UsageError
+from skinclf.errors import OwnershipLost, StorageError, UsageError
 from skinclf.storage.files import delete, exists, join, local_path, read_json, write_json
 from skinclf.system.background import watching
 from skinclf.system.retrying import LONG_PAUSES, retried
@@ -34,6 +33,10 @@ SETTLE_SECONDS = (0.2, 1.0)
 _HELD: set[str] = set()
 """The tokens of what this process owns. A record of this process with another one is left over: the
 storage failed when it was to be deleted."""
+
+
+_ENDED: set["Owner | None"] = set()
+"""Records of owners that have ended, as they were: nobody waits for them twice."""
 
 
 class Owner(NamedTuple):
@@ -67,16 +70,22 @@ def owned(
     check_free(folder, wait)
     owner = _this(job, now())
 
-    def check(wait: Callable[[float], object] = wait) -> None:
-        current = retried(partial(_read, folder), folder, wait, LONG_PAUSES)
+    def ask() -> None:
+        current = _read(folder)
         if current is None or current.token != owner.token:
             raise OwnershipLost(f"{folder}: another job has taken this folder; this one ends")
 
+    def check() -> None:
+        retried(ask, folder, wait, LONG_PAUSES)
+
+    def renew_once() -> None:
+        ask()  # before each try: while the storage failed, another job may have taken the folder
+        with suppress(StorageError):  # such as a full disk: whether it lasts, others find out
+            _write(folder, owner._replace(renewed=now()))
+
     def renew(done: threading.Event) -> None:
         while not done.wait(RENEW_SECONDS):
-            check(done.wait)
-            renewed = owner._replace(renewed=now())
-            retried(partial(_write, folder, renewed), folder, done.wait, LONG_PAUSES)
+            retried(renew_once, folder, done.wait, LONG_PAUSES)
 
     _HELD.add(owner.token)  # before its record is there for others to read
     try:
@@ -105,6 +114,8 @@ def check_free(
     killed, for LEASE_SECONDS. What the record says of the time is by another clock.
     """
     owner = _read(folder)
+    if owner in _ENDED:
+        return
     if owner is None and local_path(folder) is None and exists(folder):
         # Some storage, such as HDFS, can't replace a file: while it is renewed there is none.
         wait(SETTLE_SECONDS[True])
@@ -116,6 +127,7 @@ def check_free(
         alive = _renews(folder, owner, wait)
     if alive:
         raise UsageError(_refusal(folder, owner))
+    _ENDED.add(owner)
 
 
 def _renews(folder: str, owner: Owner, wait: Callable[[float], object]) -> bool:

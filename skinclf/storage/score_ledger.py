@@ -100,6 +100,11 @@ class ScoreLedger:
         """The path of a file of the listing."""
         return join(self.folder.listing, name)
 
+    @property
+    def waiting(self) -> int:
+        """Rows of the listing that are not done."""
+        return self.manifest.listed - self.manifest.done
+
     def next_batch(self, images: int) -> tuple[list[Piece], bool]:
         """At most so many rows of the listing that are not done, and whether they were listed
         before; `name` of each piece is its path.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from skinclf.errors import UsageError
+from skinclf.errors import OwnershipLost, UsageError
 from skinclf.storage.files import delete_files, join, list_names, read_json, write_text
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.system.retrying import may_pass
@@ -133,7 +133,12 @@ def _parsed(path: str, stored: object) -> Manifest:
 
 
 def write_manifest(folder: ScoreFolder, manifest: Manifest) -> Manifest:
-    """Commit: from here on the folder holds what `manifest` says → it with its number."""
+    """Commit: from here on the folder holds what `manifest` says → it with its number.
+
+    Raises OwnershipLost where another job has committed since: no manifest is ever replaced.
+    """
+    if any(number > manifest.number for number in _numbers(folder)):
+        raise OwnershipLost(f"{folder.path}: another job has written scores here; this one ends")
     numbered = manifest.model_copy(update={"number": manifest.number + 1})
     write_text(_path(folder, numbered.number), numbered.model_dump_json(indent=1) + "\n")
     if numbered.number > 2:

@@ -96,10 +96,12 @@ def is_final(error: OSError) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Whether an error is of storage on a network that may answer later: its host is not known or
-    not reached, it is overloaded. pyarrow gives these no errno, as the system does its own.
+    not reached, it is overloaded. pyarrow gives these no errno, and a mounted share its own.
     """
-    if not isinstance(error, OSError) or error.errno is not None:
+    if not isinstance(error, OSError):
         return False
+    if error.errno is not None:
+        return error.errno in OF_A_SHARE
     return not (is_gone(error) or is_final(error))
 
 

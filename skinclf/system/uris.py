@@ -50,7 +50,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
 
 def without_password(uri: str) -> str:
     """A server's address without the user and the password that it may have."""
-    return re.sub("//[^/@]*@", "//", uri)
+    return without_secrets(re.sub("//[^/@]*@", "//", uri))
 
 
 def check_no_secret(path: str) -> None:

@@ -219,12 +219,13 @@ def test_a_server_that_is_not_there_is_told_before_training_and_a_warning_after_
     """Port 1 of this machine: nobody listens there."""
     for key in IMPATIENT:
         monkeypatch.delenv(key, raising=False)
-    config = load_config(None, ["mlflow.tracking_uri=http://127.0.0.1:1"])
+    config = load_config(None, ["mlflow.tracking_uri=http://me:secret@127.0.0.1:1"])
     with pytest.raises(ConfigError, match=r"mlflow\.tracking_uri: MLflow says.*Max retries"):
         Tracking.of_run(config, RunFolder(str(tmp_path / "run")))
     assert {key: os.environ[key] for key in IMPATIENT} == IMPATIENT  # and not MLflow's four minutes
     send_to_mlflow(config, RunFolder(str(tmp_path / "run")))
     assert "mlflow.tracking_uri: MLflow says" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_finished_run_that_is_trained_again_is_sent(
@@ -245,3 +246,5 @@ def test_a_password_in_the_address_is_not_written_down() -> None:
     config = load_config(None, ["mlflow.tracking_uri=https://me:secret@mlflow.example.org/x"])
     assert "secret" not in to_toml(config)
     assert "https://mlflow.example.org/x" in to_toml(config)
+    config = load_config(None, ["mlflow.tracking_uri=postgresql://server/db?password=secret"])
+    assert "secret" not in to_toml(config)

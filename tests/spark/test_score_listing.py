@@ -121,6 +121,16 @@ def test_a_file_that_could_not_be_read_for_its_content_keeps_its_score(
     assert list_new(spark, [row("f0")], ledger, versions=versions("other")) == (1, 1)
 
 
+def test_a_file_that_can_t_be_read_when_it_is_found_keeps_its_score(
+    spark: SparkSession, ledger: ScoreLedger
+) -> None:
+    assert list_new(spark, archive(), ledger) == (6, 0)
+    score_all(ledger, {})
+    gone = row("f0") | {"reason": "vanished", "version": None}
+    closed = row("f1") | {"reason": "unreadable", "version": None}
+    assert list_new(spark, [gone, closed, *archive()[2:]], ledger) == (0, 0)
+
+
 def test_what_the_listing_itself_rejects_as_before_is_not_tried_again(
     spark: SparkSession, ledger: ScoreLedger
 ) -> None:

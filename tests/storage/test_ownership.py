@@ -1,5 +1,6 @@
 """Who may write to an output folder; time passes only on the clock that is handed in."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,11 +9,13 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from skinclf.errors import OwnershipLost, UsageError
+from skinclf.errors import OwnershipLost, StorageError, UsageError
 from skinclf.storage import ownership
+from skinclf.storage.files import write_json
 from skinclf.storage.ownership import Owner, check_free, owned, process_name
 
 
@@ -84,8 +87,9 @@ def test_an_owner_on_another_machine_is_known_by_its_renewals(tmp_path: Path) ->
 
     record(tmp_path)  # a moment ago: the job that takes its place starts on another machine
     gone = Clock()
-    with own(tmp_path, gone):  # nothing was renewed for half a minute
-        assert gone.now > 1_000_000 + 29
+    check_free(str(tmp_path), gone.wait)  # as a job does before it starts Spark
+    with own(tmp_path, gone):  # nothing was renewed for half a minute, which passes once
+        assert 1_000_000 + 29 < gone.now < 1_000_000 + 40
 
 
 def test_of_two_that_begin_at_once_one_gets_the_folder(tmp_path: Path) -> None:
@@ -107,6 +111,51 @@ def test_a_job_whose_folder_was_taken_is_ended_and_leaves_the_record(
     with pytest.raises(OwnershipLost, match="another job has taken this folder"):
         job.__exit__(None, None, None)
     assert json.loads((tmp_path / "owner.json").read_text())["host"] == "node-3"
+
+
+def test_a_renewal_that_failed_does_not_take_the_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its storage fails, an owner is taken for gone: another job has the folder then."""
+    write, failures = write_json, ["share"]
+
+    def fail_once(path: str, content: object, **rest: Any) -> None:
+        if failures and started.is_set():
+            failures.clear()
+            record(tmp_path)
+            raise OSError(errno.EIO, "Input/output error")
+        write(path, content, **rest)
+
+    monkeypatch.setattr(ownership, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(ownership, "LONG_PAUSES", (0.01,))
+    monkeypatch.setattr(ownership, "write_json", fail_once)
+    started, cancelled = threading.Event(), threading.Event()
+    job = own(tmp_path, Clock(), cancelled.set)
+    job.__enter__()
+    started.set()
+    assert cancelled.wait(60)
+    with pytest.raises(OwnershipLost):
+        job.__exit__(None, None, None)
+    assert json.loads((tmp_path / "owner.json").read_text())["host"] == "node-3"
+
+
+def test_a_full_disk_ends_no_job_by_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, tries = write_json, iter(range(100))
+    renewed = threading.Event()
+
+    def full_for_a_moment(path: str, content: object, **rest: Any) -> None:
+        if 0 < next(tries) < 3:
+            raise StorageError("No space left on device")
+        write(path, content, **rest)
+        if next(tries) > 3:
+            renewed.set()
+
+    monkeypatch.setattr(ownership, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(ownership, "write_json", full_for_a_moment)
+    with own(tmp_path, Clock()):
+        assert renewed.wait(60)
 
 
 def test_a_record_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,16 @@ def _merging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skinclf.storage.files._sync", lambda _: None)
 
 
+def test_a_manifest_of_another_job_is_not_replaced(tmp_path: Path) -> None:
+    """The clocks of two machines, or a share that failed, may let both own the folder."""
+    folder = ScoreFolder(str(tmp_path))
+    first, second = ScoreLedger(folder), ScoreLedger(folder)
+    second.add_listing([])
+    with pytest.raises(OwnershipLost, match="another job has written scores here"):
+        first.add_listing([])
+    assert read_manifest(folder) == second.manifest
+
+
 STEPS = ("write_manifest", "write_parquet", "move", "delete_files")
 
 

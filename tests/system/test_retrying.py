@@ -1,9 +1,10 @@
+import errno
 from collections.abc import Callable
 
 import pytest
 
 from skinclf.errors import StorageUnavailable
-from skinclf.system.retrying import LONG_PAUSES, retried
+from skinclf.system.retrying import LONG_PAUSES, may_pass, retried
 
 
 def failing(times: int) -> Callable[[], str]:
@@ -28,6 +29,13 @@ def test_a_read_that_goes_on_failing_is_an_error_of_the_storage() -> None:
     with pytest.raises(StorageUnavailable, match=r"tried 6 times.*Stale file handle"):
         retried(failing(100), "run", pauses.append, LONG_PAUSES)
     assert pauses == list(LONG_PAUSES)
+
+
+def test_what_a_share_says_while_its_server_is_away_may_pass() -> None:
+    away = (OSError(errno.ESTALE, "Stale file handle"), OSError(errno.EIO, "I/O error"))
+    lasting = (OSError(errno.ENOSPC, "full"), PermissionError(13, "denied"), ValueError())
+    assert all(map(may_pass, away))
+    assert not any(map(may_pass, lasting))
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "none"), PermissionError(13, "denied")])
