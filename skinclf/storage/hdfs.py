@@ -3,6 +3,7 @@
 It reads core-site.xml and hdfs-site.xml in HADOOP_CONF_DIR, name services with failover included.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ class _Handler(fs.FSSpecHandler):
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
         with _in_one_line():
-            return super().open_output_stream(path, metadata)
+            return pa.PythonFile(_Writer(self.fs.open(path, mode="wb")), mode="w")
 
     def create_dir(self, path: str, recursive: bool) -> None:
         with _in_one_line():
@@ -93,6 +94,26 @@ class _Handler(fs.FSSpecHandler):
     def move(self, src: str, dest: str) -> None:
         with _in_one_line():
             self.fs.mv(src, dest, overwrite=True)
+
+
+class _Writer(io.RawIOBase):
+    """A file that is given bytes alone: hdfs-native takes pyarrow's buffers apart byte by byte,
+    which is 5 MB/s.
+    """
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, buffer: Any) -> int | None:
+        return self._file.write(bytes(buffer))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 @contextmanager
