@@ -46,6 +46,9 @@ ROWS_A_FILE = 50_000
 ROWS_A_GROUP = 1_000
 """Of the listing: what a task that scores 500 files reads of it is little more than those."""
 
+MERGED_AT_ONCE = 16
+"""So many small files of the listing become one."""
+
 WRITTEN = pa.schema(
     [
         ("task", pa.int64()),
@@ -80,6 +83,7 @@ def list_new(
     another reader.
     """
     _check_reader(ledger, by_spark=bool(spark_paths))
+    merge_listing(ledger)
     reasons = {*READ_AGAIN, *retry}
     found = iter(rows)
     few = list(islice(found, FEW_ROWS))
@@ -91,6 +95,30 @@ def list_new(
     if files:
         ledger.add_listing(files, spark_paths)
     return sum(file.rows for file in files), sum(file.rows for file in files if file.again)
+
+
+def merge_listing(ledger: ScoreLedger) -> None:
+    """Make one file of many small ones whose rows are done: a job every five minutes adds 100,000
+    files a year, and each job opens them all.
+    """
+    while group := _to_merge(ledger.manifest.listing_done):
+        name = new_name()
+        tables = (part for file in group for part in iter_tables(ledger.listing_file(file.name)))
+        rows = write_parquet(ledger.listing_file(name), tables, STORED, ROWS_A_GROUP)
+        ledger.merge_listing(group, ListingFile(name=name, rows=rows))
+
+
+def _to_merge(files: Sequence[ListingFile]) -> Sequence[ListingFile]:
+    """The last small files once they are many; neighbors, since of a source's rows the last counts.
+
+    The first file of all stays: a table of the scores knows the folder by its name.
+    """
+    for most in (ROWS_A_GROUP, ROWS_A_FILE):
+        large = [place for place, file in enumerate(files) if file.rows >= most]
+        small = files[max([0, *large]) + 1 :]
+        if len(small) >= MERGED_AT_ONCE:
+            return small
+    return ()
 
 
 def _check_reader(ledger: ScoreLedger, *, by_spark: bool) -> None:

@@ -126,6 +126,18 @@ class ScoreLedger:
         )
         self._clear(self.folder.listing, {file.name for file in listing})
 
+    def merge_listing(self, old: Sequence[ListingFile], new: ListingFile) -> None:
+        """Commit one file, which lies there already, in place of neighbors whose rows it has."""
+        first = self.manifest.listing.index(old[0])
+        before, after = self.manifest.listing[:first], self.manifest.listing[first + len(old) :]
+        if new.rows != sum(file.rows for file in old):
+            raise CheckError(
+                f"{self.folder.path}: {new.rows} rows were made of {len(old)} files of the "
+                f"listing, which had {sum(file.rows for file in old)}; nothing was changed"
+            )
+        self._commit(listing=(*before, new, *after))
+        self._clear(self.folder.listing, {file.name for file in self.manifest.listing})
+
     def add(self, outcomes: pa.Table, *, again: bool) -> dict[str, int]:
         """Commit the outcomes of the next rows of the listing → their rejects by reason.
 

@@ -5,6 +5,7 @@ step. The one before stays for readers that have just found it.
 """
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -69,6 +70,12 @@ class Manifest(_Part):
     def listed(self) -> int:
         """Rows of the listing."""
         return sum(file.rows for file in self.listing)
+
+    @property
+    def listing_done(self) -> tuple[ListingFile, ...]:
+        """The files of the listing of which each row is done."""
+        ends = accumulate(file.rows for file in self.listing)
+        return tuple(file for file, end in zip(self.listing, ends, strict=True) if end <= self.done)
 
     def files(self, table: str) -> tuple[TableFile, ...]:
         """The files of one of TABLES."""

@@ -143,6 +143,33 @@ def test_what_the_listing_itself_rejects_as_before_is_not_tried_again(
     assert list_new(spark, [row("link"), row("f0")], ledger) == (1, 1)
 
 
+def test_many_small_files_of_the_listing_become_one(
+    spark: SparkSession, ledger: ScoreLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_listing, "MERGED_AT_ONCE", 4)
+    found: list[dict[str, Any]] = []
+    for n in range(8):
+        found.append(row(f"f{n}"))
+        assert list_new(spark, found, ledger) == (1, 0)
+        score_all(ledger, {})
+    first = ledger.manifest.listing[0]
+    found[3] = row("f3", version="2")
+    assert list_new(spark, found, ledger) == (1, 1)
+    assert [file.rows for file in ledger.manifest.listing] == [1, 7, 1]
+    assert ledger.manifest.listing[0] == first
+    assert list_new(spark, [*found, row("f8")], ledger) == (1, 0)
+    score_all(ledger, {})
+    ledger.finish()
+    for version in ("3", "4", "5"):  # what was listed last stays the last
+        found[3] = row("f3", version=version)
+        assert list_new(spark, found, ledger) == (1, 1)
+        assert list_new(spark, found, ledger) == (0, 0)
+        score_all(ledger, {})
+    assert [file.rows for file in ledger.manifest.listing] == [1, 10, 1, 1]
+    names = {file.name for file in ledger.manifest.listing}
+    assert {path.name for path in Path(ledger.folder.listing).iterdir()} == names
+
+
 def test_an_empty_archive_lists_nothing(spark: SparkSession, ledger: ScoreLedger) -> None:
     assert list_new(spark, [], ledger) == (0, 0)
     assert ledger.manifest.listing == ()
