@@ -33,6 +33,7 @@ def commands(start: str) -> list[tuple[str, list[str]]]:
         blocks = "\n".join(blocks_of(text, "sh") + blocks_of(text, "console"))
         for line in blocks.replace("\\\n", " ").replace("&&", "\n").splitlines():
             line = re.sub(r" #.*", "", line).strip().removeprefix("$ ")
+            line = line.removeprefix("$SPARK_HOME/bin/")
             if line.startswith(start):
                 found.append((page, shlex.split(line)))
     return found

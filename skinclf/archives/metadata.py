@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ DELIMITERS = (",", "\t", ";")  # HAM10000's; Dataverse's .tab; a spreadsheet's i
 
 MISSING = frozenset(("na", "n/a", "<na>", "nan", "null", "none"))
 """In lower case, what R, pandas and databases write for a field that is empty."""
+
+NOT_UTF_8 = re.compile("%[89a-f][0-9a-f]")
+"""In a column's name: a byte that is no ASCII, percent-encoded because it is no UTF-8 either."""
 
 NAMES_ALONE = MetadataConfig()
 """No columns and no labels of one's own."""
@@ -181,7 +185,7 @@ def _candidates(
 
 def _why_unknown(columns: list[str], taxonomy: Taxonomy, own: MetadataConfig) -> str:
     """What is to be done about a file whose columns are of no format."""
-    if any("\0" in name for name in columns):
+    if any("\0" in name or NOT_UTF_8.search(name) for name in columns):
         return "is not UTF-8; expected is that, or UTF-16 with its mark"
     there = ", ".join(columns)
     for ours, theirs in own.columns.items():
