@@ -137,6 +137,8 @@ def test_secrets_of_the_environment_are_known_by_their_names() -> None:
         "MLFLOW_TRACKING_TOKEN": "abcdefghij",
         "TOKENIZERS_PARALLELISM": "false",  # too short to be one
         "HOME": "/home/someone",
+        "PWD": "/srv/clinic/lesions",
+        "OLDPWD": "/srv/clinic",
     }
     assert set(secrets_of_environment(environment)) == {"0123456789", "abcdefghij"}
 

@@ -163,8 +163,14 @@ def secrets_of(config: Config) -> Iterator[str]:
             yield value
 
 
+FOLDERS_OF_THE_SHELL = ("PWD", "OLDPWD")
+"""No passwords, whatever their names look like: each path of the log may begin so."""
+
+
 def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:
     """The same of environment variables, such as AWS_SECRET_ACCESS_KEY."""
     for name, value in environment.items():
+        if name in FOLDERS_OF_THE_SHELL:
+            continue
         if SECRET.search(name.replace("_", ".")) and len(value) >= LEAST_SECRET:
             yield value

@@ -26,8 +26,15 @@ from skinclf.storage.score_ledger import ScoreLedger
 ISIC_ORDER = ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc")
 """The columns of the ISIC challenge's CSV after `image`, in upper case there."""
 
-CSV = {"escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false"}
-"""As the CSV standard has it: Spark would escape quotes by backslashes and trim names."""
+CSV = {
+    "escape": '"',
+    "ignoreLeadingWhiteSpace": "false",
+    "ignoreTrailingWhiteSpace": "false",
+    "compression": "none",
+}
+"""As the CSV standard has it: Spark would escape quotes by backslashes, trim names, and pack files
+where Hadoop's settings say so.
+"""
 
 PIECE = 2**20
 """Bytes that are copied at a time."""
