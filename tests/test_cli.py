@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from skinclf import api
 from skinclf.cli.terminal import print_table
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
+from skinclf.errors import UsageError
 from skinclf.evaluation.cross_validation import CrossValidation
 from tests.evaluation.drawn import drawn_cross_validation
 from tests.support.command import Command
@@ -160,6 +162,8 @@ def test_options_of_a_cross_validation_are_its_settings(
         done = skinclf("cross-validate", "--by", by, unused, "30")
         assert done.returncode == 2
         assert f"{unused}: has no effect with --by {by}" in done.stderr
+    with pytest.raises(UsageError, match="--folds: has no effect with --by source"):
+        api.cross_validate(by="source", folds=3)
 
     def cross_validate(config: Config, _: object) -> tuple[CrossValidation, str]:
         asked.append(config)

@@ -92,8 +92,8 @@ def test_what_can_t_be_compared_is_one_line(
     told = failure_of(skinclf, first, other, "--on", "val")
     assert "first: was not evaluated on val. Evaluate it: skinclf evaluate --run" in told
     assert "--set evaluate.split=val" in told
-    told = failure_of(skinclf, first, other, "--on", "clinic")
-    assert "--archive ARCHIVE --metadata METADATA --set evaluate.name=clinic" in told
+    message = failure_of(skinclf, first, other, "--on", "clinic")
+    assert "--archive ARCHIVE --metadata METADATA --set evaluate.name=clinic" in message
     assert "--on test" in told
     for output in ("", str(tmp_path)):
         assert "--output: " in failure_of(skinclf, first, other, "--output", output)

@@ -107,11 +107,9 @@ def _type(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
-    if origin in (Union, UnionType):  # of literals
-        annotation = Literal[tuple(value for one in arguments for value in get_args(one))]
-        return _type(annotation)
-    if origin is Literal:
-        *most, last = (f"`{value}`" for value in arguments)
+    if origin in (Literal, Union, UnionType):  # a union is one of literals
+        values = [value for one in arguments for value in get_args(one) or (one,)]
+        *most, last = (f"`{value}`" for value in values)
         return f"{', '.join(most)} or {last}" if most else last
     if hasattr(annotation, "__metadata__"):
         return _type(arguments[0])

@@ -199,9 +199,10 @@ def cross_validate(
     }
     chosen = _configured(config, settings, given)
     from skinclf.evaluation.gates import check_gates
-    from skinclf.stages.cross_validate import cross_validate as stage
+    from skinclf.stages import cross_validate as stage
 
-    found, page = stage(chosen, _console(quiet))
+    stage.check_given(chosen, folds=folds)
+    found, page = stage.cross_validate(chosen, _console(quiet))
     result = CrossValidated(found, page)
     with _result_kept(result):
         check_gates(found.pooled, page, chosen.evaluate.gates)

@@ -86,7 +86,7 @@ def _decode_into(
         reject = rejected
     except TimeUp:
         reject = RejectedImage("timeout", f"not decoded within {seconds:g} s")
-    except StorageUnavailable:
+    except StorageUnavailable:  # no fault of the image's
         raise
     except Exception as error:  # any: one image must not end the job
         reject = RejectedImage("unreadable", f"{type(error).__name__}: {error}")

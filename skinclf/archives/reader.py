@@ -12,7 +12,6 @@ from skinclf.spec.rejects import RejectedImage
 PLAIN = ("file", "spark")
 """Kinds of files that are no member of an archive."""
 
-
 OF_THE_MEMBER = ("empty", "too_large")
 """Reasons after which an archive is read on from where it was: the next member is as good."""
 

@@ -11,7 +11,6 @@ from skinclf.cli.config_commands import config_commands
 from skinclf.cli.options import Assignments, ConfigFile, DatasetPath, RunPath, settings_of
 from skinclf.cli.terminal import log_to_terminal, print_json, print_table, progress_console
 from skinclf.config.loader import Option
-from skinclf.errors import UsageError
 
 if TYPE_CHECKING:
     from skinclf.stages.preview import Preview
@@ -292,15 +291,11 @@ def cross_validate(
         Option("--folds", "cross_validate.folds", folds),
         Option("--min-lesions", "cross_validate.min_lesions", min_lesions),
     )
-    unused, value = {"source": ("--folds", folds), "fold": ("--min-lesions", min_lesions)}[
-        settings.cross_validate.by
-    ]
-    if value is not None:
-        raise UsageError(f"{unused}: has no effect with --by {settings.cross_validate.by}")
     from skinclf.evaluation.gates import check_gates
     from skinclf.reporting.cross_validation import COLUMNS, fold_rows
     from skinclf.stages import cross_validate as stage
 
+    stage.check_given(settings, folds=folds, min_lesions=min_lesions)
     if dry_run:
         _print_preview(stage.preview(settings), as_json=as_json)
         return

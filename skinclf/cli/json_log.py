@@ -28,6 +28,9 @@ FIRST = ("time", "level", "stage", "run", "message", "event", "counts")
 LEAST_SECRET = 8
 """Characters; what is shorter can't be distinguished from other text."""
 
+FOLDERS_OF_THE_SHELL = ("PWD", "OLDPWD")
+"""No passwords, whatever their names look like: each path of the log may begin so."""
+
 CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
 
 FOLDERS: Mapping[str, Callable[[Config], str]] = {
@@ -161,10 +164,6 @@ def secrets_of(config: Config) -> Iterator[str]:
     for key, value in config.spark.conf.items():
         if SECRET.search(key) and len(value) >= LEAST_SECRET:
             yield value
-
-
-FOLDERS_OF_THE_SHELL = ("PWD", "OLDPWD")
-"""No passwords, whatever their names look like: each path of the log may begin so."""
 
 
 def secrets_of_environment(environment: Mapping[str, str]) -> Iterator[str]:

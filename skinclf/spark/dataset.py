@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from skinclf.errors import CheckError, QualityError
+from skinclf.errors import ArchiveChanged, CheckError, QualityError
 from skinclf.spark.splits import SPLITS
 from skinclf.spec.tables import REJECTS as REJECTS_SCHEMA
 from skinclf.storage.dataset_folder import REJECTS, RejectFile, TensorFile
@@ -61,6 +61,17 @@ def reject_files(folder: str, written: Sequence[Written]) -> list[RejectFile]:
         files = [RejectFile(path=f"{REJECTS}/none.parquet", rows=0)]
         write_table(REJECTS_SCHEMA.empty_table(), join(folder, files[0].path))
     return files
+
+
+def check_unchanged(place: str, archive: Sequence[str], rejects: dict[str, int]) -> None:
+    """Raise ArchiveChanged where a file of `archive` was rewritten while it was read: of those
+    images some are missing.
+    """
+    if "changed" in rejects:
+        raise ArchiveChanged(
+            f"{', '.join(archive)}: rewritten while it was read, so {place} is not finished. Rerun "
+            f"the same command"
+        )
 
 
 def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str, int]) -> None:

@@ -114,8 +114,8 @@ def _to_merge(files: Sequence[ListingFile]) -> Sequence[ListingFile]:
     The first file of all stays: a table of the scores knows the folder by its name.
     """
     for most in (ROWS_A_GROUP, ROWS_A_FILE):
-        large = [place for place, file in enumerate(files) if file.rows >= most]
-        small = files[max([0, *large]) + 1 :]
+        large = (place for place, file in enumerate(files) if file.rows >= most)
+        small = files[max(large, default=0) + 1 :]
         if len(small) >= MERGED_AT_ONCE:
             return small
     return ()

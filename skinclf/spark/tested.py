@@ -10,10 +10,10 @@ from rich.console import Console
 
 from skinclf.archives.decoding import Decoding
 from skinclf.archives.labelled import LabelledArchive
-from skinclf.errors import ArchiveChanged
 from skinclf.spark.caching import kept_frames
 from skinclf.spark.dataset import (
     check_nothing_lost,
+    check_unchanged,
     class_counts,
     reject_counts,
     reject_files,
@@ -84,11 +84,7 @@ def outside_images(
         decoding = Decoding(labelled.archive, image=image, digests=True)
         written = write_tensors(plan, decoding, place)
     reasons = reject_counts(place, written)
-    if "changed" in reasons:
-        raise ArchiveChanged(
-            f"{', '.join(labelled.archive.paths)}: rewritten while it was read. Rerun the same "
-            f"command"
-        )
+    check_unchanged(folder.path, labelled.archive.paths, reasons)
     rejects = [join(place, file.path) for file in reject_files(place, written)]
     files = tensor_files(written)
     tensors = read_tensors(spark, place, files)

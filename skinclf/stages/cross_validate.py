@@ -89,6 +89,16 @@ def cross_validate(config: Config, console: Console) -> tuple[CrossValidation, s
     return found, plan.folder.page
 
 
+def check_given(
+    config: Config, *, folds: int | None = None, min_lesions: int | None = None
+) -> None:
+    """Raise UsageError where a caller asks for what has no effect with `cross_validate.by`."""
+    by = config.cross_validate.by
+    unused, value = {"source": ("--folds", folds), "fold": ("--min-lesions", min_lesions)}[by]
+    if value is not None:
+        raise UsageError(f"{unused}: has no effect with --by {by}")
+
+
 def _prepared(fold: Fold, plan: FoldPlan, console: Console) -> Dataset:
     """The fold's dataset. Raises UsageError children where it does not do for its trainings or for
     its test.

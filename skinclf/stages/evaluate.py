@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
@@ -99,8 +100,16 @@ class Asked:
         return split_files(self.dataset, *seen_splits(outside=self.outside is not None))
 
 
+class Answers(NamedTuple):
+    """What the model says of the tested images, before that is written."""
+
+    tested: pa.Table  # of predictions_schema
+    validation: Predictions | None  # None: there is no other set than the tested one
+    decision: Decision | None  # None: the most probable class
+
+
 class Predicted(NamedTuple):
-    """What the model says of the tested images."""
+    """The predictions that an evaluation is of."""
 
     tested: Predictions
     validation: Predictions  # on which thresholds are chosen; `tested` where there is no other
@@ -135,7 +144,9 @@ def evaluate(config: Config, console: Console) -> tuple[EvaluationResult, str]:
         with spark_progress(spark, "look for leaks", console):
             leaks = _leaks(spark, asked, tested)
         with spark_progress(spark, "predict", console):
-            predicted = _predicted(spark, asked, tested)
+            answers = _answers(spark, asked, tested)
+        check_owner()
+        predicted = _replaced(asked, tested, answers)
         nearest = _neighbors(spark, asked, tested, console)
         result = _measured(asked, tested, leaks, predicted)
         _warn_of_thresholds(result, predicted.validation)
@@ -244,11 +255,9 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
     return LeakCounts(images=images, by_key=keys, near_duplicates=near)
 
 
-def _predicted(spark: SparkSession, asked: Asked, tested: TestedImages) -> Predicted:
-    """Predict the tested images, write that and read it back; choose how classes are decided on,
-    where that is asked for.
-    """
-    settings, dataset, folder = asked.settings, asked.dataset, asked.folder
+def _answers(spark: SparkSession, asked: Asked, tested: TestedImages) -> Answers:
+    """Predict the tested images, and choose how classes are decided on, where that is asked for."""
+    settings, dataset = asked.settings, asked.dataset
     sets = {"tested": tested.files}
     tests_validation = not asked.outside and settings.split == VAL
     if dataset.count(VAL) and not tests_validation:
@@ -260,17 +269,22 @@ def _predicted(spark: SparkSession, asked: Asked, tested: TestedImages) -> Predi
         decision = chosen_decision(asked.config.decision, validation, dataset, asked.model)
     weights = weights_of(decision, dataset.taxonomy)
     validation = replace(validation, decided=decide(validation.probabilities, weights))
-    for old in (folder.metrics, folder.report):  # of an evaluation before, on other predictions
+    table = with_decisions(found["tested"], weights, dataset.taxonomy)
+    return Answers(table, validation if "validation" in found else None, decision)
+
+
+def _replaced(asked: Asked, tested: TestedImages, answers: Answers) -> Predicted:
+    """Write predictions and rejects in the place of those of an evaluation before, which is gone
+    from here on, and read the predictions back. Raises CheckError where some are missing.
+    """
+    folder = asked.folder
+    for old in (folder.metrics, folder.report, folder.predictions):
         delete(old)
-    delete(folder.predictions)
     if asked.outside:
         replace_rejects(folder, tested.reject_files)
-    write_table(
-        with_decisions(found["tested"], weights, dataset.taxonomy),
-        join(folder.predictions, "part-00000.parquet"),
-    )
-    predictions = _read_predictions(folder.predictions, tested.count, dataset.taxonomy)
-    return Predicted(predictions, validation if "validation" in found else predictions, decision)
+    write_table(answers.tested, join(folder.predictions, "part-00000.parquet"))
+    predictions = _read_predictions(folder.predictions, tested.count, asked.dataset.taxonomy)
+    return Predicted(predictions, answers.validation or predictions, answers.decision)
 
 
 def _measured(

@@ -15,13 +15,14 @@ from skinclf.archives.labelled import LabelledArchive
 from skinclf.archives.same_lesion import read_groups
 from skinclf.archives.sources import check_left_out
 from skinclf.config.schema import FOLDERS, Config
-from skinclf.errors import ArchiveChanged, ConfigError, DatasetError
+from skinclf.errors import ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
 from skinclf.spark.archive import needs_spark
 from skinclf.spark.caching import Keep, kept_frames
 from skinclf.spark.dataset import (
     check_lesions_apart,
     check_nothing_lost,
+    check_unchanged,
     class_counts,
     count_shared_files,
     reject_counts,
@@ -235,11 +236,7 @@ def _checked(
 ) -> Dataset:
     """Read back what was written and describe it. Raises CheckError."""
     reasons = reject_counts(path, written)
-    if "changed" in reasons:
-        raise ArchiveChanged(
-            f"{', '.join(config.archive.paths)}: rewritten while it was read, so {path} is not "
-            f"finished. Rerun the same command"
-        )
+    check_unchanged(path, config.archive.paths, reasons)
     files = tensor_files(written)
     columns = ("file", "split", "dx", "lesion_id", "image_id", "digest")
     tensors = keep(read_tensors(spark, path, files).select(*columns))

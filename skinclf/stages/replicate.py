@@ -110,7 +110,7 @@ def replicate(config: Config, console: Console) -> tuple[list[tuple[str, ...]], 
             "folders: dataset.path and run.path"
         )
     if config.evaluate.gates:
-        log.warning("evaluate.gates: are not checked, because the figures are the paper's to reach")
+        log.warning("evaluate.gates: replicate checks none; evaluate and cross-validate do")
     for name, share in (("val", config.split.val), ("test", config.split.test)):
         if not share:
             raise ConfigError(f"split.{name}: is 0, and the paper's figures are of both splits")
@@ -191,8 +191,7 @@ def _evaluated(config: Config, console: Console) -> list[tuple[str, EvaluationRe
 
 
 def _measured(config: Config, split: str, console: Console) -> EvaluationResult:
-    where = {"evaluate.split": split}
-    return evaluate(changed(config, where), console)[0]
+    return evaluate(changed(config, {"evaluate.split": split}), console)[0]
 
 
 def _pictures(config: Config) -> dict[str, bytes]:

@@ -35,10 +35,6 @@ _HELD: set[str] = set()
 storage failed when it was to be deleted."""
 
 
-_ENDED: set["Owner | None"] = set()
-"""Records of owners that have ended, as they were: nobody waits for them twice."""
-
-
 class Owner(NamedTuple):
     """What a record says."""
 
@@ -49,6 +45,10 @@ class Owner(NamedTuple):
     process: str  # names the process among all that ran on the machine; "" if nothing does
     since: str  # UTC, ISO 8601
     renewed: float  # seconds since 1970 by the owner's clock
+
+
+_ENDED: set[Owner] = set()
+"""Records of owners that have ended, as they were: nobody waits for them twice."""
 
 
 @contextmanager
@@ -114,13 +114,11 @@ def check_free(
     killed, for LEASE_SECONDS. What the record says of the time is by another clock.
     """
     owner = _read(folder)
-    if owner in _ENDED:
-        return
     if owner is None and local_path(folder) is None and exists(folder):
         # Some storage, such as HDFS, can't replace a file: while it is renewed there is none.
         wait(SETTLE_SECONDS[True])
         owner = _read(folder)
-    if owner is None:
+    if owner is None or owner in _ENDED:
         return
     alive = _is_alive(owner)
     if alive is None:

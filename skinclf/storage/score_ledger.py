@@ -130,11 +130,7 @@ class ScoreLedger:
         """Commit one file, which lies there already, in place of neighbors whose rows it has."""
         first = self.manifest.listing.index(old[0])
         before, after = self.manifest.listing[:first], self.manifest.listing[first + len(old) :]
-        if new.rows != sum(file.rows for file in old):
-            raise CheckError(
-                f"{self.folder.path}: {new.rows} rows were made of {len(old)} files of the "
-                f"listing, which had {sum(file.rows for file in old)}; nothing was changed"
-            )
+        self._check_merged("the listing", old, new)
         self._commit(listing=(*before, new, *after))
         self._clear(self.folder.listing, {file.name for file in self.manifest.listing})
 
@@ -192,15 +188,21 @@ class ScoreLedger:
             while group := to_merge(self.manifest.files(table), closing=closing):
                 paths = [self.folder.public(table, file.name) for file in group]
                 merged = self._write(table, (part for path in paths for part in iter_tables(path)))
-                if merged.rows != sum(file.rows for file in group):
-                    raise CheckError(
-                        f"{self.folder.path}: {merged.rows} rows were made of {len(group)} files "
-                        f"in {table}, which had {sum(file.rows for file in group)}; nothing was "
-                        f"changed"
-                    )
+                self._check_merged(table, group, merged)
                 rest = [file for file in self.manifest.files(table) if file not in group]
                 self._commit(**{table: (*rest, merged)})
                 self._publish()
+
+    def _check_merged(
+        self, place: str, old: Sequence[TableFile | ListingFile], new: TableFile | ListingFile
+    ) -> None:
+        """Raise CheckError unless one file has the rows of the others."""
+        rows = sum(file.rows for file in old)
+        if new.rows != rows:
+            raise CheckError(
+                f"{self.folder.path}: {new.rows} rows were made of {len(old)} files in {place}, "
+                f"which had {rows}; nothing was changed"
+            )
 
     def finish(self) -> None:
         """Tidy up and count what is there, by the files. Raises CheckError unless it is each

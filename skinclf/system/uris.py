@@ -49,7 +49,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
 
 
 def without_password(uri: str) -> str:
-    """A server's address without the user and the password that it may have."""
+    """A server's address without user and password, and without the values of secret options."""
     return without_secrets(re.sub("//[^/@]*@", "//", uri))
 
 
