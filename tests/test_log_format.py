@@ -74,6 +74,7 @@ def test_whatever_is_written_to_stderr_is_json_and_no_secret_is_in_it(
         jvm = {"level": "ERROR", "logger": "org.apache", "message": "gone", "traceback": "at X"}
         os.write(2, json.dumps(jvm).encode() + b"\n")
         logging.getLogger("skinclf").info("s3://key:word@bucket/a", extra={"counts": {"x": 1e999}})
+        os.write(2, b'403 for "https://host/a?sv=2&sig=abcdef", C:\\temp, s3a://bucket:9000\n')
         return "page"
 
     explores(monkeypatch, talk)
@@ -88,6 +89,7 @@ def test_whatever_is_written_to_stderr_is_json_and_no_secret_is_in_it(
     assert "\x1b" not in done.stderr
     assert (lines["gone"]["level"], lines["gone"]["traceback"]) == ("ERROR", "at X")
     assert lines["s3://***@bucket/a"]["counts"] == {"x": None}
+    assert '403 for "https://host/a?sv=2&sig=***", C:\\temp, s3a://***@' in lines
 
 
 def test_what_ends_a_command_is_an_error_with_its_cause(

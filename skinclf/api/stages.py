@@ -22,6 +22,7 @@ from skinclf.api.results import (
 from skinclf.config.loader import load_config, settings_options
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError, QualityError
+from skinclf.system.standard_streams import standard_stream
 
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
@@ -168,6 +169,7 @@ def cross_validate(
     output: Path | None = None,
     by: str | None = None,
     folds: int | None = None,
+    min_lesions: int | None = None,
     settings: Settings = NO_SETTINGS,
     quiet: bool = False,
 ) -> CrossValidated:
@@ -180,6 +182,7 @@ def cross_validate(
         output: the folder of datasets, runs and pages (`cross_validate.output`).
         by: "fold", or "source" to leave out each source once (`cross_validate.by`).
         folds: how many parts (`cross_validate.folds`).
+        min_lesions: sources with fewer are only trained on (`cross_validate.min_lesions`).
         settings: any other settings by name, such as `{"train.epochs": 5}`.
         quiet: print no progress.
 
@@ -196,12 +199,13 @@ def cross_validate(
         "cross_validate.output": output,
         "cross_validate.by": by,
         "cross_validate.folds": folds,
+        "cross_validate.min_lesions": min_lesions,
     }
     chosen = _configured(config, settings, given)
     from skinclf.evaluation.gates import check_gates
     from skinclf.stages import cross_validate as stage
 
-    stage.check_given(chosen, folds=folds)
+    stage.check_given(chosen, folds=folds, min_lesions=min_lesions)
     found, page = stage.cross_validate(chosen, _console(quiet))
     result = CrossValidated(found, page)
     with _result_kept(result):
@@ -283,4 +287,4 @@ def _data(path: Path | None) -> dict[str, object]:
 
 def _console(quiet: bool) -> Console:
     """Progress on stdout: a bar in a terminal; in a notebook lines, since a bar needs a widget."""
-    return Console(quiet=quiet, force_jupyter=False, soft_wrap=True)
+    return Console(file=standard_stream("stdout"), quiet=quiet, force_jupyter=False, soft_wrap=True)

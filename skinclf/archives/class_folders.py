@@ -1,50 +1,78 @@
 """Images in a folder for each class: the id that an image has by its path."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
 from skinclf.archives.formats import Row, format_of_file
+from skinclf.archives.listing import expanded
 from skinclf.archives.names import image_id_of, normalized, text_of
 from skinclf.storage.files import uri
 
 SCHEME = re.compile(r"^[A-Za-z][\w+.-]*:(//)?")  # Hadoop has file:/photos
 
-PARTS = 3
-"""Of the id of a file that no folder of the archive's paths holds: train/mel/1."""
+BELOW = 2
+"""Parts of a single file's path that lie below its root: of train/mel/1.jpg they are mel/1.jpg."""
 
 
 def with_path_ids(rows: Iterable[Row], paths: Sequence[str]) -> Iterator[Row]:
-    """Rows of LISTING found in `paths`, each with `image_id_by_path`."""
-    roots = {_place(uri(path)) for path in paths}
+    """Rows of LISTING found in `paths`, each with its path as `image_id`: see PathIds."""
+    ids = PathIds(paths)
     for row in rows:
-        yield row | {"image_id": image_id_by_path(row, roots)}
+        yield row | {"image_id": ids.of(row)}
 
 
-def image_id_by_path(row: Row, roots: Iterable[str]) -> str:
+class PathIds:
     """The path of a listed file from the path that was named on, without its ending.
 
     Photographs of two classes may have one name, and so may those of train/ and val/: of
-    photos/train/mel/1.jpg, found in photos/train, the id is train/mel/1. An archive is a folder
-    called like the archive without its ending. `roots`: the named paths, as `_place` has them.
+    photos/train/mel/1.jpg, found in photos/train, the id is train/mel/1. Two named paths that end
+    alike, such as north/photos and south/photos, have as many parts as tell them apart. An archive
+    is a folder called like the archive without its ending.
     """
-    parts = _place(row["file"]).split("/")
-    inside = []
-    if row["member"] is not None:
-        name = row["source"].removeprefix(f"{row['file']}!/")
-        inside = [part for part in name.split("/") if part not in ("", ".", "..")]
-        parts[-1] = _without_ending(parts[-1])
-    # Spark names the host of a URI that was named without one: hdfs:///photos.
-    root = _depth(parts, roots) or _depth(["", *parts[1:]], roots)
-    last = 1 if inside else PARTS
-    parts = parts[root - 1 :] if root else parts[-last:]
-    *folders, name = filter(None, [*parts, *inside])
-    return "/".join([*map(normalized, folders), image_id_of(name)])
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Raises ArchiveError for a local glob that finds nothing."""
+        places = [_place(uri(found)) for path in paths for found in expanded(path)]
+        self._roots = _parts_kept(map(_without_ending, places))
+        self._roots_of_single_files = _parts_kept(p.rsplit("/", BELOW)[0] for p in places)
+
+    def of(self, row: Row) -> str:
+        """The id of a row of LISTING."""
+        parts = _place(row["file"]).split("/")
+        inside = []
+        if row["member"] is not None:
+            name = row["source"].removeprefix(f"{row['file']}!/")
+            inside = [part for part in name.split("/") if part not in ("", ".", "..")]
+            parts[-1] = _without_ending(parts[-1])
+        start = self._start(parts if inside else parts[:-1])
+        if start is None:  # a single file, or one of a list
+            root = len(parts) - (not inside and BELOW)
+            start = root - self._roots_of_single_files.get("/".join(parts[:root]), 1)
+        *folders, name = filter(None, [*parts[max(start, 0) :], *inside])
+        return "/".join([*map(normalized, folders), image_id_of(name)])
+
+    def _start(self, folders: Sequence[str]) -> int | None:
+        """Which part of a path its id begins with, by the first root that is one of its folders."""
+        # Spark names the host of a URI that was named without one: hdfs:///photos.
+        for parts in (folders, ["", *folders[1:]]):
+            for count in range(1, len(parts) + 1):
+                kept = self._roots.get("/".join(parts[:count]))
+                if kept is not None:
+                    return count - kept
+        return None
 
 
-def _depth(parts: Sequence[str], roots: Iterable[str]) -> int | None:
-    """How many of a path's parts are the first root that it lies below."""
-    return next((n for n in range(1, len(parts)) if "/".join(parts[:n]) in roots), None)
+def _parts_kept(places: Iterable[str]) -> dict[str, int]:
+    """Place → how many of its last parts no other place has."""
+    left = {place: place.split("/") for place in places}
+    kept: dict[str, int] = {}
+    for count in range(1, max(map(len, left.values()), default=0) + 1):
+        ends = Counter(tuple(parts[-count:]) for parts in left.values())
+        kept |= {p: count for p, parts in left.items() if ends[tuple(parts[-count:])] == 1}
+        left = {place: parts for place, parts in left.items() if place not in kept}
+    return kept
 
 
 def _place(file: str) -> str:

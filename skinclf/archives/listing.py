@@ -140,13 +140,16 @@ def _files(paths: Iterable[str | Iterator[str]], walk: Walk) -> Iterator[Found]:
             continue
         # A glob that may find anything finds no lists, but images beside texts and tables.
         may_be_list = name_of(path).lower().endswith(lists.ENDINGS)
-        for expanded in _expand(path):
-            listed = may_be_list and _is_file(expanded)
-            yield from lists.files_of_list(expanded) if listed else walk.files(expanded)
+        for found in expanded(path):
+            listed = may_be_list and _is_file(found)
+            yield from lists.files_of_list(found) if listed else walk.files(found)
     yield from walk.linked()
 
 
-def _expand(path: str) -> list[str]:
+def expanded(path: str) -> list[str]:
+    """What a path names: itself, or what a local glob finds. Raises ArchiveError if that is
+    nothing.
+    """
     if is_uri(path) or not glob.has_magic(path) or os.path.exists(path):
         return [path]
     found = sorted(glob.glob(path, recursive=True))

@@ -58,10 +58,13 @@ def id_in_table(text: str) -> str:
 
     Files have their ids by `image_id_of`.
     """
-    name = normalized(re.split(r"[/\\]", text)[-1])
+    return without_image_ending(normalized(re.split(r"[/\\]", text)[-1])) or text
+
+
+def without_image_ending(name: str) -> str:
+    """A name that someone wrote, which may end as files do: `ISIC_1.jpg` → `ISIC_1`."""
     stem, dot, ending = name.rpartition(".")
-    bare = stem.strip() if f"{dot}{ending}".lower() in IMAGE_ENDINGS else name
-    return bare or text
+    return stem.strip() if f"{dot}{ending}".lower() in IMAGE_ENDINGS else name
 
 
 class Selection:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from skinclf.archives.files import encoding_of
 from skinclf.archives.metadata import DELIMITERS
-from skinclf.archives.names import normalized
+from skinclf.archives.names import normalized, without_image_ending
 from skinclf.config.loader import shipped_config
 from skinclf.errors import MetadataError
 from skinclf.storage.files import read_bytes
@@ -18,7 +18,8 @@ SHIPPED = {"ham10000": "ham10000-same-lesion.csv"}
 def read_groups(name: str) -> list[list[str]]:
     """The groups of ids in a list: a file, or one of SHIPPED; "" has none.
 
-    Each line of the CSV names two or more images or lesions, between commas, tabs or semicolons.
+    Each line of the CSV names two or more images or lesions, between commas, tabs or semicolons,
+    images with their files' endings or without.
     It is UTF-8, or UTF-16 with its mark, as spreadsheets write it. Raises MetadataError where a
     line has fewer, or where the file can't be read.
     """
@@ -41,7 +42,7 @@ def read_groups(name: str) -> list[list[str]]:
     for number, line in rows:
         try:
             fields = next(csv.reader([line], delimiter=delimiter, strict=True))
-            group = list(filter(None, map(normalized, fields)))
+            group = list(filter(None, map(without_image_ending, map(normalized, fields))))
         except csv.Error as error:
             raise MetadataError(f"{path}: line {number}: {error}") from None
         if len(set(group)) < 2:

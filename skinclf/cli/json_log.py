@@ -152,10 +152,23 @@ class Formatter(JsonFormatter):
         return first | log_data
 
     def serialize_log_record(self, log_data: dict[str, Any]) -> str:
-        """One line of JSON; what is secret is ***."""
-        text = without_secrets(CREDENTIALS.sub("***@", super().serialize_log_record(log_data)))
+        """One line of JSON; what is secret in its strings is ***.
+
+        Strings of JSON have quotes and backslashes of their own, which no pattern must take.
+        """
+        plain = json.loads(super().serialize_log_record(log_data))
+        return super().serialize_log_record(self._redacted(plain))
+
+    def _redacted(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._redacted(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._redacted(inner) for inner in value]
+        if not isinstance(value, str):
+            return value
+        text = without_secrets(CREDENTIALS.sub("***@", value))
         for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(json.dumps(secret)[1:-1], "***")
+            text = text.replace(secret, "***")
         return text
 
 

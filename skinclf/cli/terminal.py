@@ -8,14 +8,15 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self, TextIO, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
 from skinclf.system.progress_lines import PROGRESS
+from skinclf.system.standard_streams import standard_stream
 from skinclf.system.text import printable
 
 if TYPE_CHECKING:
@@ -23,40 +24,7 @@ if TYPE_CHECKING:
     from skinclf.config.schema import Config
 
 
-class Stderr:
-    """sys.stderr, as it is at each moment, where what can't be written is lost: no job ends
-    because the disk of its log is full, its reader gone, or stderr closed.
-    """
-
-    def write(self, text: str) -> int:
-        """Write, if that is possible; all of it counts as written."""
-        stream = self._stream
-        if stream is not None:
-            with suppress(OSError, ValueError):  # ValueError: it is closed
-                stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, if that is possible."""
-        stream = self._stream
-        if stream is not None:
-            with suppress(OSError, ValueError):
-                stream.flush()
-
-    @property
-    def rich_proxied_file(self) -> Self:
-        """What rich writes to: while it shows a bar, sys.stderr is its own, which prints here."""
-        return self
-
-    @property
-    def _stream(self) -> TextIO | None:
-        return cast("TextIO | None", getattr(sys.stderr, "rich_proxied_file", sys.stderr))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-terminal = Console(file=cast("TextIO", Stderr()), soft_wrap=True)
+terminal = Console(file=standard_stream("stderr"), soft_wrap=True)
 """Progress and log lines."""
 
 VARIABLE = "SKINCLF_LOG_FORMAT"

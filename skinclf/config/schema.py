@@ -135,10 +135,11 @@ class ArchiveConfig(Section):
 
     @property
     def selection(self) -> dict[str, Any]:
-        """What decides which files become images, as JSON: the settings that are not defaults."""
-        deciding = {"include", "exclude", "formats", "max_file_bytes", "max_pixels"}
-        deciding |= {"max_decode_seconds", "storage_errors"}
-        return self.model_dump(mode="json", include=deciding, exclude_defaults=True)
+        """What decides which files become images, as JSON: the settings that are not defaults, but
+        for those that a dataset keeps by themselves, and who reads the files.
+        """
+        others = {"paths", "metadata", "same_lesion", "licence", "reader"}
+        return self.model_dump(mode="json", exclude=others, exclude_defaults=True)
 
     @property
     def metadata_files(self) -> tuple[str, ...]:

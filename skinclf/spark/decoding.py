@@ -49,5 +49,7 @@ def _task_decoder(decoding: Decoding, *, isolated: bool) -> Iterator[Decoder]:
 def tries_again(spark: SparkSession) -> bool:
     """Whether Spark tries a failed task again: its local mode does only if the master says so."""
     master = master_of(spark)
-    failures = re.search(r"\[[^,\]]+,\s*(\d+)\]", master)  # local[THREADS, FAILURES]
-    return not master.startswith("local") or (failures is not None and int(failures[1]) > 1)
+    if master.startswith("local") and not master.startswith("local-cluster"):
+        failures = re.search(r"\[[^,\]]+,\s*(\d+)\]", master)  # local[THREADS, FAILURES]
+        return failures is not None and int(failures[1]) > 1
+    return spark.conf.get("spark.task.maxFailures", "4") != "1"

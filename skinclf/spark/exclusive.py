@@ -13,16 +13,20 @@ from skinclf.storage.ownership import owned
 
 @contextmanager
 def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[Callable[[], None]]:
-    """Own an output folder during the block inside; Spark's jobs of it end if it is lost. Yields
-    the check of `owned`.
+    """Own an output folder during the block inside; Spark's jobs of it end if it is lost, or if a
+    notebook's cell is interrupted. Yields the check of `owned`.
 
     Raises UsageError if another job owns it.
     """
     tag = f"skinclf-{uuid4().hex}"
     add_tag(spark, tag)
+    cancel = partial(cancel_tag, spark, tag)
     try:
-        with owned(folder, job, partial(cancel_tag, spark, tag)) as check:
+        with owned(folder, job, cancel) as check:
             yield check
+    except KeyboardInterrupt:  # which ends Python's part alone
+        cancel()
+        raise
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
             remove_tag(spark, tag)

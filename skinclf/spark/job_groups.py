@@ -15,12 +15,16 @@ def job_group(
 ) -> Iterator[None]:
     """Jobs that this thread starts inside belong to `group`; then to the caller's own, if any.
 
-    `interrupts`: the threads of their tasks are interrupted where the group is cancelled.
+    They end if a notebook's cell is interrupted. `interrupts`: the threads of their tasks are
+    interrupted where the group is cancelled.
     """
     before = {key: context.getLocalProperty(key) for key in PROPERTIES}
     context.setJobGroup(group, title, interruptOnCancel=interrupts)
     try:
         yield
+    except KeyboardInterrupt:  # which ends Python's part alone
+        context.cancelJobGroup(group)
+        raise
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
             for key, value in before.items():

@@ -33,6 +33,23 @@ def test_folders_above_the_classes_tell_images_apart(tmp_path: Path) -> None:
     assert ids(root / "train" / "mel") == ["mel/1"]
 
 
+def test_named_paths_that_end_alike_have_as_many_parts_as_tell_them_apart(tmp_path: Path) -> None:
+    for hospital in ("north", "south"):
+        files(tmp_path / hospital / "images", "mel/1.jpg")
+        write_zip(tmp_path / hospital / "more.zip", {"nv/1.jpg": b"x"})
+    for named in (
+        [tmp_path / "north" / "images", tmp_path / "south" / "images"],
+        [f"{tmp_path}/*/images"],
+        [f"{tmp_path}/*/images/*/*.jpg"],
+    ):
+        assert ids(*named) == ["north/images/mel/1", "south/images/mel/1"]
+    zips = [tmp_path / "north" / "more.zip", tmp_path / "south" / "more.zip"]
+    assert ids(*zips) == ids(f"{tmp_path}/*/more.zip")
+    assert ids(*zips) == ["north/more/nv/1", "south/more/nv/1"]
+    # An id does not depend on what else is named, but for a path that ends alike.
+    assert ids(tmp_path / "north" / "images", zips[1]) == ["images/mel/1", "more/nv/1"]
+
+
 @pytest.mark.parametrize("named", ["hdfs:///photos", "hdfs://name:8020/photos"])
 def test_a_host_that_spark_adds_is_no_part_of_the_id(named: str) -> None:
     rows = [

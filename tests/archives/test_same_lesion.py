@@ -50,8 +50,8 @@ def test_ids_without_a_row_change_nothing_and_are_told() -> None:
 
 def test_a_list_has_comments_and_groups_of_any_length(tmp_path: Path) -> None:
     file = tmp_path / "same.csv"
-    file.write_text('\ufeff# pairs\na,b\n\n"c,d", e ,f\n')  # as Excel does
-    assert read_groups(str(file)) == [["a", "b"], ["c,d", "e", "f"]]
+    file.write_text('\ufeff# pairs\na.JPG,nv/b\n\n"c,d", e.1 ,f\n')  # as Excel does
+    assert read_groups(str(file)) == [["a", "nv/b"], ["c,d", "e.1", "f"]]
     assert read_groups("") == []
     assert len(read_groups("ham10000")) == 18
 

@@ -25,10 +25,10 @@ from tests.support.pipeline import pipeline_config
 QUIET = Console(quiet=True)
 
 
-def tracked_run(uri: str) -> tuple[MlflowClient, Run]:
+def tracked_run(uri: str, experiment: str = "skinclf") -> tuple[MlflowClient, Run]:
     """The one run that MLflow has there, and the client that knows it."""
     client = MlflowClient(uri)
-    place = client.get_experiment_by_name("skinclf")
+    place = client.get_experiment_by_name(experiment)
     assert place is not None
     (tracked,) = client.search_runs([place.experiment_id])
     return client, tracked
@@ -66,9 +66,10 @@ def test_a_run_that_is_tracked_later_has_the_settings_that_it_was_trained_with(
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlruns").as_uri()
     run = RunFolder(str(shutil.copytree(trained / "run", tmp_path / "run")))
-    others = pipeline_config(trained, "train.learning_rate=0.5", f"mlflow.tracking_uri={uri}")
+    given = (f"mlflow.tracking_uri={uri}", "mlflow.experiment=a clinic")
+    others = pipeline_config(trained, "train.learning_rate=0.5", *given)
     send_to_mlflow(others, run)
-    _, tracked = tracked_run(uri)
+    _, tracked = tracked_run(uri, "a clinic")
     assert tracked.data.params["train.learning_rate"] == "0.001"
 
 

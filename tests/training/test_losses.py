@@ -38,6 +38,18 @@ def test_logits_are_what_the_softmax_of_the_network_gets(name: str) -> None:
     assert found == pytest.approx(model(images, training=True).numpy(), abs=1e-6)
 
 
+def test_smoothed_labels_leave_a_part_of_the_truth_to_all_classes() -> None:
+    images = np.full(7, 10)
+    plain, smoothed = (
+        make_objective(TrainConfig(label_smoothing=share), images)(
+            tf.constant(LABELS), tf.constant(LOGITS)
+        ).numpy()
+        for share in (0.0, 0.1)
+    )
+    of_all_classes = -tf.nn.log_softmax(LOGITS).numpy().mean(axis=1)
+    assert smoothed == pytest.approx(0.9 * plain + 0.1 * of_all_classes, rel=1e-5)
+
+
 def test_with_logit_adjustment_the_surest_error_still_has_a_gradient() -> None:
     """At a probability of 1e-87 as well, which float32 takes for 0."""
     config = TrainConfig(logit_adjustment=1.0)

@@ -1,5 +1,6 @@
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Literal
 
 import keras
 import numpy as np
@@ -42,6 +43,20 @@ def test_every_layer_has_the_shape_and_size_of_table_6_1(network: keras.Model) -
         ((512,), 524_800),
         ((7,), 3_591),
     ]
+
+
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "he_uniform"])
+def test_weights_begin_as_the_initializer_draws_them(
+    initializer: Literal["glorot_uniform", "he_uniform"],
+) -> None:
+    config = ModelConfig(initializer=initializer)
+    model = build_network(config, BENBRAHIM_2020, 7, dropout=0.5)
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+    for kernel in kernels[:-1]:  # the last layer is the softmax's
+        inputs = kernel[..., 0].size
+        outputs = kernel[..., 0, :].size if kernel.ndim == 4 else kernel.shape[1]
+        widest = (6 / (inputs if initializer == "he_uniform" else inputs + outputs)) ** 0.5
+        assert np.abs(kernel).max() == pytest.approx(widest, rel=0.01)
 
 
 def test_a_network_may_see_means_of_larger_images() -> None:
