@@ -117,7 +117,9 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     if not config.archive.licence:  # none is said, and not that there is none
         del asked["licence"]
     differing = [
-        setting for name, (setting, ours) in asked.items() if getattr(dataset, name) != ours
+        setting
+        for name, (setting, ours) in asked.items()
+        if _differ(name, getattr(dataset, name), ours)
     ]
     if differing:
         raise DatasetError(
@@ -125,6 +127,13 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
             f"and split asked for ({', '.join(differing)} differ). {otherwise}"
         )
     return dataset
+
+
+def _differ(name: str, theirs: Any, ours: Any) -> bool:
+    """Whether a field of two datasets does; the paths of an archive may be written in two ways."""
+    if name == "sources":
+        return [*map(absolute, theirs)] != [*map(absolute, ours)]
+    return bool(theirs != ours)
 
 
 def _asked(config: Config) -> dict[str, tuple[str, Any]]:

@@ -290,6 +290,8 @@ def test_a_finished_dataset_of_other_settings_is_not_taken_over(
 ) -> None:
     folder, dataset = odd_archive
     assert finished_dataset(config_for(folder)) == dataset
+    same = config_for(folder, archive=f"../{folder.name}/./archive/")
+    assert finished_dataset(same) == dataset
     for setting, name in (
         ("archive.exclude=[]", r"\[archive\]"),
         ("dataset.shards=1", "shards"),
