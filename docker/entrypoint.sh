@@ -27,10 +27,10 @@ executor)
     ;;
 esac
 
-# Spark's own settings, with the secret that only this cluster's processes know.
+# Spark's own settings, with the secret that only this cluster's processes know: nobody else can
+# enter a folder of mktemp.
 SPARK_CONF_DIR=$(mktemp -d)
 export SPARK_CONF_DIR
-umask 077
 cat /opt/repository/conf/spark-defaults.conf > "$SPARK_CONF_DIR/spark-defaults.conf"
 if [ -n "${SKINCLF_SECRET:-}" ]; then
     cat >> "$SPARK_CONF_DIR/spark-defaults.conf" <<END

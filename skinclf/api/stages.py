@@ -26,7 +26,7 @@ from skinclf.system.standard_streams import standard_stream
 
 Path = str | os.PathLike[str]
 Paths = Path | Sequence[Path]
-ConfigOrFile = Config | Path | None
+ConfigOrFile = Config | Path | Sequence[Path] | None
 Settings = Mapping[str, object]
 
 NO_SETTINGS: Settings = {}
@@ -44,7 +44,8 @@ def prepare(
     """Read a labelled archive and write the dataset to train on, as `skinclf prepare` does.
 
     Args:
-        config: a TOML file, or a Config; None: the defaults.
+        config: a TOML file, several (later ones win), or what
+            `skinclf.config.loader.load_config` returns; None: the defaults.
         archive: folders, zip, tar and Parquet files, images, lists (`archive.paths`).
         metadata: the CSV of diagnoses (`archive.metadata`).
         output: the new dataset's folder (`dataset.path`).
@@ -75,7 +76,8 @@ def explore(
     """Draw what a dataset holds, as `skinclf explore` does.
 
     Args:
-        config: a TOML file, or a Config; None: the defaults.
+        config: a TOML file, several (later ones win), or what
+            `skinclf.config.loader.load_config` returns; None: the defaults.
         dataset: the dataset's folder (`dataset.path`).
         settings: any other settings by name.
         quiet: print no progress.
@@ -100,7 +102,8 @@ def train(
     """Train a network on a dataset, as `skinclf train` does: an unfinished run is resumed.
 
     Args:
-        config: a TOML file, or a Config; None: the defaults.
+        config: a TOML file, several (later ones win), or what
+            `skinclf.config.loader.load_config` returns; None: the defaults.
         dataset: the dataset's folder (`dataset.path`).
         run: the folder that the run goes to (`run.path`).
         settings: any other settings by name, such as `{"train.epochs": 5}`.
@@ -134,7 +137,8 @@ def evaluate(
     """Evaluate a run's model, as `skinclf evaluate` does.
 
     Args:
-        config: a TOML file, or a Config; None: the defaults.
+        config: a TOML file, several (later ones win), or what
+            `skinclf.config.loader.load_config` returns; None: the defaults.
         dataset: the dataset that the run was trained on (`dataset.path`).
         run: the run's folder (`run.path`).
         archive: a labelled archive to evaluate instead of a split (`evaluate.archive`).
@@ -176,7 +180,8 @@ def cross_validate(
     """Test every image once, as `skinclf cross-validate` does: what is finished is not done again.
 
     Args:
-        config: a TOML file, or a Config; None: the defaults.
+        config: a TOML file, several (later ones win), or what
+            `skinclf.config.loader.load_config` returns; None: the defaults.
         archive: folders, zip, tar and Parquet files, images, lists (`archive.paths`).
         metadata: the CSV of diagnoses (`archive.metadata`).
         output: the folder of datasets, runs and pages (`cross_validate.output`).
@@ -225,7 +230,8 @@ def score(
     """Score what is new in an archive, as `skinclf score` does: each image exactly once.
 
     Args:
-        config: a TOML file, or a Config; None: the defaults.
+        config: a TOML file, several (later ones win), or what
+            `skinclf.config.loader.load_config` returns; None: the defaults.
         run: the run whose model scores (`run.path`).
         archive: folders, zip, tar and Parquet files, images, lists (`score.archive`).
         output: the folder of all scores; each model has its own in it (`score.output`).
@@ -269,16 +275,24 @@ def _configured(
             f'settings: {{"section.key": value}} is expected, such as {{"train.epochs": 25}}; got '
             f"{settings!r}"
         )
-    if not isinstance(config, str | os.PathLike | Config | None):
-        raise ConfigError(
-            f"config: a TOML file, or what skinclf.Config makes, is expected; got {config!r}. "
-            f"settings= takes a dict"
-        )
     given = {key: value for key, value in arguments.items() if value is not None}
-    file = config if config is None or isinstance(config, Config) else os.fspath(config)
     # Arguments come last, and win. Each is called like its setting, as its documentation has it.
     own = [option._replace(name=option.key) for option in settings_options(given)]
-    return load_config(file, (), [*settings_options(settings), *own])
+    return load_config(_files(config), (), [*settings_options(settings), *own])
+
+
+def _files(config: ConfigOrFile) -> Config | list[str] | None:
+    """What `load_config` takes. Raises ConfigError."""
+    if config is None or isinstance(config, Config):
+        return config
+    files = config if isinstance(config, list | tuple) else [config]
+    paths = [file for file in files if isinstance(file, str | os.PathLike)]
+    if len(paths) < len(files):
+        raise ConfigError(
+            f"config: a TOML file, a list of them, or what skinclf.config.loader.load_config "
+            f"returns, is expected; got {config!r}. settings= takes a dict"
+        )
+    return [os.fspath(path) for path in paths]
 
 
 def _data(path: Path | None) -> dict[str, object]:

@@ -82,7 +82,7 @@ class IsolatedDecoder:
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # the answer says why
             _send(process.stdin, pickle.dumps(entry))
-        unpacking = entry["offset"] / SLOWEST if entry["kind"] in UNPACKERS else 0.0
+        unpacking = (entry["offset"] or 0) / SLOWEST if entry["kind"] in UNPACKERS else 0.0
         try:
             return pickle.loads(self._received(process, self._seconds + unpacking))
         except ProcessEnded:

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from skinclf.archives.lists import TABLE
 from skinclf.archives.metadata import Malformed, check_metadata_file, class_labels, read_metadata
 from skinclf.archives.metadata_formats import Row
+from skinclf.archives.same_lesion import SHIPPED
 from skinclf.archives.sources import Source, read_sources
 from skinclf.config.schema import FOLDERS, ArchiveConfig, MetadataConfig
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.storage.files import absolute
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,12 @@ class LabelledArchive:
     def sources(self) -> dict[str, Source]:
         """How much there is of each source: `read_sources`."""
         return read_sources(self.archive.metadata, self.taxonomy, self.words)
+
+
+def absolute_archive(archive: ArchiveConfig) -> ArchiveConfig:
+    """The archive with absolute paths: relative ones are of another where a job runs elsewhere."""
+    words = {"", FOLDERS, *SHIPPED}
+    places = {name: getattr(archive, name) for name in ("metadata", "same_lesion")}
+    paths = (path if path.startswith(TABLE) else absolute(path) for path in archive.paths)
+    absolute_places = {n: p if p in words else absolute(p) for n, p in places.items()}
+    return archive.model_copy(update={"paths": tuple(paths), **absolute_places})

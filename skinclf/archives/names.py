@@ -72,13 +72,15 @@ class Selection:
 
     A file is left out if `exclude` fits any part of its path below the folder or archive that was
     named, or if `include` has patterns and none fits its last part. `left_out` counts what
-    `exclude` left out, by pattern, and `repeated_links` the links to files that are listed anyway.
+    `exclude` left out, by pattern, `not_included` what `include` left out, and `repeated_links` the
+    links to files that are listed anyway.
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self._include = [pattern.lower() for pattern in include]
         self._exclude = [pattern.lower() for pattern in exclude]
         self.left_out: Counter[str] = Counter()
+        self.not_included = 0
         self.repeated_links = 0
 
     def excludes(self, name: str) -> bool:
@@ -94,8 +96,14 @@ class Selection:
         fits = (p for p in self._exclude if any(fnmatch.fnmatchcase(part, p) for part in parts))
         return next(fits, None)
 
+    def is_included(self, name: str) -> bool:
+        """Whether a file of this name is wanted; if not, it is counted."""
+        included = self.includes(name)
+        self.not_included += not included
+        return included
+
     def includes(self, name: str) -> bool:
-        """Whether a file of this name is wanted."""
+        """The same, and nothing is counted."""
         last = name.lower().rpartition("/")[2]
         return not self._include or any(
             fnmatch.fnmatchcase(last, pattern) for pattern in self._include
@@ -108,6 +116,8 @@ class Selection:
             kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(self.left_out.items()))
             total = f"{self.left_out.total():,}"
             lines.append(f"left out {total} files by archive.exclude: {kinds}")
+        if self.not_included:
+            lines.append(f"left out {self.not_included:,} files that archive.include does not name")
         if self.repeated_links:
             links = f"{self.repeated_links:,} symbolic links"
             lines.append(f"left out {links} to files that are listed anyway")

@@ -10,9 +10,9 @@ from skinclf.system.spark_submit import ended_with_parent, under_spark_submit
 def main(job: str | None = None) -> None:
     """Run the command line; `job` is the command when spark-submit starts jobs/NAME.py.
 
-    Ends the process: 0 done, 2 wrong settings or paths, 3 below the quality that is asked for, 75
-    storage or cluster failed and a later try may help, 130 or 143 ended by Ctrl-C or SIGTERM, 1
-    anything else.
+    Returns when it is done. Else ends the process: 2 wrong settings or paths, 3 below the quality
+    that is asked for, 75 storage or cluster failed and a later try may help, 130 or 143 ended by
+    Ctrl-C or SIGTERM, 1 anything else.
     """
     try:
         is_child = job is not None and under_spark_submit()

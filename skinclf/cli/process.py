@@ -3,7 +3,7 @@
 import errno
 import sys
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 from typer.main import get_command
 
@@ -20,8 +20,10 @@ NOT_INSTALLED = {
 """Packages that a machine may have from elsewhere, and what installs them."""
 
 
-def run(job: str | None) -> NoReturn:
-    """Run the command of the command line, or `job`, and end the process."""
+def run(job: str | None) -> None:
+    """Run the command of the command line, or `job`, and end the process unless its status is 0:
+    what runs scripts in a Python of its own, such as Databricks, takes any SystemExit for an error.
+    """
     if getattr(sys.stdout, "errors", None) == "strict":
         # A character that the locale lacks must not end the command: it has its own exit status.
         with suppress(AttributeError, ValueError):  # it is no file of text, or closed
@@ -33,12 +35,13 @@ def run(job: str | None) -> NoReturn:
         command, name, stage = command.commands[job], f"spark-submit jobs/{job}.py", job
     if not wants_json(arguments):
         _run(command, arguments, name, as_json=False)
+        return
     with logged_as_json(stage):
         _run(command, arguments, name, as_json=True)
 
 
-def _run(command: Any, arguments: list[str], name: str, *, as_json: bool) -> NoReturn:
-    """Run a command of click's and end the process."""
+def _run(command: Any, arguments: list[str], name: str, *, as_json: bool) -> None:
+    """Run a command of click's, and end the process with its status if that is not 0."""
     status = 1
     try:
         # In JSON, typer may not print by itself what is wrong with the command line.
@@ -49,7 +52,8 @@ def _run(command: Any, arguments: list[str], name: str, *, as_json: bool) -> NoR
             raise
         status = known
     tell_end(status)
-    sys.exit(status)
+    if status:
+        sys.exit(status)
 
 
 def _status_of(error: BaseException, *, as_json: bool) -> int | None:

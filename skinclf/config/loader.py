@@ -25,8 +25,16 @@ SECRET = re.compile(
 
 SPARK_CONF = "spark.conf."
 
-WITH_DOTS = (SPARK_CONF, "evaluate.gates.")
+WITH_DOTS = (SPARK_CONF, "evaluate.gates.", "metadata.labels.")
 """The sections whose names have dots of their own."""
+
+FREE_TABLES = {
+    f"{section}.{name}"
+    for section, model in Config.model_fields.items()
+    for name, field in getattr(model.annotation, "model_fields", {}).items()
+    if isinstance(field.default, dict)
+}
+"""The settings that are tables of names which a user chooses."""
 
 QUOTED_KEY = re.compile(r"""[\w.\-\s]*("[^"]*"|'[^']*')[\w.\-\s]*=""")
 """A key of an assignment in which a name is in quotes, with its =."""
@@ -114,9 +122,7 @@ def _gathered(
         tree, files = files.model_dump(), None
     for file in _names(files):
         if not file:
-            raise ConfigError(
-                "--config: is empty; expected is a TOML file such as conf/default.toml"
-            )
+            raise ConfigError("config: is empty; expected is a TOML file such as conf/default.toml")
         read = _with_dotted_names(with_new_names(_parse(_read(file), file), warn=warn))
         tree = _merged(tree, read)
         for key in _keys(read):
@@ -170,13 +176,16 @@ def _is_within(key: str, section: str) -> bool:
     return f"{key}.".startswith(f"{section}.")
 
 
-def _merged(tree: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree with what `later` says; sections are merged, lists replaced."""
+def _merged(tree: Mapping[str, Any], later: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A tree with what `later` says; sections are merged, lists replaced, and so is a table of free
+    names, such as evaluate.gates, by an empty one.
+    """
     merged = dict(tree)
     for name, value in later.items():
-        before = merged.get(name)
-        if isinstance(before, dict) and isinstance(value, dict):
-            merged[name] = _merged(before, value)
+        before, key = merged.get(name), f"{above}{name}"
+        emptied = not value and key in FREE_TABLES
+        if isinstance(before, dict) and isinstance(value, dict) and not emptied:
+            merged[name] = _merged(before, value, f"{key}.")
         else:
             merged[name] = value
     return merged
@@ -222,8 +231,7 @@ def _read(file: str) -> str:
         return Path(file).read_text("utf-8-sig")  # Notepad writes a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{file}: can't be read ({error}). "
-            f"--config expects a TOML file such as conf/default.toml"
+            f"{file}: can't be read ({error}). A config is a TOML file such as conf/default.toml"
         ) from None
 
 
@@ -266,11 +274,12 @@ def _assigned(assignment: str) -> tuple[str, Any]:
     try:
         read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        return key, value
+        return key, value.strip()
     if len(read) > 1:
         raise ConfigError(f"--set {key}: one value is expected, and more lines follow it")
     found = read["value"]
-    return key, value if key.startswith(SPARK_CONF) and not isinstance(found, str) else found
+    as_text = key.startswith(SPARK_CONF) and not isinstance(found, str)
+    return key, value.strip() if as_text else found
 
 
 def _halves(assignment: str) -> tuple[str, str, str]:

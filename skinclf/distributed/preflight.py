@@ -70,8 +70,9 @@ def preflight(
     In local mode the driver is looked at alone. Where there are too few slots, what needs
     them is not looked at.
     """
-    checks = _of_settings(spark)
+    checks = []
     if not config.local_mode:
+        checks.append(_of_settings(spark))
         try:
             wait_for_slots(spark, config.slots, limits.slot_wait_timeout_seconds)
         except SlotsUnavailable as error:
@@ -111,27 +112,18 @@ def check_fit(checks: list[Check]) -> None:
         raise kind("this cluster can't train yet:\n  " + "\n  ".join(lines))
 
 
-def _of_settings(spark: SparkSession) -> list[Check]:
+def _of_settings(spark: SparkSession) -> Check:
+    """Of those that a session does not set by itself: REQUIRED_CONF of the launcher."""
     conf = spark.sparkContext.getConf()
-    dynamic = conf.get("spark.dynamicAllocation.enabled", "false") == "true"
     ssl = conf.get("spark.ssl.enabled", "false") == "true"
     ignored = conf.get("tensorflow.spark.distributor.ignoreSsl", "false") == "true"
-    return [
-        Check(
-            "dynamic allocation",
-            not dynamic,
-            "on" if dynamic else "off",
-            "A barrier stage needs executors that stay: --conf spark.dynamicAllocation.enabled="
-            "false",
-        ),
-        Check(
-            "encryption",
-            ignored or not ssl,
-            "spark.ssl.enabled, which TensorFlow's own traffic does not follow" if ssl else "none",
-            "Gradients go between workers as plain gRPC. Where the network may see them, allow "
-            "it: --conf tensorflow.spark.distributor.ignoreSsl=true",
-        ),
-    ]
+    return Check(
+        "encryption",
+        ignored or not ssl,
+        "spark.ssl.enabled, which TensorFlow's own traffic does not follow" if ssl else "none",
+        "Gradients go between workers as plain gRPC. Where the network may see them, allow "
+        "it: --conf tensorflow.spark.distributor.ignoreSsl=true",
+    )
 
 
 def _of_reports(

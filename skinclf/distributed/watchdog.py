@@ -17,21 +17,25 @@ class Watchdog:
 
     def __init__(self, limits: FaultToleranceConfig, now: float) -> None:
         self._limits = limits
-        self._heard: dict[int, tuple[int, float]] = {}
+        self._last: dict[int, Heartbeat] = {}
+        self._heard: dict[int, float] = {}
         self._progress: dict[int, Progress] = {}
         self._moved = now
 
     def cause(self, heartbeats: Sequence[Heartbeat | None], now: float) -> str:
         """Why the attempt has to be given up, by the workers' last heartbeats; "" if it has not.
 
-        An unresponsive worker sends none: its process or machine is stopped. Where all send
-        some but none takes a step of training or validation, some worker hangs.
+        None: the worker sent none yet, or its file could not be found for a moment. An unresponsive
+        worker sends none: its process or machine is stopped. Where all send some but none takes a
+        step of training or validation, some worker hangs.
         """
-        known = [heartbeat for heartbeat in heartbeats if heartbeat]
+        for found in filter(None, heartbeats):
+            before = self._last.get(found.worker)
+            if before is None or before.count != found.count:
+                self._last[found.worker], self._heard[found.worker] = found, now
+        known = [self._last[worker] for worker in sorted(self._last)]
         for last in known:
-            if self._heard.get(last.worker, (-1, now))[0] != last.count:
-                self._heard[last.worker] = (last.count, now)
-            silence = now - self._heard[last.worker][1]
+            silence = now - self._heard[last.worker]
             if silence > self._limits.heartbeat_timeout_seconds:
                 return f"{_who(last)} sent no heartbeat for {silence:.0f} s, last: {last.doing}"
         progress = {

@@ -14,6 +14,7 @@ from skinclf.evaluation.predictions import Predictions, predictions_of
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import locate, read_text, write_text
+from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
 
 log = logging.getLogger(__name__)
@@ -85,4 +86,6 @@ def _errors_of(
     try:
         yield
     except errors as error:
+        if may_pass(error):
+            raise
         raise RunError(f"{path}: can't be read as {kind}: {in_one_line(error)}. {remedy}") from None

@@ -96,7 +96,9 @@ def spark_images(
             continue
         depths = [len(root.path) for root in roots if _is_within(place, root)]
         below = place.path[max(depths, default=0) :]  # "" of a file that was named itself
-        if selection.includes(name) and not (below and selection.excludes(below)):
+        if below and selection.excludes(below):
+            continue
+        if is_archive(name) or selection.is_included(name):
             yield dict.fromkeys(LISTING.names) | {
                 "source": path,
                 "image_id": image_id_of(name),

@@ -20,6 +20,9 @@ class _Guests:
     jobs: int = 0
 
 
+DEFAULTS = {"spark.dynamicAllocation.enabled": "false", "spark.speculation": "false"}
+"""Spark's own, of settings that a job may require."""
+
 CHANGING = threading.Lock()
 """Held while guests come and leave."""
 
@@ -36,7 +39,7 @@ def guest(spark: SparkSession, required: dict[str, str] | None) -> Iterator[None
     missing = [
         f"{key}={value}"
         for key, value in (required or {}).items()
-        if spark.sparkContext.getConf().get(key) != value
+        if spark.sparkContext.getConf().get(key, DEFAULTS.get(key)) != value
     ]
     if missing:
         raise ConfigError(

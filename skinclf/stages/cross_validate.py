@@ -94,9 +94,9 @@ def check_given(
 ) -> None:
     """Raise UsageError where a caller asks for what has no effect with `cross_validate.by`."""
     by = config.cross_validate.by
-    unused, value = {"source": ("--folds", folds), "fold": ("--min-lesions", min_lesions)}[by]
+    unused, value = {"source": ("folds", folds), "fold": ("min_lesions", min_lesions)}[by]
     if value is not None:
-        raise UsageError(f"{unused}: has no effect with --by {by}")
+        raise UsageError(f'cross_validate.{unused}: has no effect with cross_validate.by = "{by}"')
 
 
 def _prepared(fold: Fold, plan: FoldPlan, console: Console) -> Dataset:
@@ -216,7 +216,7 @@ def _check_folder(folder: CrossValidationFolder, plan: FoldPlan) -> None:
     if exists(RunFolder(folder.path).config):
         raise UsageError(f"{folder.path}: holds a run. {choose}")
     foreign = [] if exists(folder.page) else [folder.card]
-    if not folder.has_runs:
+    if not any(exists(fold.run.config) for fold in plan.folds):
         foreign.append(folder.predictions)
     for path in filter(exists, foreign):
         raise UsageError(

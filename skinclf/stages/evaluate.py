@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from skinclf.archives.labelled import LabelledArchive
-from skinclf.archives.lists import TABLE
+from skinclf.archives.labelled import LabelledArchive, absolute_archive
 from skinclf.archives.same_lesion import read_groups
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
 from skinclf.errors import CheckError, ConfigError, LeakError, RunError
@@ -71,7 +70,7 @@ from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.embedding import Embedding
-from skinclf.training.engines import predictor_for
+from skinclf.training.engines import check_engine, predictor_for
 from skinclf.training.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -178,6 +177,7 @@ def _without_scratch(folder: EvaluationFolder) -> Iterator[None]:
 
 def preview(config: Config) -> Preview:
     """What `evaluate` would do. Raises what it raises before Spark starts."""
+    check_engine(config.score.engine)
     # No engine is chosen, for which a run may get a file.
     model = Predictor.of_run(config.run.path, tta=config.evaluate.tta, decided=False)
     asked = _asked(config, model)
@@ -369,14 +369,8 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> LabelledArchive | No
     settings = config.evaluate
     if not settings.archive:
         return None
-    metadata = settings.metadata
-    new = {  # absolute: relative ones are of another set where the job runs elsewhere
-        "paths": tuple(
-            path if path.startswith(TABLE) else absolute(path) for path in settings.archive
-        ),
-        "metadata": metadata if metadata == FOLDERS else absolute(metadata),
-    }
-    archive = config.archive.model_copy(update=new)
+    named = {"paths": settings.archive, "metadata": settings.metadata}
+    archive = absolute_archive(config.archive.model_copy(update=named))
     labelled = LabelledArchive(archive, config.metadata, taxonomy)
     labelled.check_table()
     return labelled

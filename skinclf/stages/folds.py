@@ -10,7 +10,7 @@ from typing import Any
 from skinclf.archives.sources import NO_SOURCE, Source, counts_in_words
 from skinclf.config.loader import changed
 from skinclf.config.schema import RUNTIME_SETTINGS, Config
-from skinclf.errors import ConfigError, DatasetError
+from skinclf.errors import ConfigError, DatasetError, RunError
 from skinclf.evaluation.result import EvaluationResult
 from skinclf.stages import prepare as preparing
 from skinclf.stages.resuming import known_result
@@ -97,7 +97,7 @@ def teacher_recipes(config: Config) -> list[Config]:
             )
         try:
             recipe, dataset = run.read_config(), run.read_dataset()
-        except (FileNotFoundError, DatasetError) as error:
+        except (RunError, DatasetError) as error:
             raise ConfigError(f"train.teachers: {run} is not whole: {error}") from None
         if (dataset.taxonomy, dataset.image) != (config.classes, config.image):
             raise ConfigError(

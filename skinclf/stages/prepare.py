@@ -11,7 +11,7 @@ from rich.console import Console
 from skinclf import __version__
 from skinclf.archives import check_apart, check_paths
 from skinclf.archives.decoding import Decode, Decoding
-from skinclf.archives.labelled import LabelledArchive
+from skinclf.archives.labelled import LabelledArchive, absolute_archive
 from skinclf.archives.same_lesion import read_groups
 from skinclf.archives.sources import check_left_out
 from skinclf.config.schema import FOLDERS, Config
@@ -117,9 +117,7 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     if not config.archive.licence:  # none is said, and not that there is none
         del asked["licence"]
     differing = [
-        setting
-        for name, (setting, ours) in asked.items()
-        if _differ(name, getattr(dataset, name), ours)
+        setting for name, (setting, ours) in asked.items() if getattr(dataset, name) != ours
     ]
     if differing:
         raise DatasetError(
@@ -129,18 +127,11 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     return dataset
 
 
-def _differ(name: str, theirs: Any, ours: Any) -> bool:
-    """Whether a field of two datasets does; the paths of an archive may be written in two ways."""
-    if name == "sources":
-        return [*map(absolute, theirs)] != [*map(absolute, ours)]
-    return bool(theirs != ours)
-
-
 def _asked(config: Config) -> dict[str, tuple[str, Any]]:
     """What a dataset keeps of the settings that it was made by: field of Dataset → the setting, or
     the section, and its value.
     """
-    archive = config.archive
+    archive = absolute_archive(config.archive)
     return {
         "sources": ("archive.paths", list(archive.paths)),
         "metadata": ("archive.metadata", archive.metadata),

@@ -43,7 +43,7 @@ from skinclf.storage.ownership import check_free
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.storage.score_manifest import Piece
-from skinclf.training.engines import predictor_for
+from skinclf.training.engines import check_engine, predictor_for
 from skinclf.training.predictor import Predictor
 
 DIGEST_CHARACTERS = 12
@@ -123,6 +123,7 @@ def score(
 
 def preview(config: Config) -> Preview:
     """What `score` would do. Raises what it raises before Spark starts."""
+    check_engine(config.score.engine)
     # No engine is chosen, for which a run may get a file.
     model = Predictor.of_run(config.run.path, tta=_views(config.score))
     paths, folder = _checked(config, model)

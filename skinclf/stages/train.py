@@ -71,7 +71,8 @@ def train(config: Config, console: Console) -> list[Epoch]:
             epochs_tracked(tracking, run, supervisor.cancel),
         ):
             run.check(config, dataset)  # another start may have begun it as this one did
-            supervisor.train()
+            if not run.is_finished:  # nor written its model meanwhile
+                supervisor.train()
     history = run.read_history()
     if not is_over(history, config.train):
         raise TrainingError(
@@ -168,7 +169,7 @@ def _check_teachers(teachers: Sequence[str], run: RunFolder, dataset: Dataset) -
             Predictor.of_run(teacher.path, tta="none", decided=False)
             teacher.read_config()
             theirs = teacher.read_dataset()
-        except (FileNotFoundError, RunError, DatasetError) as error:
+        except (RunError, DatasetError) as error:
             raise ConfigError(f"train.teachers: {teacher} is not whole: {error}") from None
         if not theirs.same_as(dataset):
             raise ConfigError(

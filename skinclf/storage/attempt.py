@@ -7,14 +7,18 @@ runs/<name>/
 What a worker of an earlier attempt still reports is in that attempt's folder, where nobody reads.
 """
 
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypedDict
 
 from skinclf.errors import SkinclfError, TrainingError
-from skinclf.storage.files import delete, join, read_json, write_json
+from skinclf.storage.files import delete, join, list_names, read_json, write_json
 
 ATTEMPT, WORKERS = "attempt.json", "workers"
+
+NAME = re.compile("[0-9a-f]{32}")
+"""Of an attempt."""
 
 
 class State(TypedDict, total=False):
@@ -72,8 +76,11 @@ def begin_attempt(run: str, attempt: str) -> None:
     A worker that was frozen and comes back, or another driver's, is refused by `check_attempt`.
     """
     write_json(join(run, ATTEMPT), {"attempt": attempt})
+    folder = join(run, WORKERS)
     with suppress(OSError):  # a worker that comes back may write meanwhile; it is in nobody's way
-        delete(join(run, WORKERS))
+        for name in list_names(folder):
+            if NAME.fullmatch(name):  # not what a user keeps there
+                delete(join(folder, name))
 
 
 def check_attempt(run: str, attempt: str) -> None:

@@ -55,11 +55,6 @@ class CrossValidationFolder:
         return join(self.path, CROSS_VALIDATION)
 
     @property
-    def has_runs(self) -> bool:
-        """Whether a fold was trained here."""
-        return exists(join(self.path, "runs"))
-
-    @property
     def is_finished(self) -> bool:
         """Whether there is a result."""
         return exists(self.metrics)

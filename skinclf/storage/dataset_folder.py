@@ -22,7 +22,7 @@ from skinclf.config.schema import MetadataConfig, SplitConfig
 from skinclf.errors import DatasetError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.storage.files import absolute, exists, join, read_json
+from skinclf.storage.files import absolute, exists, join, name_of, read_json
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
@@ -62,10 +62,10 @@ class Dataset(BaseModel):
     format: int = FORMAT
     skinclf: str
     created: str  # UTC, ISO 8601
-    sources: list[str]  # archive.paths as given
-    metadata: str
+    sources: list[str]  # archive.paths, absolute
+    metadata: str  # absolute
     same_lesion: str = Field(default="", exclude_if=lambda name: not name)
-    """archive.same_lesion as given."""
+    """archive.same_lesion, absolute where it is a file."""
 
     selection: dict[str, Any] = Field(default={}, exclude_if=lambda chosen: not chosen)
     """ArchiveConfig.selection as given."""
@@ -159,6 +159,11 @@ class Dataset(BaseModel):
                     f"skinclf prepare"
                 )
         return dataset.model_copy(update={"path": absolute(path)})
+
+    @property
+    def origin(self) -> list[str]:
+        """What its sources and its metadata are called, for those who do not know the machine."""
+        return [*map(name_of, self.sources), f"metadata: {name_of(self.metadata)}"]
 
     @property
     def only_class(self) -> str | None:

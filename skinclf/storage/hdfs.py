@@ -5,9 +5,8 @@ It reads core-site.xml and hdfs-site.xml in HADOOP_CONF_DIR, name services with 
 
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote
@@ -48,7 +47,7 @@ def _file_system(scheme: str, authority: str, process: int) -> fs.FileSystem:
     kind = HdfsFileSystem if scheme == "hdfs" else ViewfsFileSystem
     try:
         # The host with its port, if it has one: they are only put together again.
-        return fs.PyFileSystem(_Handler(kind(authority or None)))
+        return fs.PyFileSystem(_Handler(_Client(kind(authority or None))))
     except RuntimeError as error:
         raise UnknownStorage(
             f"{scheme}://{authority}: not in core-site.xml and hdfs-site.xml of HADOOP_CONF_DIR "
@@ -78,22 +77,40 @@ class _Handler(fs.FSSpecHandler):
         return super().get_file_info_selector(selector)
 
     def open_input_file(self, path: str) -> pa.PythonFile:
-        with _in_one_line():
-            return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
+        return pa.PythonFile(_Client(self.fs.open(path, "rb")), mode="r")
 
     open_input_stream = open_input_file
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.PythonFile:
-        with _in_one_line():
-            return pa.PythonFile(_Writer(self.fs.open(path, mode="wb")), mode="w")
-
-    def create_dir(self, path: str, recursive: bool) -> None:
-        with _in_one_line():
-            super().create_dir(path, recursive)
+        return pa.PythonFile(_Writer(_Client(self.fs.open(path, mode="wb"))), mode="w")
 
     def move(self, src: str, dest: str) -> None:
-        with _in_one_line():
-            self.fs.mv(src, dest, overwrite=True)
+        self.fs.mv(src, dest, overwrite=True)
+
+
+class _Client:
+    """A file system or a file of hdfs-native whose errors are OSErrors of one line.
+
+    What it has no class for is its RuntimeError: a NameNode that starts, or is none any more while
+    another takes over, permissions, quotas, lost blocks.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        return partial(_called, found) if callable(found) else found
+
+
+def _called(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        return method(*arguments, **options)
+    except NotImplementedError:
+        raise
+    except (OSError, RuntimeError) as error:
+        kind = type(error) if isinstance(error, OSError) else OSError
+        raise kind(str(error).partition("\n")[0]) from None  # without the lines of Java
 
 
 class _Writer(io.RawIOBase):
@@ -101,25 +118,16 @@ class _Writer(io.RawIOBase):
     which is 5 MB/s.
     """
 
-    def __init__(self, file: io.RawIOBase) -> None:
+    def __init__(self, file: Any) -> None:
         self._file = file
 
     def writable(self) -> bool:
         return True
 
-    def write(self, buffer: Any) -> int | None:
-        return self._file.write(bytes(buffer))
+    def write(self, buffer: Any) -> int:
+        return int(self._file.write(bytes(buffer)))
 
     def close(self) -> None:
         if not self.closed:
             self._file.close()
         super().close()
-
-
-@contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Errors of the NameNode without the lines of its Java."""
-    try:
-        yield
-    except OSError as error:
-        raise type(error)(str(error).partition("\n")[0]) from None

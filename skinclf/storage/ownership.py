@@ -132,8 +132,11 @@ def _renews(folder: str, owner: Owner, wait: Callable[[float], object]) -> bool:
     for _ in range(int(LEASE_SECONDS)):
         wait(1.0)
         current = _read(folder)
-        if current is None:
-            return False
+        if current is None:  # it may be renewed now, as in `check_free`
+            wait(SETTLE_SECONDS[True])
+            current = _read(folder)
+            if current is None:
+                return False
         if current != owner:
             return True
     return False

@@ -36,6 +36,7 @@ from skinclf.errors import RunError
 from skinclf.spec.decision import Decision
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.storage.checkpoint_folder import checkpoint_names
 from skinclf.storage.cross_validation_folder import CROSS_VALIDATION
 from skinclf.storage.dataset_folder import MANIFEST, RUN_CONFIG, TENSORS, Dataset
 from skinclf.storage.evaluation_folder import EvaluationFolder
@@ -165,15 +166,17 @@ class RunFolder:
     def check(self, config: Config, dataset: Dataset, option: str = OWN) -> None:
         """Raise RunError, naming what differs, where the folder's run has other hyperparameters or
         another dataset than asked for: half of one training and half of another is neither. So it
-        does where there is a model of which it is not known.
+        does where there is a model, or a part of a training, of which it is not known.
 
         `option` is how the command that asks names another folder.
         """
         if not exists(self.config):
             self._check_nobody_else_s(option)
-            if self.is_finished:
+            trained = self.is_finished or self.read_history() or checkpoint_names(self.path)
+            if trained:
+                kind = "a model" if self.is_finished else "a training's checkpoints"
                 raise RunError(
-                    f"{self}: has a model and no {RUN_CONFIG}, so how it was trained is not known. "
+                    f"{self}: has {kind} and no {RUN_CONFIG}, so how it was trained is not known. "
                     f"Choose another folder: {option}"
                 )
             return
@@ -214,11 +217,21 @@ class RunFolder:
                     write_bytes(join(own.path, name), read_bytes(join(run, name)))
 
     def read_config(self) -> Config:
-        """The settings that the run was begun with."""
-        return parse_config(read_text(self.config), self.config)
+        """The settings that the run was begun with. Raises RunError where it does not say."""
+        try:
+            return parse_config(read_text(self.config), self.config)
+        except FileNotFoundError:
+            raise RunError(
+                f"{self}: has no {RUN_CONFIG}, so how it was trained is not known"
+            ) from None
 
     def read_dataset(self) -> Dataset:
-        """The dataset that it was trained on."""
+        """The dataset that it was trained on. Raises RunError where it does not say."""
+        if not exists(join(self.path, MANIFEST)):
+            raise RunError(
+                f"{self}: has no {MANIFEST}, so what it was trained on is not known. A run folder "
+                f"that `skinclf train` wrote has it; a model alone can only score"
+            )
         return Dataset.of_run(self.path)
 
     def add_restart(self, cause: str, checkpoint: str) -> None:

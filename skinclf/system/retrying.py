@@ -27,9 +27,10 @@ LASTING = (
 REFUSED = re.compile(
     r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
     r"|NO_SUCH_BUCKET|HTTP status 40[013]|is a directory"
+    r"|AccessControlException|QuotaExceededException"
 )
-"""What an object store, or pyarrow itself, says of a request that it will refuse again, without an
-errno."""
+"""What an object store, HDFS, or pyarrow itself, says of a request that it will refuse again,
+without an errno."""
 
 OF_A_SHARE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """What a mounted share says while its server is away."""

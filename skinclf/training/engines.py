@@ -3,7 +3,7 @@
 import logging
 from importlib.util import find_spec
 
-from skinclf.errors import StorageError
+from skinclf.errors import ConfigError, StorageError
 from skinclf.spec.views import Tta
 from skinclf.training.openvino_engine import INSTALL, OpenVinoPredictor
 from skinclf.training.predictor import Predictor
@@ -24,10 +24,11 @@ def predictor_for(
     "auto" is OpenVINO where that is installed and the run has its graph or can be given one. Raises
     RunError where there is no model, ConfigError where OpenVINO is asked for and not installed.
     """
+    check_engine(engine)
     predictor = Predictor.of_run(run, precision, tta=tta, decided=decided)
     if engine == "tensorflow":
         return predictor
-    if engine == "auto" and find_spec("openvino") is None:
+    if not _has_openvino():
         log.info("predicting with TensorFlow; OpenVINO starts sooner: %s", INSTALL)
         return predictor
     try:
@@ -39,3 +40,13 @@ def predictor_for(
         return predictor
     log.info("predicting with OpenVINO")
     return chosen
+
+
+def check_engine(engine: str) -> None:
+    """Raise ConfigError where OpenVINO is asked for and not installed."""
+    if engine == "openvino" and not _has_openvino():
+        raise ConfigError(f"score.engine: OpenVINO is not installed: {INSTALL}")
+
+
+def _has_openvino() -> bool:
+    return find_spec("openvino") is not None

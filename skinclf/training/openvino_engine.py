@@ -8,7 +8,6 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,7 @@ class OpenVinoPredictor(Predictor):
 
     @classmethod
     def of_predictor(cls, predictor: Predictor) -> "OpenVinoPredictor":
-        """The same on OpenVINO. Raises ConfigError where that is not installed."""
-        if find_spec("openvino") is None:
-            raise ConfigError(f"score.engine: OpenVINO is not installed: {INSTALL}")
+        """The same on OpenVINO, which has to be installed."""
         run = RunFolder(predictor.run)
         graph = graph_of_run(run, run.read_model(), predictor.image)
         return cls(**vars(predictor), graph=hashlib.sha256(graph).hexdigest())

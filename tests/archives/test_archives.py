@@ -307,9 +307,12 @@ def test_only_names_that_a_pattern_fits_are_listed(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", {"x/one.JPG": b"1", "x/notes.txt": b"2"})
     (tmp_path / "two.png").write_bytes(b"3")
     (tmp_path / "broken.zip").write_bytes(b"4")
+    for name in ("three.jpg", "notes.lnk"):
+        (tmp_path / name).symlink_to("nowhere")
     selection = Selection(include=["*.jpg", "*.png"])
     listed = list_images([str(tmp_path)], selection=selection)
-    assert sorted(listed["image_id"].to_pylist()) == ["broken", "one", "two"]
+    assert sorted(listed["image_id"].to_pylist()) == ["broken", "one", "three", "two"]
+    assert selection.summaries() == ["left out 2 files that archive.include does not name"]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

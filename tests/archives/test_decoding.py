@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,15 @@ def outcomes(folder: Path, files: dict[str, bytes], decoding: Decoding) -> dict[
         rows = list(decoder.rows({"row": n} | entry for n, entry in enumerate(entries)))
     assert [row["row"] for row in rows] == list(range(len(entries)))
     return {row["image_id"]: row.get("reason") for row in rows}
+
+
+def test_what_the_listing_rejects_needs_no_process(tmp_path: Path) -> None:
+    """A link in a packed tar has no place from which it could be unpacked."""
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        link = tarfile.TarInfo("mel/1.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "2.jpg"
+        tar.addfile(link)
+    assert outcomes(tmp_path, {}, Decoding(LIMITS)) == {"1": "not_a_file"}
 
 
 # Formats

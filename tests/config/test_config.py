@@ -5,7 +5,15 @@ import pytest
 from jsonschema import ValidationError as JsonSchemaError
 from jsonschema import validate
 
-from skinclf.config.loader import Files, Option, load_config, origins_of, parse_config, to_toml
+from skinclf.config.loader import (
+    Files,
+    Option,
+    changed,
+    load_config,
+    origins_of,
+    parse_config,
+    to_toml,
+)
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError
 from tests.support.repository import REPOSITORY
@@ -51,6 +59,25 @@ def test_one_path_may_stand_without_brackets() -> None:
 def test_spark_properties_keep_their_dots() -> None:
     config = load_config(None, ["spark.conf.spark.local.dir=/scratch"])
     assert config.spark.conf == {"spark.local.dir": "/scratch"}
+
+
+def test_an_assignment_is_read_as_toml_has_it() -> None:
+    """Blanks around a text count only in quotes, and names in quotes keep their dots."""
+    given = ["run.path = runs/x ", "dataset.path=' y'", "spark.conf.spark.a = b "]
+    config = load_config(None, [*given, 'metadata.labels."sq. cell" = akiec'])
+    assert (config.run.path, config.dataset.path) == ("runs/x", " y")
+    assert config.spark.conf == {"spark.a": "b"}
+    assert config.metadata.labels == {"sq. cell": "akiec"}
+    assert changed(config, {"metadata.labels.a. b": "nv"}).metadata.labels["a. b"] == "nv"
+
+
+def test_an_empty_table_replaces_one_of_free_names(tmp_path: Path) -> None:
+    """A section without a line leaves its settings as they are."""
+    first, later = tmp_path / "first.toml", tmp_path / "later.toml"
+    first.write_text("[train]\nepochs = 3\n[evaluate.gates]\naccuracy = 0.9\n")
+    later.write_text("[train]\n[evaluate]\ngates = {}\n")
+    config = load_config([str(first), str(later)])
+    assert (config.train.epochs, config.evaluate.gates) == (3, {})
 
 
 def test_spark_properties_are_read_as_toml_has_them(tmp_path: Path) -> None:
@@ -339,7 +366,7 @@ def test_the_file_that_is_wrong_is_blamed(tmp_path: Path) -> None:
 
 def test_an_empty_name_of_a_config_file_is_refused() -> None:
     """Such as a variable of a shell that is not set."""
-    with pytest.raises(ConfigError, match="--config: is empty"):
+    with pytest.raises(ConfigError, match=r"^config: is empty"):
         load_config("")
 
 

@@ -2,7 +2,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyspark
 import pytest
@@ -34,7 +34,7 @@ def test_a_healthy_cluster_passes_and_nothing_is_left_behind(
     check_fit(checks)
     found = by_name(checks)
     assert found.keys() == {
-        *("dynamic allocation", "encryption", "slots", "versions", "run folder", "dataset"),
+        *("encryption", "slots", "versions", "run folder", "dataset"),
         *("worker ports", "memory", "processors"),
     }
     assert "2 workers reach each other" in found["worker ports"].found
@@ -232,13 +232,23 @@ def test_what_the_processors_compute_faster_is_hinted_at(
     assert (told.passed, told.hint) == (True, hint)
 
 
-def test_dynamic_allocation_and_tls_are_told(
+def test_tls_is_asked_of_what_trains_in_tasks(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conf = {"spark.dynamicAllocation.enabled": "true", "spark.ssl.enabled": "true"}
+    conf = {"spark.ssl.enabled": "true"}
     monkeypatch.setattr(NoSpark.sparkContext, "getConf", lambda: conf)
-    checks = in_local_mode(prepared, tmp_path, TrainConfig())
-    assert not checks["dynamic allocation"].passed
-    assert not checks["encryption"].passed
+    assert "encryption" not in in_local_mode(prepared, tmp_path, TrainConfig())
+
+    def no_slots(*_: object) -> None:
+        raise SlotsUnavailable("too few")
+
+    monkeypatch.setattr(judging, "wait_for_slots", no_slots)
+    monkeypatch.setattr(NoSpark.sparkContext, "master", "yarn", raising=False)
+
+    def encryption() -> Check:
+        dataset, run = Dataset.read(str(prepared / "dataset")), str(tmp_path / "run")
+        return by_name(preflight(cast("Any", NoSpark), dataset, run, TWO, HURRY))["encryption"]
+
+    assert not encryption().passed
     conf["tensorflow.spark.distributor.ignoreSsl"] = "true"
-    assert in_local_mode(prepared, tmp_path, TrainConfig())["encryption"].passed
+    assert encryption().passed

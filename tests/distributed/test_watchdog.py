@@ -46,6 +46,20 @@ def test_steps_of_validation_are_steps_of_whichever_worker() -> None:
     )
 
 
+def test_a_heartbeat_that_is_not_found_for_a_moment_is_no_step_and_hides_no_silence() -> None:
+    """Some storage deletes a file before it renames another to its name."""
+    watchdog = Watchdog(LIMITS, now=0)
+    causes = []
+    for second in range(0, 60, 5):
+        beats = [beat(n, second, epoch=1, step=5) for n in (0, 1)]
+        causes.append(watchdog.cause([beats[0], beats[1] if second % 25 else None], second))
+    assert next(filter(None, causes)).startswith("no step for 30 s")
+
+    watchdog = Watchdog(LIMITS, now=0)
+    assert watchdog.cause([beat(0, 1), beat(1, 1)], 0) == ""
+    assert "worker 1" in watchdog.cause([beat(0, 2), None], 11)
+
+
 def test_workers_that_never_start_are_given_up_after_the_longer_limit() -> None:
     watchdog = Watchdog(LIMITS, now=0)
     assert watchdog.cause([None, None], 99) == ""

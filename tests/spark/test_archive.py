@@ -38,6 +38,16 @@ def contents(frame: DataFrame) -> dict[str, bytes | None]:
     }
 
 
+def test_archives_are_rejects_whatever_is_included(spark: SparkSession, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.zip", "c.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    selection = Selection(include=["*.jpg"])
+    rows = list(spark_images(spark, [str(tmp_path)], [], selection))
+    reasons = {row["image_id"]: row["reason"] for row in rows}
+    assert reasons == {"a": None, "b": "unsupported"}
+    assert selection.summaries() == ["left out 1 files that archive.include does not name"]
+
+
 def files_read(frame: DataFrame) -> int:
     """How many files Spark's plan reads, after it has looked at their names."""
     frame.collect()

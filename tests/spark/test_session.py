@@ -67,6 +67,12 @@ def test_a_group_of_jobs_gives_the_caller_s_own_back(spark: SparkSession) -> Non
         context.setLocalProperty(key, None)  # type: ignore[arg-type]
 
 
+def test_a_running_session_with_spark_s_defaults_has_them(spark: SparkSession) -> None:
+    required = {"spark.speculation": "false", "spark.dynamicAllocation.enabled": "false"}
+    with spark_session("guest", SparkConfig(), required) as found:
+        assert found is spark
+
+
 def test_a_running_session_without_what_a_job_needs_is_told(spark: SparkSession) -> None:
     with (
         pytest.raises(ConfigError, match=r"lacks settings .*: spark\.x=1\. Start the session"),

@@ -47,6 +47,17 @@ def test_heartbeats_of_an_earlier_attempt_are_not_those_of_the_next(run: str) ->
     assert read_heartbeat(run, "new", 0) == replace(HEARTBEAT, pid=80)
 
 
+def test_reports_of_earlier_attempts_are_deleted_and_nothing_of_a_user_s(run: str) -> None:
+    old, new = (digit * 32 for digit in "ab")
+    begin_attempt(run, old)
+    write_heartbeat(run, old, HEARTBEAT)
+    own = Path(run, "workers", "main.py")
+    own.write_text("of somebody who trains into a folder of theirs")
+    begin_attempt(run, new)
+    write_heartbeat(run, new, HEARTBEAT)
+    assert sorted(path.name for path in own.parent.iterdir()) == [new, "main.py"]
+
+
 @pytest.mark.parametrize(
     ("error", "retryable"),
     [

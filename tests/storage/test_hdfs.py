@@ -1,9 +1,13 @@
 import io
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
 
-from skinclf.storage.hdfs import _Writer
+from skinclf.storage.hdfs import _Client, _Handler, _Writer
+from skinclf.system.retrying import is_final, may_pass
 
 
 def test_a_file_on_hdfs_is_given_bytes_alone() -> None:
@@ -20,3 +24,38 @@ def test_a_file_on_hdfs_is_given_bytes_alone() -> None:
         file.write(memoryview(b"end"))
     assert {*map(type, given)} == {bytes}
     assert given[-1] == b"end"
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        ("RPC error: org.apache.hadoop.ipc.StandbyException Operation READ", True),
+        ("RPC error: org.apache.hadoop.hdfs.server.namenode.SafeModeException Cannot", True),
+        ("RPC error: org.apache.hadoop.security.AccessControlException Permission denied", False),
+        ("RPC error: org.apache.hadoop.hdfs.protocol.DSQuotaExceededException The", False),
+    ],
+)
+def test_what_a_namenode_refuses_is_an_error_of_storage(said: str, passes: bool) -> None:
+    """hdfs-native has a RuntimeError for all that it has no class for."""
+
+    class Client:
+        protocol = "hdfs"
+
+        def __getattr__(self, name: str) -> Any:
+            def method(*_: object, **__: object) -> None:
+                raise RuntimeError(f"{said}\n\tat org.apache.hadoop.Something(Something.java:7)")
+
+            return method
+
+    hdfs = fs.PyFileSystem(_Handler(_Client(Client())))
+    for call in (
+        lambda: hdfs.get_file_info("/a"),
+        lambda: hdfs.open_input_file("/a"),
+        lambda: hdfs.open_output_stream("/a"),
+        lambda: hdfs.create_dir("/a"),
+        lambda: hdfs.delete_file("/a"),
+        lambda: hdfs.move("/a", "/b"),
+    ):
+        with pytest.raises(OSError, match=r"^RPC error: [^\n]+$") as caught:
+            call()
+        assert (may_pass(caught.value), is_final(caught.value)) == (passes, not passes)

@@ -92,6 +92,22 @@ def test_an_owner_on_another_machine_is_known_by_its_renewals(tmp_path: Path) ->
         assert 1_000_000 + 29 < gone.now < 1_000_000 + 40
 
 
+def test_a_record_that_is_away_while_it_is_renewed_is_one(tmp_path: Path) -> None:
+    """As on storage that deletes a file before it renames another to its name."""
+    states = iter([*[None, 1.0] * 20])
+
+    def renew() -> None:
+        renewed = next(states)
+        if renewed is None:
+            (tmp_path / "owner.json").unlink()
+        else:
+            record(tmp_path, token="another", renewed=renewed)
+
+    record(tmp_path, token="another")
+    with pytest.raises(UsageError, match="node-3"):
+        own(tmp_path, Clock(renew)).__enter__()
+
+
 def test_of_two_that_begin_at_once_one_gets_the_folder(tmp_path: Path) -> None:
     clock = Clock(lambda: record(tmp_path))  # another writes its record after ours
     with pytest.raises(UsageError, match="node-3"):

@@ -33,10 +33,25 @@ def test_a_run_without_an_epoch_may_be_deleted_where_its_config_differs(tmp_path
         run.check(other, dataset)
 
 
-def test_a_model_of_which_nothing_is_known_is_left_alone(tmp_path: Path) -> None:
-    """As in a folder that MLflow wrote."""
-    (tmp_path / "model.keras").write_bytes(b"a model")
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("model.keras", "a model", "a model"),  # as in a folder that MLflow wrote
+        # Somebody deleted config.toml, whose settings were refused as others.
+        ("history.jsonl", '{"epoch": 1}\n', "a training's checkpoints"),
+        ("checkpoints/epoch-0001-0123456789abcdef0123456789abcdef.npz", "", "a training's"),
+    ],
+)
+def test_a_training_of_which_nothing_is_known_is_left_alone(
+    tmp_path: Path, name: str, content: str, kind: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
     run, dataset = RunFolder(str(tmp_path)), dataset_of([], 1, str(tmp_path))
-    with pytest.raises(RunError, match=r"has a model and no config\.toml.*--run NAME$"):
+    with pytest.raises(RunError, match=rf"has {kind}.* and no config\.toml.*--run NAME$"):
         run.begin(load_config(None, []), dataset)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+    assert [path.name for path in tmp_path.iterdir()] == [name.partition("/")[0]]
+    with pytest.raises(RunError, match=r"has no config\.toml"):
+        run.read_config()
+    with pytest.raises(RunError, match=r"has no dataset\.json, so what it was trained on"):
+        run.read_dataset()

@@ -13,11 +13,14 @@ import keras
 import numpy as np
 import pytest
 
+from skinclf.config.loader import load_config
 from skinclf.config.schema import ModelConfig
 from skinclf.errors import ConfigError, RunError, StorageError
 from skinclf.spec.image_spec import BENBRAHIM_2020
 from skinclf.spec.taxonomy import HAM10000
+from skinclf.stages import evaluate, score
 from skinclf.storage.run_folder import Labels, RunFolder, model_digest
+from skinclf.training import engines
 from skinclf.training.engines import predictor_for
 from skinclf.training.frozen_graph import check_images, freeze, parse_graph
 from skinclf.training.networks import NETWORKS, build_network
@@ -69,6 +72,16 @@ def test_openvino_takes_the_mean_of_the_same_views(run: RunFolder) -> None:
         for engine in ("openvino", "tensorflow")
     )
     assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_a_preview_refuses_an_engine_that_is_not_installed(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda _: None)
+    settings = [f"run.path={run.path}", "score.archive=x.zip", "score.engine=openvino"]
+    for preview in (score.preview, evaluate.preview):
+        with pytest.raises(ConfigError, match="OpenVINO is not installed"):
+            preview(load_config(None, settings))
 
 
 LOAD = """
@@ -138,8 +151,7 @@ def test_the_check_images_are_the_same_everywhere_and_from_fine_to_coarse() -> N
 def test_without_openvino_auto_is_tensorflow_and_asking_for_it_tells_what_to_install(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("engines", "openvino_engine"):
-        monkeypatch.setattr(f"skinclf.training.{module}.find_spec", lambda name: None)
+    monkeypatch.setattr(engines, "find_spec", lambda _: None)
     assert type(predictor_for(run.path, "auto")) is Predictor
     with pytest.raises(ConfigError, match=r"pip install 'skinclf\[openvino\]'"):
         predictor_for(run.path, "openvino")
