@@ -47,7 +47,7 @@ def prepare(
         config: a TOML file, several (later ones win), or what
             `skinclf.config.loader.load_config` returns; None: the defaults.
         archive: folders, zip, tar and Parquet files, images, lists (`archive.paths`).
-        metadata: the CSV of diagnoses (`archive.metadata`).
+        metadata: the table of diagnoses, or "folders" (`archive.metadata`).
         output: the new dataset's folder (`dataset.path`).
         settings: any other settings by name, such as `{"split.seed": 1}`; arguments win over
             them, and they over `config`.
@@ -117,10 +117,11 @@ def train(
     """
     chosen = _configured(config, settings, _data(dataset) | {"run.path": run})
     from skinclf.stages.train import train as stage
+    from skinclf.storage.files import absolute
     from skinclf.storage.run_folder import RunFolder
 
     history = stage(chosen, _console(quiet))
-    folder = RunFolder(chosen.run.path)
+    folder = RunFolder(absolute(chosen.run.path))
     return Trained(folder.path, history, folder.read_config().train)
 
 
@@ -142,7 +143,7 @@ def evaluate(
         dataset: the dataset that the run was trained on (`dataset.path`).
         run: the run's folder (`run.path`).
         archive: a labelled archive to evaluate instead of a split (`evaluate.archive`).
-        metadata: its CSV of diagnoses (`evaluate.metadata`).
+        metadata: its table of diagnoses, or "folders" (`evaluate.metadata`).
         settings: any other settings by name, such as `{"evaluate.split": "val"}`.
         quiet: print no progress.
 
@@ -183,7 +184,7 @@ def cross_validate(
         config: a TOML file, several (later ones win), or what
             `skinclf.config.loader.load_config` returns; None: the defaults.
         archive: folders, zip, tar and Parquet files, images, lists (`archive.paths`).
-        metadata: the CSV of diagnoses (`archive.metadata`).
+        metadata: the table of diagnoses, or "folders" (`archive.metadata`).
         output: the folder of datasets, runs and pages (`cross_validate.output`).
         by: "fold", or "source" to leave out each source once (`cross_validate.by`).
         folds: how many parts (`cross_validate.folds`).

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from skinclf import __version__
 from skinclf.evaluation.comparison import Difference
 from skinclf.evaluation.metrics import METRICS
-from skinclf.evaluation.result import EvaluationResult, Value
+from skinclf.evaluation.result import EvaluationResult
 from skinclf.reporting.figures.comparison import Estimate, differences_figure, estimates_figure
 from skinclf.reporting.pages import png, render
 from skinclf.reporting.tables import (
@@ -153,20 +153,14 @@ def _figures(comparison: Comparison) -> dict[str, Figure]:
 
 
 def _metric(run: ComparedRun, name: str) -> Estimate:
-    return _percent(run.result.model.get(name), run.result.intervals.get(name))
+    return Estimate.of_share(run.result.model.get(name), run.result.intervals.get(name))
 
 
 def _sensitivity(run: ComparedRun, code: str) -> Estimate:
     metrics = run.result.classes[code]
-    return _percent(metrics.sensitivity, metrics.intervals.get("sensitivity"))
+    return Estimate.of_share(metrics.sensitivity, metrics.intervals.get("sensitivity"))
 
 
 def _difference(run: ComparedRun, name: str) -> Estimate:
     found = (run.differences or {})[name]
-    return _percent(found.value, found.interval)
-
-
-def _percent(value: Value, interval: tuple[Value, Value] | None) -> Estimate:
-    """Shares → percent."""
-    low, high = (None if limit is None else 100 * limit for limit in interval or (None, None))
-    return Estimate(None if value is None else 100 * value, (low, high))
+    return Estimate.of_share(found.value, found.interval)

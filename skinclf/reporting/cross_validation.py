@@ -91,8 +91,11 @@ def folds_figure(found: CrossValidation) -> Figure:
     titles = [*(fold.title for fold in found.folds), "all together"]
     estimates = {
         METRICS[name].title: [
-            *(_percent(getattr(f.metrics, name), f.metrics.intervals[name]) for f in found.folds),
-            _percent(pooled.model[name], pooled.intervals[name]),
+            *(
+                Estimate.of_share(getattr(f.metrics, name), f.metrics.intervals[name])
+                for f in found.folds
+            ),
+            Estimate.of_share(pooled.model[name], pooled.intervals[name]),
         ]
         for name in COMPARED
     }
@@ -116,8 +119,3 @@ def _cell(name: str, value: Value, intervals: dict[str, Interval]) -> str:
     show: Callable[[Value], str] = METRICS[name].show
     interval = limits(intervals.get(name), show)
     return f"{show(value)} ({interval})" if interval else show(value)
-
-
-def _percent(value: Value, interval: Interval) -> Estimate:
-    low, high = (None if limit is None else 100 * limit for limit in interval)
-    return Estimate(None if value is None else 100 * value, (low, high))

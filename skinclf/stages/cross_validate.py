@@ -216,7 +216,7 @@ def _check_folder(folder: CrossValidationFolder, plan: FoldPlan) -> None:
     if exists(RunFolder(folder.path).config):
         raise UsageError(f"{folder.path}: holds a run. {choose}")
     foreign = [] if exists(folder.page) else [folder.card]
-    if not any(exists(fold.run.config) for fold in plan.folds):
+    if not folder.is_finished and not any(exists(fold.run.config) for fold in plan.folds):
         foreign.append(folder.predictions)
     for path in filter(exists, foreign):
         raise UsageError(

@@ -53,7 +53,7 @@ def test_the_stages_are_functions_and_their_results_show_themselves(
     config = pipeline_config(Path())  # settings of the trained run, which is finished
     run = skinclf.train(config, dataset="dataset", quiet=True)
     words, html = shown(run)
-    assert words.startswith("run: the model of epoch 2 of 2 (loss ")
+    assert words.startswith(f"{Path('run').absolute()}: the model of epoch 2 of 2 (loss ")
     assert html.count("data:image/png") == 2
     assert len(run.predictor().taxonomy) == 7
 

@@ -52,6 +52,21 @@ def test_the_history_has_one_line_an_epoch(trained: Path) -> None:
     assert history[1]["loss"] < history[0]["loss"]
 
 
+def test_a_model_that_another_start_finished_meanwhile_stays(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that wait for one slot. Written again, it would have another digest, and no scores."""
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    (run / "model.keras").rename(tmp_path / "model.keras")
+    content = (tmp_path / "model.keras").read_bytes()
+    monkeypatch.setattr(
+        "skinclf.stages.train._look_first",
+        lambda *_: (tmp_path / "model.keras").rename(run / "model.keras"),
+    )
+    train(pipeline_config(trained, f"run.path={run}"), QUIET)
+    assert (run / "model.keras").read_bytes() == content
+
+
 @pytest.mark.usefixtures("own_session")
 def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path, tmp_path: Path) -> None:
     """The same global batches, so the same sums of gradients but for the order of adding.

@@ -21,6 +21,12 @@ class Estimate(NamedTuple):
     value: Value
     interval: Interval | None
 
+    @classmethod
+    def of_share(cls, value: Value, interval: Interval | None) -> "Estimate":
+        """A share as percent."""
+        low, high = (None if limit is None else 100 * limit for limit in interval or (None, None))
+        return cls(None if value is None else 100 * value, (low, high))
+
 
 def estimates_figure(
     title: str,
