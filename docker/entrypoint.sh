@@ -27,8 +27,8 @@ executor)
     ;;
 esac
 
-# Spark's own settings, with the secret that only this cluster's processes know: nobody else can
-# enter a folder of mktemp.
+# Spark's own settings, with the secret that only this cluster's processes know. It needs no umask,
+# which datasets and runs would have, too: mktemp makes a folder that other users can't enter.
 SPARK_CONF_DIR=$(mktemp -d)
 export SPARK_CONF_DIR
 cat /opt/repository/conf/spark-defaults.conf > "$SPARK_CONF_DIR/spark-defaults.conf"

@@ -236,12 +236,13 @@ def test_a_container_is_what_spark_calls_it(role: str, tmp_path: Path) -> None:
 def test_the_databricks_job_runs_the_stages_in_their_order() -> None:
     (bundle,) = documents(DEPLOY / "databricks" / "databricks.yml")
     job = bundle["resources"]["jobs"]["skinclf"]
-    clusters = {cluster["job_cluster_key"] for cluster in job["job_clusters"]}
+    clusters = {each["job_cluster_key"]: each["new_cluster"] for each in job["job_clusters"]}
     before: list[dict[str, str]] = []
     for task, stage in zip(job["tasks"], ("prepare", "train", "evaluate", "score"), strict=True):
         assert task["task_key"] == stage
         assert task.get("depends_on", []) == before
-        assert task["job_cluster_key"] in clusters
+        settings = clusters[task["job_cluster_key"]].get("spark_conf", {})
+        assert ("spark.task.cpus" in settings) == (stage == "train")
         script = (DEPLOY / "databricks" / task["spark_python_task"]["python_file"]).resolve()
         assert script == REPOSITORY / "jobs" / f"{stage}.py"
         options = task["spark_python_task"]["parameters"]

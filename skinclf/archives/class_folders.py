@@ -1,7 +1,6 @@
 """Images in a folder for each class: the id that an image has by its path."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote_to_bytes
 
@@ -9,11 +8,13 @@ from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.listing import expanded
 from skinclf.archives.names import image_id_of, normalized, text_of
 from skinclf.storage.files import uri
+from skinclf.system.uris import distinct_ends
 
 SCHEME = re.compile(r"^[A-Za-z][\w+.-]*:(//)?")  # Hadoop has file:/photos
 
 BELOW = 2
-"""Parts of a single file's path that lie below its root: of train/mel/1.jpg they are mel/1.jpg."""
+"""How many parts of the path of a file that was named itself follow the folder with which its id
+begins: of photos/train/mel/1.jpg that is train, and the id train/mel/1."""
 
 
 def with_path_ids(rows: Iterable[Row], paths: Sequence[str]) -> Iterator[Row]:
@@ -27,16 +28,17 @@ class PathIds:
     """The path of a listed file from the path that was named on, without its ending.
 
     Photographs of two classes may have one name, and so may those of train/ and val/: of
-    photos/train/mel/1.jpg, found in photos/train, the id is train/mel/1. Two named paths that end
-    alike, such as north/photos and south/photos, have as many parts as tell them apart. An archive
-    is a folder called like the archive without its ending.
+    photos/train/mel/1.jpg, found in photos/train, the id is train/mel/1. Of named paths that end
+    alike, ids have as many more parts as tell these apart: north/photos/mel/1 and
+    south/photos/mel/1. An archive is a folder called like the archive without its ending.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
         """Raises ArchiveError for a local glob that finds nothing."""
         places = [_place(uri(found)) for path in paths for found in expanded(path)]
-        self._roots = _parts_kept(map(_without_ending, places))
-        self._roots_of_single_files = _parts_kept(p.rsplit("/", BELOW)[0] for p in places)
+        # What is called like an archive may be a folder.
+        self._roots = distinct_ends([*places, *map(_without_ending, places)])
+        self._roots_of_single_files = distinct_ends(p.rsplit("/", BELOW)[0] for p in places)
 
     def of(self, row: Row) -> str:
         """The id of a row of LISTING."""
@@ -62,17 +64,6 @@ class PathIds:
                 if kept is not None:
                     return count - kept
         return None
-
-
-def _parts_kept(places: Iterable[str]) -> dict[str, int]:
-    """Place → how many of its last parts no other place has."""
-    left = {place: place.split("/") for place in places}
-    kept: dict[str, int] = {}
-    for count in range(1, max(map(len, left.values()), default=0) + 1):
-        ends = Counter(tuple(parts[-count:]) for parts in left.values())
-        kept |= {p: count for p, parts in left.items() if ends[tuple(parts[-count:])] == 1}
-        left = {place: parts for place, parts in left.items() if place not in kept}
-    return kept
 
 
 def _place(file: str) -> str:

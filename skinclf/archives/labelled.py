@@ -44,7 +44,7 @@ class LabelledArchive:
 
 
 def absolute_archive(archive: ArchiveConfig) -> ArchiveConfig:
-    """The archive with absolute paths: relative ones are of another where a job runs elsewhere."""
+    """The archive with absolute paths: relative ones name other files in another working folder."""
     words = {"", FOLDERS, *SHIPPED}
     places = {name: getattr(archive, name) for name in ("metadata", "same_lesion")}
     paths = (path if path.startswith(TABLE) else absolute(path) for path in archive.paths)

@@ -101,10 +101,12 @@ def iter_images(
         for row, member in _rows(found):
             if member is not None and selection.excludes(member):
                 continue
-            of_archive = member is None and is_archive(found.name)  # a reject of it as a whole
-            if of_archive or selection.is_included(member or found.name):
-                nested = row["reason"] is None and member is not None and is_archive(member)
-                yield row | NESTED if nested else row
+            # Of archives, whatever is in them that can't be read is a reject.
+            rejected = row["reason"] is not None and (member is not None or is_archive(found.name))
+            if rejected:
+                yield row
+            elif selection.is_included(member or found.name):
+                yield row | NESTED if member is not None and is_archive(member) else row
     selection.repeated_links += walk.repeated_links
 
 

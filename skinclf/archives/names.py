@@ -97,13 +97,13 @@ class Selection:
         return next(fits, None)
 
     def is_included(self, name: str) -> bool:
-        """Whether a file of this name is wanted; if not, it is counted."""
+        """`includes`, and what is not wanted is counted."""
         included = self.includes(name)
         self.not_included += not included
         return included
 
     def includes(self, name: str) -> bool:
-        """The same, and nothing is counted."""
+        """Whether a file of this name is wanted."""
         last = name.lower().rpartition("/")[2]
         return not self._include or any(
             fnmatch.fnmatchcase(last, pattern) for pattern in self._include

@@ -161,7 +161,7 @@ class Formatter(JsonFormatter):
 
     def _redacted(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: self._redacted(inner) for name, inner in value.items()}
+            return {self._redacted(name): self._redacted(inner) for name, inner in value.items()}
         if isinstance(value, list):
             return [self._redacted(inner) for inner in value]
         if not isinstance(value, str):

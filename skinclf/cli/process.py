@@ -21,8 +21,9 @@ NOT_INSTALLED = {
 
 
 def run(job: str | None) -> None:
-    """Run the command of the command line, or `job`, and end the process unless its status is 0:
-    what runs scripts in a Python of its own, such as Databricks, takes any SystemExit for an error.
+    """Run the command of the command line, or `job`; end the process unless its status is 0.
+
+    Databricks runs a script inside of its own Python, and takes sys.exit(0) for an error.
     """
     if getattr(sys.stdout, "errors", None) == "strict":
         # A character that the locale lacks must not end the command: it has its own exit status.

@@ -28,14 +28,6 @@ SPARK_CONF = "spark.conf."
 WITH_DOTS = (SPARK_CONF, "evaluate.gates.", "metadata.labels.")
 """The sections whose names have dots of their own."""
 
-FREE_TABLES = {
-    f"{section}.{name}"
-    for section, model in Config.model_fields.items()
-    for name, field in getattr(model.annotation, "model_fields", {}).items()
-    if isinstance(field.default, dict)
-}
-"""The settings that are tables of names which a user chooses."""
-
 QUOTED_KEY = re.compile(r"""[\w.\-\s]*("[^"]*"|'[^']*')[\w.\-\s]*=""")
 """A key of an assignment in which a name is in quotes, with its =."""
 
@@ -176,16 +168,13 @@ def _is_within(key: str, section: str) -> bool:
     return f"{key}.".startswith(f"{section}.")
 
 
-def _merged(tree: Mapping[str, Any], later: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """A tree with what `later` says; sections are merged, lists replaced, and so is a table of free
-    names, such as evaluate.gates, by an empty one.
-    """
+def _merged(tree: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with what `later` says; sections are merged, lists replaced."""
     merged = dict(tree)
     for name, value in later.items():
-        before, key = merged.get(name), f"{above}{name}"
-        emptied = not value and key in FREE_TABLES
-        if isinstance(before, dict) and isinstance(value, dict) and not emptied:
-            merged[name] = _merged(before, value, f"{key}.")
+        before = merged.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            merged[name] = _merged(before, value)
         else:
             merged[name] = value
     return merged

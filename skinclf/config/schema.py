@@ -135,8 +135,8 @@ class ArchiveConfig(Section):
 
     @property
     def selection(self) -> dict[str, Any]:
-        """What decides which files become images, as JSON: the settings that are not defaults, but
-        for those that a dataset keeps by themselves, and who reads the files.
+        """What decides which files become images, as JSON: the settings that are not defaults. A
+        dataset keeps the others by their names, but for the reader, which changes no image.
         """
         others = {"paths", "metadata", "same_lesion", "licence", "reader"}
         return self.model_dump(mode="json", exclude=others, exclude_defaults=True)

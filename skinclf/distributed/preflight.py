@@ -113,7 +113,7 @@ def check_fit(checks: list[Check]) -> None:
 
 
 def _of_settings(spark: SparkSession) -> Check:
-    """Of those that a session does not set by itself: REQUIRED_CONF of the launcher."""
+    """TLS. What else a session has to have (REQUIRED_CONF) is set, or refused, when it starts."""
     conf = spark.sparkContext.getConf()
     ssl = conf.get("spark.ssl.enabled", "false") == "true"
     ignored = conf.get("tensorflow.spark.distributor.ignoreSsl", "false") == "true"

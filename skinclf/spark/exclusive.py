@@ -23,10 +23,12 @@ def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[Callable[[
     cancel = partial(cancel_tag, spark, tag)
     try:
         with owned(folder, job, cancel) as check:
-            yield check
-    except KeyboardInterrupt:  # which ends Python's part alone
-        cancel()
-        raise
+            try:
+                yield check
+            except KeyboardInterrupt:  # Spark does not notice it
+                with suppress(Exception):  # any: the interruption is what is raised
+                    cancel()
+                raise
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
             remove_tag(spark, tag)

@@ -22,8 +22,9 @@ def job_group(
     context.setJobGroup(group, title, interruptOnCancel=interrupts)
     try:
         yield
-    except KeyboardInterrupt:  # which ends Python's part alone
-        context.cancelJobGroup(group)
+    except KeyboardInterrupt:  # Spark does not notice it
+        with suppress(Exception):  # any: the interruption is what is raised
+            context.cancelJobGroup(group)
         raise
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable

@@ -22,6 +22,7 @@ from skinclf.spec.decision import DecisionRule
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
 from skinclf.storage.files import absolute, exists
 from skinclf.storage.run_folder import RunFolder, model_digest
+from skinclf.system.uris import distinct_ends
 
 DATASET = "dataset (SHA-256)"
 
@@ -66,12 +67,9 @@ def compare(paths: Sequence[str], name: str, rounds: int, output: str) -> Compar
 
 def names_of(folders: Sequence[RunFolder]) -> list[str]:
     """The last parts of each path: as few as tell all of these different paths apart."""
-    parts = [folder.path.rstrip("/").split("/") for folder in folders]
-    for count in range(1, max(map(len, parts))):
-        names = ["/".join(path[-count:]) for path in parts]
-        if len({*names}) == len(names):
-            return names
-    return [folder.path for folder in folders]
+    paths = [folder.path.rstrip("/") for folder in folders]
+    count = max(distinct_ends(paths).values())
+    return ["/".join(path.split("/")[-count:]) for path in paths]
 
 
 def _checked(paths: Sequence[str]) -> Sequence[str]:

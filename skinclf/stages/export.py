@@ -117,7 +117,7 @@ def images_to_compare(run: RunFolder) -> NDArray[np.uint8]:
 
 def _photographs(run: RunFolder) -> list[bytes]:
     """The `pixels` of some test images of the run's dataset; none where it is gone."""
-    with suppress(DatasetError, RunError):
+    with suppress(DatasetError, RunError, FileNotFoundError):
         dataset = Dataset.read(run.read_config().dataset.path)
         if dataset.same_as(run.read_dataset()):
             for file in dataset.files_of("test"):

@@ -14,7 +14,7 @@ from skinclf.archives.decoding import Decode, Decoding
 from skinclf.archives.labelled import LabelledArchive, absolute_archive
 from skinclf.archives.same_lesion import read_groups
 from skinclf.archives.sources import check_left_out
-from skinclf.config.schema import FOLDERS, Config
+from skinclf.config.schema import FOLDERS, ArchiveConfig, Config
 from skinclf.errors import ConfigError, DatasetError
 from skinclf.reporting.dataset_card import dataset_card
 from skinclf.spark.archive import needs_spark
@@ -113,11 +113,12 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
     if not exists(join(path, MANIFEST)):
         return None
     dataset = Dataset.read(path)
+    theirs = _with_absolute_paths(dataset)
     asked = _asked(config)
     if not config.archive.licence:  # none is said, and not that there is none
         del asked["licence"]
     differing = [
-        setting for name, (setting, ours) in asked.items() if getattr(dataset, name) != ours
+        setting for name, (setting, ours) in asked.items() if getattr(theirs, name) != ours
     ]
     if differing:
         raise DatasetError(
@@ -125,6 +126,23 @@ def finished_dataset(config: Config, otherwise: str = REPLACE) -> Dataset | None
             f"and split asked for ({', '.join(differing)} differ). {otherwise}"
         )
     return dataset
+
+
+def _with_absolute_paths(dataset: Dataset) -> Dataset:
+    """A dataset of an earlier version has the paths as they were written."""
+    archive = absolute_archive(
+        ArchiveConfig.model_construct(
+            paths=tuple(dataset.sources),
+            metadata=dataset.metadata,
+            same_lesion=dataset.same_lesion,
+        )
+    )
+    absolute_paths = {
+        "sources": list(archive.paths),
+        "metadata": archive.metadata,
+        "same_lesion": archive.same_lesion,
+    }
+    return dataset.model_copy(update=absolute_paths)
 
 
 def _asked(config: Config) -> dict[str, tuple[str, Any]]:

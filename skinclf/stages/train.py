@@ -48,10 +48,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     """
     config, dataset, run, steps = _checked(config)
     if run.begin(config, dataset):
-        log.info("%s is finished (it has %s) and stays as it is", run, MODEL)
-        describe(run)  # a driver that was killed at the very end did not
-        send_to_mlflow(config, run)
-        return run.read_history()
+        return _finished(config, run)
     _tell(config, dataset.count("train"), steps)
     tracking = Tracking.of_run(config, run)
     required = {} if config.train.local_mode else REQUIRED_CONF
@@ -71,8 +68,9 @@ def train(config: Config, console: Console) -> list[Epoch]:
             epochs_tracked(tracking, run, supervisor.cancel),
         ):
             run.check(config, dataset)  # another start may have begun it as this one did
-            if not run.is_finished:  # nor written its model meanwhile
-                supervisor.train()
+            if run.is_finished:  # by another start, for which this one waited
+                return _finished(config, run)
+            supervisor.train()
     history = run.read_history()
     if not is_over(history, config.train):
         raise TrainingError(
@@ -90,6 +88,14 @@ def train(config: Config, console: Console) -> list[Epoch]:
         extra={"counts": {"epoch": epoch, "epochs": len(history)}},
     )
     return history
+
+
+def _finished(config: Config, run: RunFolder) -> list[Epoch]:
+    """The history of a run that has its model already."""
+    log.info("%s is finished (it has %s) and stays as it is", run, MODEL)
+    describe(run)  # a driver that was killed at the very end did not
+    send_to_mlflow(config, run)
+    return run.read_history()
 
 
 def preview(config: Config) -> Preview:

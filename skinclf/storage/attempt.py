@@ -18,7 +18,7 @@ from skinclf.storage.files import delete, join, list_names, read_json, write_jso
 ATTEMPT, WORKERS = "attempt.json", "workers"
 
 NAME = re.compile("[0-9a-f]{32}")
-"""Of an attempt."""
+"""What attempts are called."""
 
 
 class State(TypedDict, total=False):

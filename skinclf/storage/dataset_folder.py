@@ -26,6 +26,7 @@ from skinclf.storage.files import absolute, exists, join, name_of, read_json
 from skinclf.storage.output_folder import OutputFolder
 from skinclf.system.retrying import may_pass
 from skinclf.system.text import in_one_line
+from skinclf.system.uris import distinct_ends
 
 FORMAT = 2
 FORMATS_READ = (1, 2)
@@ -162,8 +163,10 @@ class Dataset(BaseModel):
 
     @property
     def origin(self) -> list[str]:
-        """What its sources and its metadata are called, for those who do not know the machine."""
-        return [*map(name_of, self.sources), f"metadata: {name_of(self.metadata)}"]
+        """What its sources and its metadata are called, without folders of no use elsewhere."""
+        ends = distinct_ends(self.sources)
+        names = ["/".join(path.rstrip("/").split("/")[-ends[path] :]) for path in self.sources]
+        return [*names, f"metadata: {name_of(self.metadata)}"]
 
     @property
     def only_class(self) -> str | None:

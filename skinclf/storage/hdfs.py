@@ -99,6 +99,8 @@ class _Client:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_inner":  # of a copy that has nothing yet
+            raise AttributeError(name)
         found = getattr(self._inner, name)
         return partial(_called, found) if callable(found) else found
 

@@ -174,7 +174,7 @@ class RunFolder:
             self._check_nobody_else_s(option)
             trained = self.is_finished or self.read_history() or checkpoint_names(self.path)
             if trained:
-                kind = "a model" if self.is_finished else "a training's checkpoints"
+                kind = "a model" if self.is_finished else "epochs of a training"
                 raise RunError(
                     f"{self}: has {kind} and no {RUN_CONFIG}, so how it was trained is not known. "
                     f"Choose another folder: {option}"
@@ -217,7 +217,7 @@ class RunFolder:
                     write_bytes(join(own.path, name), read_bytes(join(run, name)))
 
     def read_config(self) -> Config:
-        """The settings that the run was begun with. Raises RunError where it does not say."""
+        """The settings that the run was begun with. Raises RunError where they are gone."""
         try:
             return parse_config(read_text(self.config), self.config)
         except FileNotFoundError:
@@ -226,7 +226,7 @@ class RunFolder:
             ) from None
 
     def read_dataset(self) -> Dataset:
-        """The dataset that it was trained on. Raises RunError where it does not say."""
+        """The dataset that it was trained on. Raises RunError where that is gone."""
         if not exists(join(self.path, MANIFEST)):
             raise RunError(
                 f"{self}: has no {MANIFEST}, so what it was trained on is not known. A run folder "

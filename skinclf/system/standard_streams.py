@@ -1,4 +1,4 @@
-"""stdout and stderr as what a job tells its progress to, and must not end by."""
+"""stdout and stderr for progress: what can't be written there ends no job."""
 
 import sys
 from contextlib import suppress

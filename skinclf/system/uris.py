@@ -1,6 +1,8 @@
 """URIs of storage: their parts, and what must not be in them."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote
 
 from skinclf.errors import UsageError
@@ -39,6 +41,17 @@ def split_options(uri: str) -> tuple[str, str]:
 def options_of(uri: str) -> dict[str, str]:
     """The options of a URI by name."""
     return dict(parse_qsl(split_options(uri)[1].removeprefix("?")))
+
+
+def distinct_ends(paths: Iterable[str]) -> dict[str, int]:
+    """Path → how many of its last parts no other of these paths has."""
+    left = {path: path.rstrip("/").split("/") for path in paths}
+    counts: dict[str, int] = {}
+    for count in range(1, max(map(len, left.values()), default=0) + 1):
+        ends = Counter(tuple(parts[-count:]) for parts in left.values())
+        counts |= {p: count for p, parts in left.items() if ends[tuple(parts[-count:])] == 1}
+        left = {path: parts for path, parts in left.items() if path not in counts}
+    return counts
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:

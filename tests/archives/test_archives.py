@@ -309,9 +309,11 @@ def test_only_names_that_a_pattern_fits_are_listed(tmp_path: Path) -> None:
     (tmp_path / "broken.zip").write_bytes(b"4")
     for name in ("three.jpg", "notes.lnk"):
         (tmp_path / name).symlink_to("nowhere")
+    write_zip(tmp_path / "long.zip", {"n" * 5000 + ".jpg": b"5"})
     selection = Selection(include=["*.jpg", "*.png"])
     listed = list_images([str(tmp_path)], selection=selection)
-    assert sorted(listed["image_id"].to_pylist()) == ["broken", "one", "three", "two"]
+    found = sorted(listed["image_id"].to_pylist())
+    assert found == ["broken", "n" * 100 + "..", "one", "three", "two"]
     assert selection.summaries() == ["left out 2 files that archive.include does not name"]
 
 

@@ -46,6 +46,8 @@ def test_named_paths_that_end_alike_have_as_many_parts_as_tell_them_apart(tmp_pa
     zips = [tmp_path / "north" / "more.zip", tmp_path / "south" / "more.zip"]
     assert ids(*zips) == ids(f"{tmp_path}/*/more.zip")
     assert ids(*zips) == ["north/more/nv/1", "south/more/nv/1"]
+    folders = [files(tmp_path / name / "images", "mel/1.jpg").parent for name in ("a.zip", "b.tar")]
+    assert ids(*folders) == ["a.zip/images/mel/1", "b.tar/images/mel/1"]
     # An id does not depend on what else is named, but for a path that ends alike.
     assert ids(tmp_path / "north" / "images", zips[1]) == ["images/mel/1", "more/nv/1"]
 

@@ -71,13 +71,14 @@ def test_an_assignment_is_read_as_toml_has_it() -> None:
     assert changed(config, {"metadata.labels.a. b": "nv"}).metadata.labels["a. b"] == "nv"
 
 
-def test_an_empty_table_replaces_one_of_free_names(tmp_path: Path) -> None:
-    """A section without a line leaves its settings as they are."""
+def test_a_section_without_a_line_leaves_its_settings_as_they_are(tmp_path: Path) -> None:
     first, later = tmp_path / "first.toml", tmp_path / "later.toml"
     first.write_text("[train]\nepochs = 3\n[evaluate.gates]\naccuracy = 0.9\n")
-    later.write_text("[train]\n[evaluate]\ngates = {}\n")
-    config = load_config([str(first), str(later)])
-    assert (config.train.epochs, config.evaluate.gates) == (3, {})
+    later.write_text("[train]\n[evaluate.gates]\n")
+    files = [str(first), str(later)]
+    config = load_config(files)
+    assert (config.train.epochs, config.evaluate.gates) == (3, {"accuracy": 0.9})
+    assert load_config(files, ["evaluate.gates={}"]).evaluate.gates == {}
 
 
 def test_spark_properties_are_read_as_toml_has_them(tmp_path: Path) -> None:

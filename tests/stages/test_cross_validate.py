@@ -317,6 +317,10 @@ def test_what_somebody_else_wrote_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="Choose another folder: --output NAME"):
             preview(folds_config(tmp_path, name))
         assert (tmp_path / name / name).exists()
+    for path in ("mine/runs/first/config.toml", "mine/predictions/part.parquet"):
+        (tmp_path / path).mkdir(parents=True)
+    with pytest.raises(UsageError, match="holds predictions, which no cross-validation wrote"):
+        preview(folds_config(tmp_path, "mine"))
 
 
 def test_a_result_that_can_t_be_read_is_no_hindrance(

@@ -292,6 +292,13 @@ def test_a_finished_dataset_of_other_settings_is_not_taken_over(
     assert finished_dataset(config_for(folder)) == dataset
     same = config_for(folder, archive=f"../{folder.name}/./archive/")
     assert finished_dataset(same) == dataset
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # of an earlier version, which kept paths as they were written
+        manifest = folder / "dataset" / "dataset.json"
+        whole = manifest.read_bytes()
+        manifest.write_bytes(whole.replace(f"{folder}/".encode(), b""))
+        assert finished_dataset(same) is not None
+        manifest.write_bytes(whole)
     for setting, name in (
         ("archive.exclude=[]", r"\[archive\]"),
         ("dataset.shards=1", "shards"),

@@ -53,18 +53,24 @@ def test_the_history_has_one_line_an_epoch(trained: Path) -> None:
 
 
 def test_a_model_that_another_start_finished_meanwhile_stays(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Of two that wait for one slot. Written again, it would have another digest, and no scores."""
     run = shutil.copytree(trained / "run", tmp_path / "run")
+    caplog.set_level("INFO", "skinclf")
     (run / "model.keras").rename(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
     monkeypatch.setattr(
         "skinclf.stages.train._look_first",
         lambda *_: (tmp_path / "model.keras").rename(run / "model.keras"),
     )
-    train(pipeline_config(trained, f"run.path={run}"), QUIET)
+    assert len(train(pipeline_config(trained, f"run.path={run}"), QUIET)) == 2
     assert (run / "model.keras").read_bytes() == content
+    assert "is finished" in caplog.text
+    assert "wrote the model" not in caplog.text
 
 
 @pytest.mark.usefixtures("own_session")

@@ -38,8 +38,8 @@ def test_a_run_without_an_epoch_may_be_deleted_where_its_config_differs(tmp_path
     [
         ("model.keras", "a model", "a model"),  # as in a folder that MLflow wrote
         # Somebody deleted config.toml, whose settings were refused as others.
-        ("history.jsonl", '{"epoch": 1}\n', "a training's checkpoints"),
-        ("checkpoints/epoch-0001-0123456789abcdef0123456789abcdef.npz", "", "a training's"),
+        ("history.jsonl", '{"epoch": 1}\n', "epochs of a training"),
+        ("checkpoints/epoch-0001-0123456789abcdef0123456789abcdef.npz", "", "epochs of a training"),
     ],
 )
 def test_a_training_of_which_nothing_is_known_is_left_alone(
