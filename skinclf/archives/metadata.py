@@ -20,11 +20,14 @@ OLDEST = 130
 
 DELIMITERS = (",", "\t", ";")  # HAM10000's; Dataverse's .tab; a spreadsheet's in half of Europe
 
-MISSING = frozenset(("na", "n/a", "<na>", "nan", "null", "none"))
-"""In lower case, what R, pandas and databases write for a field that is empty."""
+MISSING = frozenset(("na", "n/a", "#n/a", "<na>", "nan", "null", "none", "-", "?"))
+"""In lower case, what R, pandas, spreadsheets, databases and people write for an empty field."""
 
 NOT_UTF_8 = re.compile("%[89a-f][0-9a-f]")
 """In a column's name: a byte that is no ASCII, percent-encoded because it is no UTF-8 either."""
+
+ADDED = ("lesion_id", "dx_type", "age", "sex", "localization", "dataset")
+"""Columns that somebody may have added to a file of any format, by HAM10000's names."""
 
 NAMES_ALONE = MetadataConfig()
 """No columns and no labels of one's own."""
@@ -79,9 +82,10 @@ def read_metadata(
     Fields in quotes may hold delimiters, line breaks and doubled quotes; lines end with LF, CRLF
     or CR; UTF-8 with or without a byte order mark, or UTF-16 with one. Bytes that are not UTF-8
     are percent-encoded, as in the names of files. Blank lines are no rows. The format is known by
-    the columns, which may have any order, with others between them, whatever their case. Codes
-    and sexes are compared without case. An age that is no number of years (0 to OLDEST) is None;
-    so is a field of MISSING, but for image_id, and for a diagnosis that a class is called by.
+    the columns, which may have any order, with others between them, whatever their case. Codes are
+    compared without case; sexes, places and dx_types are in lower case. An age that is no number
+    of years (0 to OLDEST) is None; so is a field of MISSING, but for image_id, and for a diagnosis
+    that a class is called by.
 
     Raises MetadataError if no format fits, or if a quoted field does not end.
     """
@@ -107,7 +111,9 @@ def read_metadata(
             found = f"{len(fields)} fields, {len(header)} expected"
             yield Malformed(image_id and id_in_table(image_id), f"line {line}: {found}")
             continue
-        row = form.read(values, taxonomy) | {ours: values[name] for ours, name in columns.items()}
+        row = form.read(values, taxonomy)
+        row |= {name: values.get(name) for name in ADDED if row.get(name) is None}
+        row |= {ours: values[name] for ours, name in columns.items()}
         words = row.pop("words", ())
         if "dx" in columns:
             words = ()
@@ -118,7 +124,7 @@ def read_metadata(
             "image_id": id_in_table(row["image_id"]),
             "dx": _code(row["dx"], words, labels, taxonomy),
             "age": _age(row["age"]),
-            "sex": lower(row["sex"]) or None,
+            **{name: lower(row[name]) or None for name in ("sex", "localization", "dx_type")},
         }
 
 
@@ -140,11 +146,11 @@ def _code(
     """The class of a diagnosis; what has none stays as the format gave it.
 
     What is specific comes first: a label of the table's most specific word or of the format's code
-    `dx` for it, that code, and only then words that say less (benign).
+    `dx` for it, a class of that name, that code, and only then words that say less (benign).
     """
     named = (
         *(labels.get(lower(word)) for word in (*words[:1], dx)),
-        taxonomy.words.get(lower(dx)),
+        *(taxonomy.words.get(lower(word)) for word in (*words[:1], dx)),
         *(labels.get(lower(word)) for word in words[1:]),
         *(taxonomy.words.get(lower(word)) for word in words),
     )
@@ -213,7 +219,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
     except RejectedImage as missing:
         why = "no such file" if missing.reason == "vanished" else missing.detail
         raise MetadataError(
-            f"{path}: can't be read ({why}); archive.metadata names the CSV with the diagnoses"
+            f"{path}: can't be read ({why}); a CSV with the diagnoses is expected"
         ) from None
     text = io.TextIOWrapper(io.BufferedReader(file), encoding, PERCENT, newline="")
     with text:
@@ -240,5 +246,6 @@ def _names(fields: list[str]) -> list[str]:
 
 
 def _age(text: str | None) -> float | None:
-    years = number(text)
+    # 45,5 in a CSV with semicolons; 85+ where the oldest are not told apart.
+    years = number(text and re.sub(r"^(\d+),(\d+)$", r"\1.\2", text.removesuffix("+")))
     return years if years is not None and 0 <= years <= OLDEST else None  # NaN is not

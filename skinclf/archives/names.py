@@ -48,7 +48,8 @@ LONGEST_NAME = 4096
 
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
-    *(".ppm", ".pgm", ".jp2", ".j2k", ".heic", ".heif", ".dcm", ".dicom"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".mpo", ".jp2", ".j2k", ".j2c", ".jpx"),
+    *(".heic", ".heif", ".hif", ".dcm", ".dicom"),
 )
 """Of image files, in lower case. Any other ending may be a part of an id: `patient.12`."""
 

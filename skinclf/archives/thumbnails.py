@@ -33,6 +33,9 @@ QUALITY = 75
 STORAGE_ERRORS = 3
 """In a row; then the storage is taken for gone: each one waits for several tries."""
 
+SPARK = "spark"
+"""The kind of a file that Spark lists and reads."""
+
 BY_CONTENT = re.compile("[0-9a-f]{64}")
 """A version that `score.compare_content` made."""
 
@@ -102,7 +105,7 @@ def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:
         return Thumbnail(None, rejected.reason, rejected.detail)
     except StorageUnavailable as error:
         return Thumbnail(None, "storage_error", str(error))
-    if entry["kind"] == "spark":  # pyarrow may reach what Spark has listed
+    if entry["kind"] == SPARK:  # pyarrow may reach what Spark has listed
         entry = entry | {"kind": "file"}
     (row,) = decoder.rows([entry])
     if "pixels" not in row:
@@ -120,7 +123,8 @@ def _check_unchanged(entry: Entry) -> None:
     """
     version = entry["version"] or ""
     by_content = BY_CONTENT.fullmatch(version)
-    if entry["kind"] != "file" or not (by_content or BY_TIME_AND_SIZE.fullmatch(version)):
+    by_time = BY_TIME_AND_SIZE.fullmatch(version)
+    if entry["kind"] not in ("file", SPARK) or not (by_content or by_time):
         return
     with StorageFile(entry["file"]) as file:
         if entry["size"] not in (None, file.size):  # not read, however large it is by now
@@ -129,5 +133,13 @@ def _check_unchanged(entry: Entry) -> None:
             now = hashlib.sha256(file.read_at(file.size, 0)).hexdigest()
         else:
             now = file.version()
+            if entry["kind"] == SPARK:  # Hadoop's times have no more than microseconds
+                now, version = _in_seconds(now), _in_seconds(version)
         if now != version:
             raise RejectedImage("changed", "the file was rewritten after it was listed")
+
+
+def _in_seconds(version: str) -> str:
+    """A version by time and size, with the time in whole seconds: all that any storage keeps."""
+    changed, _, size = version.partition("-")
+    return f"{int(changed) // 10**9}-{size}"

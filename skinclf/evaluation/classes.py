@@ -137,7 +137,8 @@ def class_intervals(predictions: Predictions, rounds: int) -> NDArray[np.float64
     counts = []
     for label in range(classes):
         of_rates = lesions_of_rates(lesions, truth[:, label], predicted[:, label])
-        counts += [*of_rates, *[of_rates[0]] * len(AREAS)]
+        both = min(of_rates[:2])  # areas are of the images with and of those without the class
+        counts += [*of_rates, *[both] * len(AREAS)]
     shares = np.array([*ARE_SHARES, *[False] * len(AREAS)] * classes)
     values = class_metrics(predictions).ravel()
     intervals = lesion_intervals(lesions, statistic, rounds)

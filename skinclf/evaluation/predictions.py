@@ -25,6 +25,9 @@ AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 
 UNKNOWN, OTHERS = "unknown", "all others"
 
+LONGEST_GROUP = 100
+"""Characters of a group's name; more are cut off."""
+
 MOST_GROUPS = 30
 """Of a column: in free text nearly every image is a group of its own."""
 
@@ -81,12 +84,13 @@ def predictions_of(table: pa.Table, taxonomy: Taxonomy) -> Predictions:
         lesion or f"image {image}"
         for lesion, image in zip(table["lesion_id"].to_pylist(), images, strict=True)
     ]
+    numbers = {lesion: number for number, lesion in enumerate(sorted({*lesions}))}
     probabilities = [table[probability_column(code)].to_numpy() for code in taxonomy.codes]
     return Predictions(
         np.array([taxonomy.label_of(code) for code in table["dx"].to_pylist()], np.int32),
         np.stack(probabilities, axis=1),
         images,
-        np.unique(lesions, return_inverse=True)[1],
+        np.array([numbers[lesion] for lesion in lesions], np.int64),
         taxonomy,
         {
             column: _groups(table, column)
@@ -110,6 +114,8 @@ def _groups(table: pa.Table, column: str) -> NDArray[np.str_]:
     values = table[column].to_pylist()
     if column == "age":
         return np.array([age_band(age) for age in values])
+    # NumPy gives each text the width of the longest.
+    values = [value and value[:LONGEST_GROUP] for value in values]
     known = [value or UNKNOWN for value in values]
     if column == SOURCE:
         return np.array(known)

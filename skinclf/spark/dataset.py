@@ -74,6 +74,11 @@ def check_unchanged(place: str, archive: Sequence[str], rejects: dict[str, int])
         )
 
 
+UNKNOWN_CLASSES = (
+    ". Are the diagnoses in the metadata those of the classes? [metadata.labels] translates them"
+)
+
+
 def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str, int]) -> None:
     """Raise CheckError unless every input is a tensor or a reject, QualityError unless some are
     tensors.
@@ -90,7 +95,7 @@ def check_nothing_lost(place: str, inputs: int, tensors: int, rejects: dict[str,
         raise QualityError(
             f"{place}: none of {inputs} inputs became a tensor ({reasons}); "
             f"{join(place, REJECTS)} names them"
-            f"{'. Are [classes] those of the metadata?' if 'unknown_dx' in rejects else ''}"
+            f"{UNKNOWN_CLASSES if 'unknown_dx' in rejects else ''}"
         )
 
 

@@ -153,12 +153,13 @@ def shared_groups(
             yield from table.to_pylist()
 
     theirs = {same.group_of(row["member"]): row["member"] for row in members(seen)}
-    found = [
-        {"image_id": row["image_id"], "key": LISTED, "value": theirs[group]}
+    found = {  # once each: an image may be listed by itself and by its lesion
+        row["image_id"]: theirs[group]
         for row in members(tested)
         if (group := same.group_of(row["member"])) in theirs
-    ]
-    return pa.Table.from_pylist(found, schema=SHARED)
+    }
+    rows = [{"image_id": name, "key": LISTED, "value": value} for name, value in found.items()]
+    return pa.Table.from_pylist(rows, schema=SHARED)
 
 
 def _members(listed: pa.Array, files: Iterable[str]) -> Iterator[pa.Table]:

@@ -89,6 +89,8 @@ def outside_images(
     files = tensor_files(written)
     tensors = read_tensors(spark, place, files)
     count = sum(class_counts(tensors, written)["test"].values())
+    if count == 0:  # which ends the evaluation, and names them
+        replace_rejects(folder, rejects)
     check_nothing_lost(folder.path, plan.inputs, count, reasons)
     return TestedImages([join(place, file.path) for file in files], count, reasons, "", rejects)
 

@@ -1,6 +1,7 @@
 """The classes: codes in the one order that every table, model and figure of a dataset has."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -22,6 +23,10 @@ def _checked_code(code: str) -> str:
 
 
 Code = Annotated[str, AfterValidator(_checked_code)]
+
+
+def _word(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip().lower()
 
 
 class Taxonomy(BaseModel):
@@ -55,8 +60,10 @@ class Taxonomy(BaseModel):
         return self.codes.index(code)
 
     def code_of(self, text: str | None) -> str | None:
-        """The code that a text is or names, whatever its case; any other text as it is."""
-        return self.words.get(text.lower(), text) if text is not None else None
+        """The code that a text is or names; any other text as it is. Case, blanks around it and the
+        way in which accents are coded do not matter.
+        """
+        return self.words.get(_word(text), text) if text is not None else None
 
     @cached_property
     def words(self) -> dict[str, str]:
@@ -64,10 +71,10 @@ class Taxonomy(BaseModel):
 
         A class whose name is also the name of another has its code alone.
         """
-        named = Counter(self.name_of(code).lower() for code in self.codes)
-        names = {self.name_of(code).lower(): code for code in self.codes}
+        named = Counter(_word(self.name_of(code)) for code in self.codes)
+        names = {_word(self.name_of(code)): code for code in self.codes}
         names = {name: code for name, code in names.items() if named[name] == 1}
-        return names | {code.lower(): code for code in self.codes}
+        return names | {_word(code): code for code in self.codes}
 
     def name_of(self, code: str) -> str:
         """What a class is called in words."""

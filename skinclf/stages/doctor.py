@@ -5,10 +5,7 @@ from skinclf.distributed.launcher import REQUIRED_CONF
 from skinclf.distributed.preflight import Check, preflight
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.session import spark_session
-from skinclf.stages.train import checked_steps
-from skinclf.storage.dataset_folder import Dataset
-from skinclf.storage.files import absolute
-from skinclf.training.choices import check_choices
+from skinclf.stages.train import checked
 
 REGISTRATION_SECONDS = 15
 """Executors take a moment to register; after that, what is there is reported."""
@@ -17,14 +14,12 @@ REGISTRATION_SECONDS = 15
 def doctor(config: Config) -> list[Check]:
     """The checks that `train` makes with the same settings; trains nothing.
 
-    Raises ConfigError or DatasetError where the settings alone are wrong, and what
+    Raises UsageError children where settings, dataset or run folder alone are wrong, and what
     `spark_failures` does.
     """
-    check_choices(config)
-    dataset = Dataset.read(config.dataset.path)
-    checked_steps(config, dataset)
+    _, dataset, folder, _ = checked(config)
     required = {} if config.train.local_mode else REQUIRED_CONF
-    run = absolute(config.run.path)
+    run = folder.path
     with spark_session("doctor", config.spark, required) as spark, spark_failures(run):
         seconds = min(REGISTRATION_SECONDS, config.fault_tolerance.slot_wait_timeout_seconds)
         limits = config.fault_tolerance.model_copy(update={"slot_wait_timeout_seconds": seconds})

@@ -16,7 +16,7 @@ from rich.console import Console
 from skinclf.archives.labelled import LabelledArchive, absolute_archive
 from skinclf.archives.same_lesion import read_groups
 from skinclf.config.schema import FOLDERS, ArchiveConfig, Config, EvaluateConfig
-from skinclf.errors import CheckError, ConfigError, LeakError, RunError
+from skinclf.errors import CheckError, ConfigError, LeakError, MetadataError, RunError
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.decisions import decision_metrics
 from skinclf.evaluation.gates import check_gate_settings
@@ -52,6 +52,7 @@ from skinclf.spark.tested import (
 from skinclf.spec.decision import Decision, decide, weights_of
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.stages import prepare as preparing
 from skinclf.stages.deciding import chosen_decision, kept_decision
 from skinclf.stages.preview import Preview, session_text
 from skinclf.storage.dataset_folder import Dataset
@@ -74,6 +75,12 @@ from skinclf.training.engines import check_engine, predictor_for
 from skinclf.training.predictor import Predictor
 
 log = logging.getLogger(__name__)
+
+SPLIT_LEAKS = "Split by lesion (split.by)"
+OUTSIDE_LEAKS = (
+    "Leave these images out of the set; if others have their ids or lesions by chance, rename those"
+)
+"""What to do about images that a model knows: of a split, and of a set from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +239,7 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
 
     Raises LeakError where images share a key unless that is allowed.
     """
-    groups = read_groups(asked.outside.archive.same_lesion) if asked.outside else []
+    groups = _same_lesions(asked.outside, asked.dataset) if asked.outside else []
     leaks = find_leaks(spark, tested.files, asked.seen, asked.dataset.image, groups)
     keys = dict(sorted(counted(leaks.shared["key"]).items()))
     images = pc.count_distinct(leaks.shared["image_id"]).as_py()
@@ -243,8 +250,8 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
             f"images that the model was trained on, or its thresholds chosen "
             f"({', '.join(f'{count} by {key}' for key, count in keys.items())}), such as "
             f"{', '.join('{image_id} ({key} {value})'.format(**row) for row in some)}: their "
-            f"metrics would be too good. Split by lesion (split.by), or ask for metrics that say "
-            f"so: --set evaluate.allow_leaks=true"
+            f"metrics would be too good. {OUTSIDE_LEAKS if asked.outside else SPLIT_LEAKS}, or ask "
+            f"for metrics that say so: --set evaluate.allow_leaks=true"
         )
     place = asked.folder.near_duplicates
     delete(place)
@@ -253,6 +260,19 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
     if near:
         log.warning("%s images look nearly like training images: see %s", near, place)
     return LeakCounts(images=images, by_key=keys, near_duplicates=near)
+
+
+def _same_lesions(outside: LabelledArchive, dataset: Dataset) -> list[list[str]]:
+    """The groups of ids that are one lesion, by the list of the outside set and by the one that the
+    dataset was prepared with.
+    """
+    groups = read_groups(outside.archive.same_lesion)
+    if dataset.same_lesion != outside.archive.same_lesion:
+        try:
+            groups += read_groups(dataset.same_lesion)
+        except MetadataError as error:
+            log.warning("%s. Leaks by this list of the dataset's are not found", error)
+    return groups
 
 
 def _answers(spark: SparkSession, asked: Asked, tested: TestedImages) -> Answers:
@@ -372,7 +392,7 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> LabelledArchive | No
     named = {"paths": settings.archive, "metadata": settings.metadata}
     archive = absolute_archive(config.archive.model_copy(update=named))
     labelled = LabelledArchive(archive, config.metadata, taxonomy)
-    labelled.check_table()
+    preparing.check_readable(labelled)
     return labelled
 
 

@@ -1,6 +1,7 @@
 """Archive + metadata → dataset."""
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -191,6 +192,7 @@ def check_output(config: Config) -> OutputFolder:
     path = absolute(config.dataset.path)  # tasks write there, and run elsewhere
     folder = output_folder(path)
     folder.check(overwrite=config.dataset.overwrite)
+    _named(path)
     check_free(path)
     return folder
 
@@ -207,10 +209,18 @@ def check_archive(config: Config) -> None:
             "archive.paths: is empty; name the folders or zip files with the images, such as "
             '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
         )
-    if not needs_spark(config.archive, config.archive.paths):
-        check_paths(config.archive.paths)
-    labelled_archive(config).check_table()
-    read_groups(config.archive.same_lesion)  # a damaged list is reported before Spark starts
+    check_readable(labelled_archive(config))
+
+
+def check_readable(labelled: LabelledArchive) -> None:
+    """Raise UsageError children where paths, table or list of lesions can't be read: before Spark
+    starts.
+    """
+    archive = labelled.archive
+    if not needs_spark(archive, archive.paths):
+        check_paths(archive.paths)
+    labelled.check_table()
+    read_groups(archive.same_lesion)
 
 
 def _check_left_out(config: Config) -> None:
@@ -225,6 +235,8 @@ def preview(config: Config) -> Preview:
     if finished:
         return Preview([finished.path], [], [f"nothing: {_stays(finished)}"])
     folder = check_inputs(config)
+    if config.archive.metadata != FOLDERS:
+        deque(labelled_archive(config).rows(), maxlen=0)  # as the job does before anything else
     reads = [*config.archive.paths, *config.archive.metadata_files]
     return Preview(reads, [folder.path], [session_text(config.spark)])
 

@@ -46,7 +46,7 @@ def train(config: Config, console: Console) -> list[Epoch]:
     where training ends without a model; of its children, WorkersLost and SlotsUnavailable, and of
     ExecutorsLost, another try may help.
     """
-    config, dataset, run, steps = _checked(config)
+    config, dataset, run, steps = checked(config)
     if run.begin(config, dataset):
         return _finished(config, run)
     _tell(config, dataset.count("train"), steps)
@@ -100,7 +100,7 @@ def _finished(config: Config, run: RunFolder) -> list[Epoch]:
 
 def preview(config: Config) -> Preview:
     """What `train` would do. Raises what it raises before Spark starts."""
-    config, dataset, run, _ = _checked(config)
+    config, dataset, run, _ = checked(config)
     slots = "in the driver" if config.train.local_mode else f"in {config.train.slots} Spark tasks"
     starts = [session_text(config.spark), f"a training of {config.train.epochs} epochs {slots}"]
     if run.is_finished:
@@ -135,7 +135,7 @@ def _check_fits(config: Config, shards: int, image: ImageSpec, *, has_validation
     check_size(config.model, image)
 
 
-def _checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
+def checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     """The config with the dataset's classes and images, the dataset, the folder to train in, and
     the steps of an epoch.
 

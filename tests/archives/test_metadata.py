@@ -49,6 +49,13 @@ def test_an_age_that_is_no_number_of_years_is_unknown(tmp_path: Path, age: str) 
     assert row["age"] is None
 
 
+@pytest.mark.parametrize(("age", "years"), [("85+", 85), ("45,5", 45.5), ("0", 0)])
+def test_an_age_may_have_a_comma_or_be_the_oldest(tmp_path: Path, age: str, years: float) -> None:
+    text = KAGGLE.replace(",", ";") + f"L1;I1;nv;Histo;{age};male;Back\n"
+    (row,) = read(tmp_path, text)
+    assert (row["age"], row["localization"], row["dx_type"]) == (years, "back", "histo")
+
+
 @pytest.mark.parametrize("dx", ["NV", "Nv", " nv ", "nv"])
 def test_codes_are_compared_without_case_and_blanks(tmp_path: Path, dx: str) -> None:
     (row,) = read(tmp_path, KAGGLE + f"L1, I1 ,{dx},histo,45,Male,back\n")
@@ -178,6 +185,25 @@ def test_isic_2018_s_ground_truth_has_a_column_a_class(tmp_path: Path) -> None:
     assert found[0]["lesion_id"] is None
 
 
+def test_a_format_without_lesions_has_them_where_their_column_was_added(tmp_path: Path) -> None:
+    """Else photographs of one lesion would be in two splits."""
+    text = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC,lesion_id,dataset,age\nI1,0,1,0,0,0,0,0,L1,wien,45\n"
+    (row,) = read(tmp_path, text)
+    assert (row["lesion_id"], row["dataset"], row["age"], row["dx"]) == ("L1", "wien", 45, "nv")
+
+
+def test_a_class_that_is_called_like_the_diagnosis_is_it(tmp_path: Path) -> None:
+    """And not the coarser class that the format has for it."""
+    own = Taxonomy(
+        codes=("nv", "mel", "bkl", "sk"),
+        names=("Nevus", "Melanoma", "Other benign keratosis", "Seborrheic keratosis"),
+    )
+    header = "image_name,diagnosis,benign_malignant\n"
+    text = header + "I1,seborrheic keratosis,benign\nI2,solar lentigo,benign\n"
+    rows: list[Any] = list(read_metadata(written(tmp_path, text), own))
+    assert [row["dx"] for row in rows] == ["sk", "bkl"]
+
+
 def test_the_isic_archive_s_export(tmp_path: Path) -> None:
     text = (
         "isic_id,age_approx,anatom_site_general,diagnosis_1,diagnosis_2,diagnosis_3,"
@@ -286,7 +312,7 @@ def test_a_label_of_no_class_is_refused_with_the_classes(tmp_path: Path) -> None
         check_metadata_file("folders", HAM10000, MetadataConfig(labels={"naevus": "nev"}))
 
 
-@pytest.mark.parametrize("missing", ["NA", "nan", "NULL", "None", "n/a", "<NA>"])
+@pytest.mark.parametrize("missing", ["NA", "nan", "NULL", "None", "n/a", "<NA>", "#N/A", "-", "?"])
 def test_what_other_programs_write_for_an_empty_field_is_none(tmp_path: Path, missing: str) -> None:
     """R writes NA: as the id of a lesion it would join thousands of images."""
     text = KAGGLE + f"{missing},NA,nv,{missing},{missing},{missing},{missing}\n"

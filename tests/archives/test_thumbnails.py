@@ -66,7 +66,11 @@ def test_a_file_that_is_gone_or_another_or_no_image_says_so(tmp_path: Path) -> N
 def test_what_spark_had_listed_is_read_without_it(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     (entry,) = listed(tmp_path)
-    assert found([entry | {"kind": "spark", "version": "0-0"}])["a.jpg"].jpeg
+    changed, _, size = entry["version"].partition("-")
+    entry |= {"kind": "spark", "version": f"{int(changed) // 1000 * 1000}-{size}"}
+    assert found([entry])["a.jpg"].jpeg
+    (tmp_path / "a.jpg").write_bytes(jpeg((0, 0, 0), (90, 90)))
+    assert found([entry])["a.jpg"].reason == "changed"
 
 
 def test_a_storage_that_fails_again_and_again_is_left_alone(

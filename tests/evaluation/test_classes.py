@@ -11,6 +11,7 @@ from skinclf.evaluation.classes import (
     AREAS,
     RATES,
     areas,
+    class_intervals,
     rates,
     rates_at_half,
     rates_by_label,
@@ -18,7 +19,7 @@ from skinclf.evaluation.classes import (
     resampled_rates,
 )
 from skinclf.evaluation.predictions import Predictions
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.taxonomy import HAM10000, Taxonomy
 
 CODES, label_of = HAM10000.codes, HAM10000.label_of
 DATA = Path(__file__).parent.parent / "data"
@@ -39,6 +40,21 @@ def test_what_nothing_defines_is_nan() -> None:
     ]
     nothing = areas(np.array([5, 5], np.int32), np.full((2, 7), 1 / 7, np.float32))
     assert np.isnan(nothing).all()
+
+
+def test_areas_of_fewer_than_five_lesions_on_either_side_have_no_interval() -> None:
+    """In two classes the AUC of one is that of the other."""
+    own = Taxonomy(codes=("mel", "nv"))
+    random = np.random.default_rng(3)
+    for few, known in ((3, False), (6, True)):
+        labels = np.array([0] * few + [1] * 60, np.int32)
+        scores = random.uniform(size=len(labels)).astype(np.float32)
+        probabilities = np.stack([scores, 1 - scores], axis=1)
+        names = [str(n) for n in range(len(labels))]
+        images = Predictions(labels, probabilities, names, np.arange(len(labels)), own)
+        auc = class_intervals(images, 50)[:, len(RATES)]
+        assert np.isfinite(auc).all() == known
+        assert np.isnan(auc).all() != known
 
 
 def test_the_predicted_class_is_the_most_probable() -> None:

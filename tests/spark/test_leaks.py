@@ -83,8 +83,8 @@ def test_images_that_share_a_lesion_an_id_or_a_file_are_found(
 def test_images_that_a_list_says_are_of_one_lesion_are_found(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    """By image or lesion, through an id that is in neither set, and by files whose folders are
-    classes: their image_ids are paths.
+    """By image or lesion, or both, through an id that is in neither set, and by files whose folders
+    are classes: their image_ids are paths.
     """
     ids = [("I1", "L1"), ("I2", "L2"), ("clinic/nv/I3", None)]
     seen = signatures([(*both, f"d{n}", 0, 0.0, b"a") for n, both in enumerate(ids)])
@@ -93,7 +93,7 @@ def test_images_that_a_list_says_are_of_one_lesion_are_found(
     for name in ("seen", "tested"):
         (tmp_path / name).mkdir()
     files = [written(tmp_path / "seen", [seen]), written(tmp_path / "tested", [tested])]
-    groups = [["I1", "T0"], ["L2", "elsewhere"], ["elsewhere", "L91"], ["T2", "T3"]]
+    groups = [["I1", "T0", "L90"], ["L2", "elsewhere"], ["elsewhere", "L91"], ["T2", "T3"]]
     groups += [["I2", "T5"], ["I3", "T6"]]
     found = shared_groups(spark, groups, files[1], files[0])
     assert sorted(tuple(row.values()) for row in found.to_pylist()) == [

@@ -17,6 +17,9 @@ def test_a_code_is_known_whatever_its_case_and_another_text_stays() -> None:
         *("Mole", "scar", "wart", None)
     ]
     assert own.name_of("Mole") == "Mole"
+    names = ("Na\u0308vus ", "scar")  # as macOS writes it, and with a blank
+    own = Taxonomy(codes=("Mole", "scar"), names=names, majority="Mole", screened="")
+    assert [own.code_of(text) for text in ("n\u00e4vus", " NA\u0308VUS")] == ["Mole", "Mole"]
 
 
 @pytest.mark.parametrize(

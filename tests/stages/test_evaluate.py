@@ -12,7 +12,14 @@ from pyarrow import csv
 from rich.console import Console
 
 from skinclf.config.schema import Config, EvaluateConfig
-from skinclf.errors import ConfigError, LeakError, RunError
+from skinclf.errors import (
+    ArchiveError,
+    ConfigError,
+    LeakError,
+    MetadataError,
+    QualityError,
+    RunError,
+)
 from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.result import Assessment
 from skinclf.reporting.evaluation import GALLERY
@@ -192,7 +199,8 @@ def test_an_archive_from_elsewhere_gives_the_same_report(
     assert not (folder / "staging").exists()
     assert (result.archive, result.metadata) == ((str(archive),), str(metadata))
     assert f"in\n{archive}, with the diagnoses of {metadata}" in Path(report).read_text()
-    other = ["evaluate.archive=/elsewhere.zip", f"evaluate.metadata={metadata}"]
+    elsewhere = shutil.copy(archive, tmp_path / "elsewhere.zip")
+    other = [f"evaluate.archive={elsewhere}", f"evaluate.metadata={metadata}"]
     with pytest.raises(
         ConfigError, match=r"evaluate\.name: .* is the evaluation of .*outside\.zip"
     ):
@@ -228,6 +236,37 @@ def test_an_archive_from_elsewhere_may_have_a_folder_for_each_class(
     }
 
 
+def test_a_set_that_can_t_be_read_is_refused_before_spark_starts(
+    trained: Path, run: Path, tmp_path: Path
+) -> None:
+    archive, metadata = outside(tmp_path, first=7_000_000)
+    given = [f"run.path={run}", f"evaluate.metadata={metadata}"]
+    with pytest.raises(ArchiveError, match=r"nowhere\.zip"):
+        preview(pipeline_config(trained, *given, "evaluate.archive=nowhere.zip"))
+    given += [f"evaluate.archive={archive}", "archive.same_lesion=nowhere.csv"]
+    with pytest.raises(MetadataError, match=r"nowhere\.csv"):
+        preview(pipeline_config(trained, *given))
+
+
+def test_a_set_of_unknown_words_says_where_its_rejects_are(
+    trained: Path, run: Path, tmp_path: Path
+) -> None:
+    archive, _ = outside(tmp_path, first=7_000_000)
+    metadata = tmp_path / "words.csv"
+    rows = [f"L{n},ISIC_{7_000_000 + n:07},wart" for n in range(5)]
+    metadata.write_text("\n".join(["lesion_id,image_id,dx", *rows]))
+    config = pipeline_config(
+        trained,
+        f"run.path={run}",
+        f"evaluate.archive={archive}",
+        f"evaluate.metadata={metadata}",
+    )
+    with pytest.raises(QualityError, match=r"/words/rejects names them\..*\[metadata\.labels\]"):
+        evaluate(config, QUIET)
+    rejects = pq.read_table(run / "evaluation" / "words" / "rejects")
+    assert set(rejects["reason"].to_pylist()) == {"unknown_dx"}
+
+
 def test_images_that_were_trained_on_are_refused_and_an_earlier_evaluation_stays(
     trained: Path, run: Path
 ) -> None:
@@ -243,7 +282,7 @@ def test_images_that_were_trained_on_are_refused_and_an_earlier_evaluation_stays
     assert result.leaks.images > 0.5 * result.images
     assert "These metrics are too good" in Path(report).read_text()
     before = contents(Path(report).parent)
-    with pytest.raises(LeakError, match=r"images share a lesion, an id or a file .* by image_id"):
+    with pytest.raises(LeakError, match=r"images share a lesion, an id or a file .*rename those"):
         evaluate(pipeline_config(trained, *settings), QUIET)
     assert contents(Path(report).parent) == before
 

@@ -16,6 +16,7 @@ from skinclf.config.schema import Config
 from skinclf.errors import (
     CheckError,
     DatasetError,
+    MetadataError,
     QualityError,
     StorageUnavailable,
     UsageError,
@@ -306,6 +307,19 @@ def test_a_finished_dataset_of_other_settings_is_not_taken_over(
     ):
         with pytest.raises(DatasetError, match=name):
             finished_dataset(config_for(folder, setting))
+
+
+def test_a_preview_finds_what_the_job_would_end_at(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "ISIC_0001.jpg").write_bytes(jpeg())
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1) + '"L2,ISIC_0002')
+    with pytest.raises(MetadataError, match=r"line 3: .*closing quote"):
+        preview(config_for(tmp_path))
+    (tmp_path / "metadata.csv").write_text(HEADER + metadata_line(1))
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "dataset.json").write_text("{")
+    with pytest.raises(DatasetError, match="to replace it, delete"):
+        preview(config_for(tmp_path, "dataset.overwrite=true"))
 
 
 def test_a_folder_of_somebody_else_s_is_not_emptied(tmp_path: Path) -> None:
