@@ -113,7 +113,7 @@ def test_pad_ufes_20(tmp_path: Path) -> None:
         "dx_type": "histo",
         "age": 55.0,
         "sex": "female",
-        "localization": "NECK",
+        "localization": "neck",
     }
     assert "dx_type" not in known(rows[0])
 
