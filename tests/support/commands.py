@@ -19,11 +19,13 @@ def main() -> None:
     with spark_session("tests", load_config(None, sys.argv[1:]).spark, REQUIRED_CONF):
         for line in sys.stdin:
             sys.argv = ["skinclf", *json.loads(line)]
+            status = 0
             try:
                 cli.main()
             except SystemExit as ended:
-                sys.stdout.flush()
-                print(int(ended.code or 0), file=answers)
+                status = int(ended.code or 0)
+            sys.stdout.flush()
+            print(status, file=answers)
 
 
 if __name__ == "__main__":
