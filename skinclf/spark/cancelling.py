@@ -1,6 +1,6 @@
-"""The end of a session's jobs by a signal."""
+"""The end of a session's jobs by a signal, or by an interrupted cell of a notebook."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -19,6 +19,19 @@ def cancelled_by_signals(spark: SparkSession) -> Iterator[None]:
         yield
     finally:
         cancellations.remove(cancel)
+
+
+@contextmanager
+def cancelled_by_interruption(cancel: Callable[[], object]) -> Iterator[None]:
+    """Call `cancel` where a notebook's cell is interrupted in the block inside: Spark does not
+    notice that by itself.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(Exception):  # any: the interruption is what is raised
+            cancel()
+        raise
 
 
 def _cancel_quietly(spark: SparkSession) -> None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
+from skinclf.spark.cancelling import cancelled_by_interruption
 from skinclf.spark.versions import add_tag, cancel_tag, remove_tag
 from skinclf.storage.ownership import owned
 
@@ -22,13 +23,8 @@ def exclusive(spark: SparkSession, folder: str, job: str) -> Iterator[Callable[[
     add_tag(spark, tag)
     cancel = partial(cancel_tag, spark, tag)
     try:
-        with owned(folder, job, cancel) as check:
-            try:
-                yield check
-            except KeyboardInterrupt:  # Spark does not notice it
-                with suppress(Exception):  # any: the interruption is what is raised
-                    cancel()
-                raise
+        with owned(folder, job, cancel) as check, cancelled_by_interruption(cancel):
+            yield check
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
             remove_tag(spark, tag)

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from pyspark import SparkContext
+
+from skinclf.spark.cancelling import cancelled_by_interruption
 
 PROPERTIES = ("spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel")
 """What Spark keeps of a thread's group."""
@@ -21,11 +24,8 @@ def job_group(
     before = {key: context.getLocalProperty(key) for key in PROPERTIES}
     context.setJobGroup(group, title, interruptOnCancel=interrupts)
     try:
-        yield
-    except KeyboardInterrupt:  # Spark does not notice it
-        with suppress(Exception):  # any: the interruption is what is raised
-            context.cancelJobGroup(group)
-        raise
+        with cancelled_by_interruption(partial(context.cancelJobGroup, group)):
+            yield
     finally:
         with suppress(Exception):  # any: after an interruption the connection may be unusable
             for key, value in before.items():

@@ -51,8 +51,8 @@ def test_a_heartbeat_that_is_not_found_for_a_moment_is_no_step_and_hides_no_sile
     watchdog = Watchdog(LIMITS, now=0)
     causes = []
     for second in range(0, 60, 5):
-        beats = [beat(n, second, epoch=1, step=5) for n in (0, 1)]
-        causes.append(watchdog.cause([beats[0], beats[1] if second % 25 else None], second))
+        first, other = (beat(n, second, epoch=1, step=5) for n in (0, 1))
+        causes.append(watchdog.cause([first, other if second % 25 else None], second))
     assert next(filter(None, causes)).startswith("no step for 30 s")
 
     watchdog = Watchdog(LIMITS, now=0)

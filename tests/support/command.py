@@ -37,5 +37,5 @@ class Command:
                 assert status, "what runs scripts in its own Python takes SystemExit for an error"
         logger.handlers[:] = handlers  # the command sets logging up for its process
         logger.setLevel(level)
-        told = self._capsys.readouterr()
-        return Done(status, told.out, told.err)
+        captured = self._capsys.readouterr()
+        return Done(status, captured.out, captured.err)
