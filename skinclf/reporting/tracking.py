@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -63,13 +64,10 @@ class Tracking:
             return None
         for key, value in IMPATIENT.items():
             os.environ.setdefault(key, value)
-        try:
-            from mlflow import MlflowClient
-            from mlflow.exceptions import MlflowException
-        except ImportError:
-            raise ConfigError(
-                "mlflow.tracking_uri: needs the MLflow client: pip install 'skinclf[mlflow]'"
-            ) from None
+        check_client(config)
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
         try:
             client = MlflowClient(config.mlflow.tracking_uri)
             _find_or_begin(client, config, run)
@@ -172,6 +170,14 @@ class Tracking:
         """Note in mlflow.json that MLflow has an artifact."""
         self._uploaded[artifact] = digest
         write_json(self._run.tracking, self._stored)
+
+
+def check_client(config: Config) -> None:
+    """Raise ConfigError where the run is to be tracked and MLflow's client is not installed."""
+    if config.mlflow.tracking_uri and find_spec("mlflow") is None:
+        raise ConfigError(
+            "mlflow.tracking_uri: needs the MLflow client: pip install 'skinclf[mlflow]'"
+        )
 
 
 def metric_name(name: str) -> str:

@@ -74,6 +74,9 @@ def check_unchanged(place: str, archive: Sequence[str], rejects: dict[str, int])
         )
 
 
+MANY_IMAGES = 50
+"""Photographs of one lesion. In HAM10000 a lesion has 6 of them at most."""
+
 UNKNOWN_CLASSES = (
     ". Are the diagnoses in the metadata those of the classes? [metadata.labels] translates them"
 )
@@ -121,12 +124,23 @@ def count_shared_files(tensors: DataFrame) -> int:
 
 
 def check_lesions_apart(tensors: DataFrame) -> None:
-    """Raise CheckError, naming some, where photographs of a lesion are in two splits."""
-    apart = tensors.where("lesion_id IS NOT NULL").groupBy("lesion_id")
-    astray = apart.agg(F.count_distinct("split").alias("splits")).where("splits > 1")
-    offenders = [row["lesion_id"] for row in astray.orderBy("lesion_id").limit(5).collect()]
+    """Raise CheckError, naming some, where photographs of a lesion are in two splits. Warn of a
+    lesion with so many photographs that its id may be a word for unknown.
+    """
+    lesions = tensors.where("lesion_id IS NOT NULL").groupBy("lesion_id")
+    counted = lesions.agg(F.count_distinct("split").alias("splits"), F.count("*").alias("images"))
+    order = (F.desc("splits"), F.desc("images"), "lesion_id")
+    first = counted.orderBy(*order).limit(5).collect()
+    offenders = [row["lesion_id"] for row in first if row["splits"] > 1]
     if offenders:
         raise CheckError(
             f"lesions in more than one split: {', '.join(offenders)} …; the test set would show "
             f"lesions that were trained on, so no dataset.json was written"
+        )
+    if first and first[0]["images"] > MANY_IMAGES:
+        log.warning(
+            "%s images have the lesion_id %s: all of them are in one split. If that is a word for "
+            "an unknown lesion, leave the field empty",
+            f"{first[0]['images']:,}",
+            printable(first[0]["lesion_id"]),
         )

@@ -15,7 +15,12 @@ from skinclf.errors import ConfigError, DatasetError, RunError, TrainingError
 from skinclf.reporting.figures.training import history_figures
 from skinclf.reporting.model_card import write_card
 from skinclf.reporting.pages import png
-from skinclf.reporting.tracking import Tracking, epochs_tracked, send_to_mlflow
+from skinclf.reporting.tracking import (
+    Tracking,
+    check_client,
+    epochs_tracked,
+    send_to_mlflow,
+)
 from skinclf.reporting.training_progress import training_display
 from skinclf.spark.failures import spark_failures
 from skinclf.spark.session import spark_session
@@ -142,6 +147,7 @@ def checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     Raises UsageError children for what can't be trained as asked.
     """
     check_choices(config)
+    check_client(config)
     dataset = Dataset.read(config.dataset.path)
     # A run keeps to the classes and the images of its dataset, whatever [classes] and [image] say.
     asked, theirs = (config.classes, config.image), (dataset.taxonomy, dataset.image)

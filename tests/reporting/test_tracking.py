@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +150,17 @@ def test_a_store_that_can_t_be_used_is_refused_before_training(
     )
     with pytest.raises(ConfigError, match=r"mlflow\.tracking_uri: MLflow says"):
         train(config, QUIET)
+
+
+def test_a_client_that_is_not_installed_is_told_before_the_run_begins(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    run = tmp_path / "run"
+    config = pipeline_config(prepared, f"run.path={run}", "mlflow.tracking_uri=http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"pip install 'skinclf\[mlflow\]'"):
+        train(config, QUIET)
+    assert not run.exists()
 
 
 class Server:

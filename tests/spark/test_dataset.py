@@ -16,6 +16,18 @@ def test_lesions_apart_and_images_without_lesion_pass(spark: SparkSession) -> No
     check_lesions_apart(spark.createDataFrame(rows, "lesion_id string, split string"))
 
 
+def test_a_word_for_unknown_that_joins_all_images_is_named(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [("unknown", "train")] * 51 + [("HAM_1", "test")] * 50
+    frame = spark.createDataFrame(rows, "lesion_id string, split string")
+    check_lesions_apart(frame)
+    assert "51 images have the lesion_id unknown: all of them are in one split." in caplog.text
+    caplog.clear()
+    check_lesions_apart(frame.where("lesion_id = 'HAM_1'"))
+    assert not caplog.text
+
+
 def test_a_file_in_two_splits_is_told(
     spark: SparkSession, caplog: pytest.LogCaptureFixture
 ) -> None:
