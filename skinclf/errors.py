@@ -34,6 +34,10 @@ class UnknownStorage(UsageError):
     """A URI names a kind of storage that nothing here reaches."""
 
 
+class InvalidUri(UsageError):
+    """A URI can't be read as one, or has an option that its storage does not know."""
+
+
 class ArchiveError(UsageError):
     """The image archive as a whole can't be read (single files become rejects instead)."""
 

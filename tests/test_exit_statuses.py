@@ -26,6 +26,7 @@ STATUSES = {
     2: {
         *("UsageError", "ConfigError", "ArchiveError", "MetadataError", "DatasetError", "RunError"),
         *("DamagedCheckpoint", "LeakError", "PreflightError", "JavaError", "UnknownStorage"),
+        "InvalidUri",
     },
     3: {"QualityError"},
     75: {

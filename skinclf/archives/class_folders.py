@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.listing import expanded
 from skinclf.archives.names import image_id_of, normalized, text_of
-from skinclf.storage.files import uri
+from skinclf.storage.files import source_of, uri
 from skinclf.system.uris import distinct_ends
 
 SCHEME = re.compile(r"^[A-Za-z][\w+.-]*:(//)?")  # Hadoop has file:/photos
@@ -45,7 +45,7 @@ class PathIds:
         parts = _place(row["file"]).split("/")
         inside = []
         if row["member"] is not None:
-            name = row["source"].removeprefix(f"{row['file']}!/")
+            name = row["source"].removeprefix(f"{source_of(row['file'])}!/")
             inside = [part for part in name.split("/") if part not in ("", ".", "..")]
             parts[-1] = _without_ending(parts[-1])
         start = self._start(parts if inside else parts[:-1])

@@ -188,7 +188,7 @@ def _remote_files(path: str, leave_out: Sequence[str]) -> Iterator[Found]:
     """Files of an object store, or of another file system that pyarrow reaches, without what is
     below the URIs of `leave_out`.
     """
-    file_system, inner = locate(path)
+    file_system, inner = _listed(partial(locate, path), path)
     info = _listed(lambda: file_system.get_file_info(inner), path)
     if info.type == fs.FileType.NotFound:
         raise ArchiveError(f"{path}: no such file or folder; expected images, or a zip of them")

@@ -11,15 +11,15 @@ import pyarrow as pa
 from skinclf.archives import lists
 from skinclf.archives.folders import Found, Walk
 from skinclf.archives.formats import Row, format_of_file, is_archive
-from skinclf.archives.names import LONGEST_NAME, Selection, image_id_of
+from skinclf.archives.names import LONGEST_NAME, Selection, image_id_of, shown
 from skinclf.errors import ArchiveError, ConfigError
 from skinclf.spec.rejects import RejectedImage
-from skinclf.storage.files import local_path, locate, name_of, uri
+from skinclf.storage.files import local_path, locate, name_of, source_of, uri
 from skinclf.system.uris import is_uri
 
 LISTING = pa.schema(
     [
-        ("source", pa.string()),  # URI of the file; a member is archive.zip!/member.jpg
+        ("source", pa.string()),  # its one URI (source_of); a member is archive.zip!/member.jpg
         ("image_id", pa.string()),  # the file's name without its ending
         ("file", pa.string()),  # URI of the file to open: the image, or the archive that holds it
         ("member", pa.int64()),  # its number in the archive that holds it; null: in none
@@ -41,9 +41,6 @@ one name in an archive is archive.zip!/member.jpg#2 (REPEATED). A member that is
 
 REPEATED = "{}#{}"
 LIKE_REPEATED = r"#[0-9]+(?![\s\S])"  # for Python and Java alike, whose \d and $ differ
-
-LONGEST_SHOWN = 100
-"""Characters of a name that is too long."""
 
 UNSUPPORTED = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".z", ".cab", ".iso")
 """Endings of archives and packed files that are not read; a packed tar is, and has its own."""
@@ -93,12 +90,13 @@ def iter_images(
     exist, and StorageUnavailable.
     """
     selection = selection or Selection()
-    skipped = {uri(path) for path in leave_out if path}
+    skipped = {source_of(uri(path)) for path in leave_out if path}
     walk = Walk(leave_out, selection)
     for found in _files(paths, walk):
-        if found.file in skipped or (found.below and selection.excludes(found.name)):
+        source = source_of(found.file)
+        if source in skipped or (found.below and selection.excludes(found.name)):
             continue
-        for row, member in _rows(found):
+        for row, member in _rows(found, source):
             if member is not None and selection.excludes(member):
                 continue
             # Of archives, whatever is in them that can't be read is a reject.
@@ -168,10 +166,10 @@ def _is_file(path: str) -> bool:
     return bool(file_system.get_file_info(inner).is_file)
 
 
-def _rows(found: Found) -> Iterator[tuple[Row, str | None]]:
+def _rows(found: Found, source: str) -> Iterator[tuple[Row, str | None]]:
     """The rows of a file, itself or what is in it; the latter with their names there."""
     plain = dict.fromkeys(LISTING.names) | {
-        "source": found.file,
+        "source": source,
         "image_id": image_id_of(found.name),
         "file": found.file,
         "kind": "file",
@@ -210,7 +208,7 @@ def _inside(
                         f"its name has {len(name):,} characters; up to {LONGEST_NAME:,} are read"
                     )
                     row |= {"reason": "unreadable", "detail": detail}
-                    name = f"{name[:LONGEST_SHOWN]}..."
+                    name = shown(name)
                 row |= {"source": f"{plain['source']}!/{name}", "image_id": image_id_of(name)}
                 row["member"] = count
                 count += 1

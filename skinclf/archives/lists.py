@@ -13,9 +13,9 @@ from pyarrow import fs
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.folders import Found, local_file, remote_file
 from skinclf.archives.names import text_of
-from skinclf.errors import ArchiveError, UnknownStorage
+from skinclf.errors import ArchiveError, InvalidUri, UnknownStorage
 from skinclf.spec.rejects import RejectedImage
-from skinclf.storage.files import join, local_path, locate, name_of, parent
+from skinclf.storage.files import below, join, local_path, locate, name_of, parent
 from skinclf.system.retrying import retried
 from skinclf.system.uris import is_uri
 
@@ -31,8 +31,9 @@ CHUNK = 1000
 def files_of_list(path: str) -> Iterator[Found]:
     """The files that a list names. Relative paths are taken from the list's own folder."""
     folder = parent(path)
+    in_folder = below if is_uri(folder) else join  # a name is no part of a URI before it is encoded
     return files_named(
-        name if is_uri(name) or name.startswith("/") else join(folder, name)
+        name if is_uri(name) or name.startswith("/") else in_folder(folder, name)
         for name in _names_in(path)
     )
 
@@ -72,7 +73,10 @@ def _remote(names: list[str]) -> Iterator[Found]:
     for name in names:
         try:
             places[name] = locate(name)
-        except (UnknownStorage, pa.ArrowException, OSError, ValueError, KeyError) as error:
+        except (
+            *(UnknownStorage, InvalidUri, pa.ArrowException),
+            *(OSError, ValueError, KeyError),
+        ) as error:
             yield Found(name, name_of(name), reason="unreadable", detail=str(error))
     if places:
         first, (file_system, _) = next(iter(places.items()))

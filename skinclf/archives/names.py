@@ -46,6 +46,15 @@ def image_id_of(name: str) -> str:
 LONGEST_NAME = 4096
 """Characters in the name of a member with its folders: no file system takes longer paths."""
 
+LONGEST_SHOWN = 100
+"""Characters of a name in the detail of a reject, and of one that is too long."""
+
+
+def shown(name: str) -> str:
+    """A name as a reject shows it: it may have a megabyte."""
+    return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
+
+
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".mpo", ".jp2", ".j2k", ".j2c", ".jpx"),

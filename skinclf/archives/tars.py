@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import tarfile
@@ -12,7 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from skinclf.archives.files import StorageFile
-from skinclf.archives.names import text_of
+from skinclf.archives.names import shown, text_of
 from skinclf.storage.files import name_of
 from skinclf.storage.range_files import RangeFile, ReadAhead
 
@@ -61,6 +62,10 @@ TYPES = {
 }
 
 
+Targets = dict[bytes, tuple[int, int] | None]
+"""Names that hard links lead to, by `_key` → offset and size of the last file of that name."""
+
+
 def kind_of(file: str) -> str | None:
     """The kind of tar by a file's name; None for another file."""
     name = file.lower()
@@ -77,11 +82,11 @@ def members(file: str) -> Iterator[dict[str, Any]]:
     """
     kind = kind_of(name_of(file)) or "tar"
     version = StorageFile(file).version()
-    targets: dict[str, tuple[int, int] | None] = {}  # of hard links: (offset, size)
+    targets: Targets = {}
     try:
         for member in _headers(file, kind):
             if member.islnk():
-                targets[_link_name(member)] = None
+                targets[_key(_link_name(member))] = None
             elif not member.isdir():
                 yield _row(member, kind, version)
         if targets:
@@ -143,23 +148,27 @@ def _place(member: tarfile.TarInfo, offset: int, size: int) -> dict[str, Any]:
     return {"offset": offset, "size": size, "version": f"{member.mtime}-{size}"}
 
 
-def _links(
-    file: str, kind: str, version: str, targets: dict[str, tuple[int, int] | None]
-) -> Iterator[dict[str, Any]]:
+def _links(file: str, kind: str, version: str, targets: Targets) -> Iterator[dict[str, Any]]:
     """The hard links of a tar, each with the place of the last file before it of that name."""
     for member in _headers(file, kind):
         name = _name(member)
         place = (member.offset_data, member.size) if member.isreg() else None
         if member.islnk():
-            place = targets[_link_name(member)]
+            target = _link_name(member)
+            place = targets[_key(target)]
             row = {"name": name, "kind": kind, "file_version": version}
             if place is None:
-                detail = f"a hard link to {_link_name(member)}, which is not before it in the tar"
+                detail = f"a hard link to {shown(target)}, which is not before it in the tar"
                 yield row | {"reason": "unreadable", "detail": detail}
             else:
                 yield row | _place(member, *place)
-        if name in targets:
-            targets[name] = place
+        if (key := _key(name)) in targets:
+            targets[key] = place
+
+
+def _key(name: str) -> bytes:
+    """Stands for a name, which may have a megabyte."""
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
 def _name(member: tarfile.TarInfo) -> str:

@@ -20,7 +20,7 @@ from skinclf.archives.isolation import IsolatedDecoder
 from skinclf.archives.listing import iter_images
 from skinclf.archives.reader import PLAIN
 from skinclf.config.schema import ArchiveConfig
-from skinclf.errors import SkinclfError, StorageUnavailable
+from skinclf.errors import SkinclfError, StorageUnavailable, UsageError
 from skinclf.spec.image import decode_thumbnail
 from skinclf.spec.rejects import RejectedImage
 
@@ -105,6 +105,8 @@ def _thumbnail(entry: Entry, decoder: IsolatedDecoder) -> Thumbnail:
         return Thumbnail(None, rejected.reason, rejected.detail)
     except StorageUnavailable as error:
         return Thumbnail(None, "storage_error", str(error))
+    except UsageError as error:  # storage that only Spark reaches
+        return Thumbnail(None, "unreadable", str(error))
     if entry["kind"] == SPARK:  # pyarrow may reach what Spark has listed
         entry = entry | {"kind": "file"}
     (row,) = decoder.rows([entry])

@@ -318,6 +318,7 @@ def score(
     one_file: options.Format = None,
     limit: options.Limit = None,
     retry_rejects: options.RetryRejects = None,
+    drop_waiting: options.DropWaiting = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
     log_format: options.LogFormat = "text",
@@ -340,6 +341,7 @@ def score(
         Option("--format", "score.format", one_file),
         Option("--limit", "score.limit", limit),
         Option("--retry-rejects", "score.retry_rejects", retry_rejects),
+        Option("--drop-waiting", "score.drop_waiting", drop_waiting),
     )
     from skinclf.stages import score as stage
     from skinclf.stages.score_summary import check_rejects

@@ -124,6 +124,14 @@ RetryRejects = Annotated[
     ),
 ]
 
+DropWaiting = Annotated[
+    bool | None,
+    typer.Option(
+        "--drop-waiting",
+        help="Drop what an interrupted job listed and did not score (score.drop_waiting).",
+    ),
+]
+
 CrossValidationOutput = Annotated[
     str | None,
     typer.Option("--output", metavar="PATH", help="Where everything goes (cross_validate.output)."),

@@ -446,6 +446,7 @@ class ScoreConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     tta: Tta | Literal["auto"] = "auto"
     limit: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    drop_waiting: bool = False
     compare_content: bool = False
     retry_rejects: tuple[Text, ...] = ()
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -203,8 +203,11 @@ def _is_there(spark: SparkSession, path: str, paths: Sequence[str]) -> bool:
 
 
 def _reached_directly(path: str) -> bool:
+    """Whether pyarrow knows this kind of storage, be it away at the moment."""
     try:
         locate(path)
-    except (UnknownStorage, pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
+    except (UnknownStorage, pa.ArrowNotImplementedError):
         return False
+    except OSError:
+        return True  # what the matter is, its listing says
     return True

@@ -15,12 +15,16 @@ CHECKED = ("file", "tar", "parquet")
 """Beginnings of LISTING.kind; a zip has checksums of its own."""
 
 
+UNREAD = ("unreadable", "vanished", "changed")
+"""Reasons of a reject whose bytes nobody has seen."""
+
+
 def with_content_versions(listing: DataFrame, archive: ArchiveConfig) -> DataFrame:
     """LISTING whose `version` is the SHA-256 of each file's bytes: all of them are read for it.
 
-    A file that can't be read keeps its version. Where the storage fails it has none, if
-    `archive.storage_errors` is "reject": nobody knows whether it has changed. Else that raises
-    StorageUnavailable in the task.
+    What is not read at all, such as a file above the limits, keeps its version. A file that can't
+    be read now has none: nobody knows whether it has changed. Where the storage fails that holds if
+    `archive.storage_errors` is "reject", and else raises StorageUnavailable in the task.
     """
     goes_on = archive.storage_errors == "reject"
 
@@ -39,8 +43,8 @@ def _version(entry: dict[str, str], reader: ArchiveReader, *, goes_on: bool) -> 
         return entry["version"]
     try:
         return hashlib.sha256(reader.read(entry)).hexdigest()
-    except RejectedImage:
-        return entry["version"]
+    except RejectedImage as rejected:
+        return None if rejected.reason in UNREAD else entry["version"]
     except StorageUnavailable:
         if goes_on:
             return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
-from pyspark.sql.types import StructType
+from pyspark.sql.types import BinaryType, StructType
 
 from skinclf.archives.decoding import Decoding, Entry
 from skinclf.config.schema import ArchiveConfig
@@ -77,22 +77,14 @@ def with_scores(
     the model's size. Added are probability_akiec … probability_vasc (one a class), `predicted`,
     `model` and `reject`: why an image has no scores, null where it has. No row is lost. `limits`
     are those of `[archive]` in the config; None: its defaults. Raises UsageError where there is no
-    such column, or where there are columns of these names.
+    such column of such a type, or where there are columns of these names.
 
     `model` is `skinclf.training.predictor.Predictor.of_run(run)`. Bytes that come through Spark
     cost twice what `skinclf score` takes, whose tasks open the files themselves.
     """
     given = prediction_schema(model.taxonomy)
     added = pa.schema([*given, ("reject", pa.string())])
-    taken = [name for name in added.names if name in images.columns]
-    if column not in images.columns or taken:
-        raise UsageError(
-            f"with_scores: the DataFrame has {', '.join(images.columns)}; "
-            + (f"{', '.join(taken)} would be added: rename or drop them" if taken else "")
-            + ("" if column in images.columns else f"there is no column {column}")
-        )
-    field = images.schema[column].dataType
-    inside = isinstance(field, StructType)
+    inside = _check_columns(images, column, added.names)
     start_decoder = row_decoder(
         images.sparkSession, Decoding(limits or ArchiveConfig(), image=model.image)
     )
@@ -119,6 +111,30 @@ def with_scores(
 
     types = StructType([*images.schema.fields, *from_arrow_schema(added).fields])
     return images.mapInArrow(score, types)
+
+
+def _check_columns(images: DataFrame, column: str, added: Sequence[str]) -> bool:
+    """Raise UsageError where `column` holds no files, or columns that are to be `added` are there:
+    Spark's names have no case → whether the files are in its field `bytes`.
+    """
+    there = ", ".join(images.columns)
+    taken = {name.lower() for name in images.columns} & {name.lower() for name in added}
+    if taken:
+        raise UsageError(
+            f"with_scores: the DataFrame has {there}; {', '.join(sorted(taken))} would be added: "
+            f"rename or drop them"
+        )
+    if column not in images.columns:
+        raise UsageError(f"with_scores: the DataFrame has {there}; there is no column {column}")
+    field = images.schema[column].dataType
+    inside = isinstance(field, StructType) and "bytes" in field.names
+    holds = field["bytes"].dataType if isinstance(field, StructType) and inside else field
+    if not isinstance(holds, BinaryType):
+        raise UsageError(
+            f"with_scores: the column {column} is {field.simpleString()}; the bytes of image files "
+            f"are expected (binary), or a struct with them in bytes"
+        )
+    return inside
 
 
 def predicted_files(

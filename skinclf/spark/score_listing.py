@@ -4,6 +4,7 @@ A few files are compared here: without Spark, a job that scores a few images end
 sooner. More of them, or a few with a long listing, are Spark's work.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -30,8 +31,8 @@ from skinclf.storage.parquet_files import (
     table_writer,
     write_parquet,
 )
-from skinclf.storage.score_folder import REJECTED
-from skinclf.storage.score_ledger import ScoreLedger, new_name
+from skinclf.storage.score_folder import REJECTED, new_name
+from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.storage.score_manifest import ListingFile
 
 STORED = pa.schema([*LISTING, ("generation", pa.int64())])
@@ -59,6 +60,8 @@ WRITTEN = pa.schema(
 )
 """A file of the listing that a task wrote."""
 
+log = logging.getLogger(__name__)
+
 Versions = Callable[[DataFrame], DataFrame]
 """LISTING → the same with another `version`."""
 
@@ -79,8 +82,8 @@ def list_new(
     listed again, but for those that the listing itself rejects; what is listed again comes after
     what is new. `versions` replaces the `version` of what was found. `spark_paths`: the archive,
     where Spark has to read it. A job that is killed anywhere in here finds the rest again. Memory
-    does not grow with the number of rows. Raises UsageError where what is there was listed by
-    another reader.
+    does not grow with the number of rows. Warns where nothing is found any more. Raises UsageError
+    where what is there was listed by another reader.
     """
     _check_reader(ledger, by_spark=bool(spark_paths))
     merge_listing(ledger)
@@ -88,6 +91,11 @@ def list_new(
     found = iter(rows)
     few = list(islice(found, FEW_ROWS))
     further = list(islice(found, 1))
+    if not few and ledger.manifest.inputs:
+        log.warning(
+            "the archive has no files now, and had %s before: is its storage mounted?",
+            f"{ledger.manifest.inputs:,}",
+        )
     if further or versions is not None or ledger.manifest.listed > KNOWN_ROWS:
         files = _by_spark(spark, chain(few, further, found), ledger, limit, reasons, versions)
     else:

@@ -25,6 +25,9 @@ REASONS = {
 }
 """The vocabulary of `rejects.reason`, each with what it means."""
 
+LONGEST_DETAIL = 1000
+"""Characters: what a decoder says may quote the file."""
+
 READ_AGAIN = ("changed", "storage_error", "vanished")
 """Reasons that say nothing of the image: each later scoring tries such inputs again."""
 
@@ -38,9 +41,9 @@ class RejectedImage(SkinclfError):
     def __init__(self, reason: str, detail: str) -> None:
         if reason not in REASONS:
             raise ValueError(f"{reason} is no reason of a reject; known are {', '.join(REASONS)}")
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = detail and detail[:LONGEST_DETAIL]  # a listed row may have none
+        super().__init__(f"{reason}: {self.detail}")
 
     def __reduce__(self) -> tuple[type["RejectedImage"], tuple[str, str]]:
         """Pickled by its two arguments, not by the text that they make."""

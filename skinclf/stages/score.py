@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -37,7 +37,13 @@ from skinclf.spark.versions import parallelism
 from skinclf.spec.rejects import REASONS
 from skinclf.spec.views import Tta
 from skinclf.stages.preview import Preview, session_text
-from skinclf.stages.score_summary import Summary, drift_of, log_summary, summarized
+from skinclf.stages.score_summary import (
+    Summary,
+    log_summary,
+    summarized,
+    usual_shares,
+    warn_of_rule,
+)
 from skinclf.storage.files import absolute, delete, join, write_json
 from skinclf.storage.ownership import check_free
 from skinclf.storage.score_folder import ScoreFolder
@@ -71,6 +77,7 @@ def score(
     """
     scored_by = model or _model_of_run(config)
     paths, folder = _checked(config, scored_by)
+    usual = {} if model else usual_shares(config.run.path, scored_by.digest, folder.taxonomy)
     with (
         spark_session("score", config.spark, connect=True) as spark,
         spark_failures(folder.path),
@@ -83,9 +90,17 @@ def score(
             spark, config, scored_by, decoding, ScoreLedger(folder, check_owner), table
         )
         display = ScoreDisplay(console)
+        if scoring.ledger.waiting and config.score.drop_waiting:
+            dropped = scoring.ledger.drop_waiting()
+            log.info(
+                "%s images that an interrupted job had listed are dropped: of these, what is in "
+                "the archive is listed anew",
+                f"{dropped:,}",
+            )
         if scoring.ledger.waiting:
             log.info(
-                "%s images were listed by a job that was interrupted: they come first",
+                "%s images were listed by a job that was interrupted: they come first. "
+                "score.drop_waiting (--drop-waiting) leaves them out",
                 f"{scoring.ledger.waiting:,}",
             )
         done = scoring.run(display)
@@ -109,9 +124,7 @@ def score(
             )
         scoring.finish()
         rate = done / (time.monotonic() - start)
-        summary = summarized(scoring.ledger, scored_by.digest, done, changed, rate)
-        if model is None:
-            summary = replace(summary, drift=drift_of(summary, config.run.path, folder.taxonomy))
+        summary = summarized(scoring.ledger, scored_by.digest, done, changed, rate, usual)
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, scoring.ledger, config.score.format))
         if done:
@@ -137,6 +150,7 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
     scored as asked.
     """
     paths = config.score.archive or config.archive.paths
+    warn_of_rule(config.run.path, model.digest, config.decision)
     check_retried(config.score.retry_rejects)
     if not paths:
         raise ConfigError("score.archive: is empty; name the folders or archives to score")

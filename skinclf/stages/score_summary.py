@@ -5,12 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from skinclf.errors import QualityError
+from skinclf.errors import QualityError, UsageError
+from skinclf.spec.decision import DecisionRule
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import exists
 from skinclf.storage.history import validation_shares
 from skinclf.storage.run_folder import RunFolder
 from skinclf.storage.score_ledger import ScoreLedger
+from skinclf.system.text import in_one_line
+
+MOST_PROBABLE = DecisionRule(rule="probability")
+"""How a run decides that keeps no decision."""
 
 DRIFT = 0.1
 """A class whose share differs by more from that on the validation images is worth a warning."""
@@ -45,9 +50,20 @@ class Summary:
         return sum(self.rejects.values())
 
 
-def summarized(ledger: ScoreLedger, digest: str, new: int, changed: int, rate: float) -> Summary:
-    """What is there, by the manifest, which `ScoreLedger.finish` has compared with the files."""
+def summarized(
+    ledger: ScoreLedger,
+    digest: str,
+    new: int,
+    changed: int,
+    rate: float,
+    usual: Mapping[str, float],
+) -> Summary:
+    """What is there, by the manifest, which `ScoreLedger.finish` has compared with the files.
+
+    `usual`: see `usual_shares`.
+    """
     manifest, codes = ledger.manifest, ledger.folder.taxonomy.codes
+    shares = shares_of(manifest.predicted)
     return Summary(
         path=ledger.folder.path,
         model=digest,
@@ -56,28 +72,45 @@ def summarized(ledger: ScoreLedger, digest: str, new: int, changed: int, rate: f
         scored=sum(manifest.predicted.values()),
         predicted={code: manifest.predicted[code] for code in codes if code in manifest.predicted},
         rejects=dict(sorted(manifest.reasons.items())),
-        drift={},
+        drift={code: round(shares.get(code, 0) - usual[code], 4) for code in usual if shares},
         new=new,
         changed=changed,
         images_per_second=round(rate, 1),
     )
 
 
-def drift_of(summary: Summary, run: str, taxonomy: Taxonomy) -> dict[str, float]:
-    """See Summary: against the predictions for the run's validation images."""
+def usual_shares(run: str, digest: str, taxonomy: Taxonomy) -> dict[str, float]:
+    """The share of each class in the predictions for the run's validation images, as its decision
+    or else its last epoch has them. Empty for a model alone, such as from MLflow, and, with a
+    warning, where another version wrote the run's files.
+    """
     folder = RunFolder(run)
-    decision = folder.read_decision(summary.model)
-    if decision:
-        usual = shares_of(decision.validation)
-    elif (history := folder.read_history()) and exists(folder.config):
-        usual = validation_shares(history, folder.read_config().train, taxonomy)
-    else:  # the model alone, such as from MLflow
-        usual = {}
-    return {
-        code: round(summary.predicted.get(code, 0) / summary.scored - share, 4)
-        for code, share in usual.items()
-        if summary.scored
-    }
+    try:
+        decision = folder.read_decision(digest)
+        if decision:
+            return shares_of(decision.validation)
+        history = folder.read_history()
+        if history and exists(folder.config):
+            return validation_shares(history, folder.read_config().train, taxonomy)
+    except (UsageError, ValueError) as error:  # ValueError: no JSON
+        log.warning("%s: drift is not measured: %s", run, in_one_line(error))
+    return {}
+
+
+def warn_of_rule(run: str, digest: str, asked: DecisionRule) -> None:
+    """Warn where the run does not decide on classes by the rule that the settings have: `evaluate`
+    chooses the weights, and scoring takes what is chosen.
+    """
+    decision = RunFolder(run).read_decision(digest)
+    kept = decision.asked if decision else MOST_PROBABLE
+    if asked.rule != "stored" and asked != kept:
+        log.warning(
+            "decision.rule = %s has no effect on scores: %s decides by the rule %s. An evaluation "
+            "by these settings chooses anew",
+            asked.rule,
+            run,
+            kept.rule,
+        )
 
 
 def shares_of(counts: Mapping[str, int]) -> dict[str, float]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from skinclf.errors import StorageError, UnknownStorage
+from skinclf.errors import InvalidUri, StorageError, UnknownStorage
 from skinclf.storage import hdfs
 from skinclf.storage.range_files import SizedFile
 from skinclf.system.retrying import LASTING, PAUSES, is_final, tried
@@ -55,6 +55,19 @@ def uri(path: str) -> str:
     """
     local = local_path(path)
     return path if local is None else Path(os.path.abspath(local)).as_uri()
+
+
+def source_of(file: str) -> str:
+    """The one name of a file, however its URI is written: S3 by s3:, %-encoded alike. Of options,
+    that for another server is a part of it; others say how it is reached.
+    """
+    scheme, mark, _ = file.partition("://")
+    if not mark or scheme == "file":
+        return file
+    authority, key = bucket_and_key(file)
+    server = options_of(file).get("endpoint_override", "")
+    name = f"{'s3' if S3.match(file) else scheme}://{authority}/{quote(key)}"
+    return f"{name}?endpoint_override={server}" if server else name
 
 
 def local_path(path: str) -> str | None:
@@ -102,8 +115,8 @@ def hadoop_options(path: str) -> dict[str, str]:
 def locate(path: str) -> tuple[fs.FileSystem, str]:
     """The file system that holds a path or URI, and the path within it.
 
-    Raises UsageError for a URI with a key or a password in it, and UnknownStorage, one of these,
-    where pyarrow does not know the kind of storage.
+    Raises UsageError for a URI with a key or a password in it, and two of these: UnknownStorage
+    where pyarrow does not know the kind of storage, InvalidUri where it can't read the URI.
     """
     local = local_path(path)
     if local is not None:
@@ -115,7 +128,10 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
         bucket, key = bucket_and_key(path)
         environment = tuple((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
         root = f"s3://{bucket}{split_options(path)[1]}"
-        return _s3(root, os.getpid(), environment), f"{bucket}/{key}".rstrip("/")
+        try:
+            return _s3(root, os.getpid(), environment), f"{bucket}/{key}".rstrip("/")
+        except pa.ArrowInvalid as error:
+            raise InvalidUri(f"{path}: {error}") from None
     try:
         return fs.FileSystem.from_uri(path)
     except OSError as error:
@@ -126,7 +142,7 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
         ) from None
     except pa.ArrowInvalid as error:
         if "Unrecognized filesystem type" not in str(error):
-            raise
+            raise InvalidUri(f"{path}: {error}") from None
         raise UnknownStorage(
             f"{path}: storage of this kind is not reached; {REACHED} are. On Databricks name a "
             f"volume (/Volumes/…), on Azure abfss://. Of an archive Spark can read it: "

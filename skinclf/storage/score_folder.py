@@ -29,13 +29,14 @@ Anybody may read scores/ and rejects/ as plain Parquet at any moment, while a jo
 """
 
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pyarrow as pa
 
 from skinclf.errors import UsageError
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.storage.files import exists, join
+from skinclf.storage.files import exists, join, list_names
 
 SCORES, REJECTED = "scores", "rejects"
 TABLES = (SCORES, REJECTED)
@@ -47,6 +48,19 @@ EARLIER = ("checkpoint", "done", "listing/generation=0000")
 """What the versions before had in a folder, and this one does not."""
 
 
+SUFFIX = ".parquet"
+
+
+def new_name() -> str:
+    """The name of a file that nobody else writes, another attempt of the same task included."""
+    return f"part-{uuid4().hex}{SUFFIX}"
+
+
+def is_part(name: str) -> bool:
+    """Whether a file is called as those of a folder of scores are."""
+    return name.startswith("part-") and name.endswith(SUFFIX)
+
+
 @dataclass(frozen=True)
 class ScoreFolder:
     """The names in a model's folder, and the classes of the model."""
@@ -56,12 +70,19 @@ class ScoreFolder:
 
     def check(self) -> None:
         """Raise UsageError if an earlier version wrote it, whose account of what is done and of
-        what changed was another.
+        what changed was another, or if its account is lost: all files would be deleted as strays.
         """
         if any(exists(join(self.path, name)) for name in EARLIER):
             raise UsageError(
                 f"{self.path}: was written by an earlier version of skinclf, which kept its "
                 f"account in another form. Name another folder (score.output), or remove this one"
+            )
+        if not list_names(self.manifests) and any(
+            is_part(name) for table in TABLES for name in list_names(join(self.path, table))
+        ):
+            raise UsageError(
+                f"{self.path}: there are scores or rejects, but nothing in {self.manifests}, which "
+                f"says what of them counts. Restore that folder, or name another one (score.output)"
             )
 
     def schema(self, table: str) -> pa.Schema:

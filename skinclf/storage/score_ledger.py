@@ -7,7 +7,6 @@ names them, and what was written for a manifest that never came is deleted by th
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,11 +26,20 @@ from skinclf.storage.parquet_files import (
     count_rows,
     counted,
     iter_tables,
+    read_rows,
     rows_with,
     split_tables,
     write_parquet,
 )
-from skinclf.storage.score_folder import COUNTED, REJECTED, SCORES, TABLES, ScoreFolder
+from skinclf.storage.score_folder import (
+    COUNTED,
+    REJECTED,
+    SCORES,
+    TABLES,
+    ScoreFolder,
+    is_part,
+    new_name,
+)
 from skinclf.storage.score_manifest import (
     ListingFile,
     Manifest,
@@ -52,13 +60,6 @@ row is written three times, and at most 30 files are not large."""
 
 COUNTS = {SCORES: "predicted", REJECTED: "reasons"}
 """The manifest's counts of each table."""
-
-SUFFIX = ".parquet"
-
-
-def new_name() -> str:
-    """The name of a file that nobody else writes, another attempt of the same task included."""
-    return f"part-{uuid4().hex}{SUFFIX}"
 
 
 def to_merge(files: Sequence[TableFile], *, closing: bool = False) -> list[TableFile]:
@@ -88,6 +89,8 @@ class ScoreLedger:
         self.folder = folder
         self._check_owner = check_owner
         self.manifest: Manifest = read_manifest(folder)
+        if self.manifest.number:  # an owner before, should it come back, commits nothing any more
+            self._commit()
         clear_temporaries(folder.manifests)
         clear_manifests(folder, self.manifest)
         self._publish()
@@ -125,6 +128,29 @@ class ScoreLedger:
             spark_paths=tuple(spark_paths),
         )
         self._clear(self.folder.listing, {file.name for file in listing})
+
+    def drop_waiting(self) -> int:
+        """Commit the listing without its rows that are not done → how many these were.
+
+        What of them lies in an archive is new to the job that lists it again.
+        """
+        waiting, left = self.waiting, self.manifest.done
+        kept: list[ListingFile] = []
+        new = 0
+        for file in self.manifest.listing:
+            rows = min(file.rows, left)
+            left -= rows
+            new += 0 if file.again else file.rows - rows
+            if rows == file.rows:
+                kept.append(file)
+            elif rows:
+                part = read_rows(self.listing_file(file.name), 0, rows)
+                name = new_name()
+                write_parquet(self.listing_file(name), [part], part.schema)
+                kept.append(ListingFile(name=name, rows=rows, again=file.again))
+        self._commit(listing=tuple(kept), inputs=self.manifest.inputs - new)
+        self._clear(self.folder.listing, {file.name for file in kept})
+        return waiting
 
     def merge_listing(self, old: Sequence[ListingFile], new: ListingFile) -> None:
         """Commit one file, which lies there already, in place of neighbors whose rows it has."""
@@ -278,7 +304,7 @@ class ScoreLedger:
         for table in TABLES:
             shown = set(list_names(join(self.folder.path, table)))
             named = {file.name for file in self.manifest.files(table)}
-            strays += [self.folder.public(table, name) for name in shown - named if _is_ours(name)]
+            strays += [self.folder.public(table, name) for name in shown - named if is_part(name)]
             for name in sorted(named - shown):
                 move(self.folder.staged(name), self.folder.public(table, name))
         if strays:
@@ -286,7 +312,7 @@ class ScoreLedger:
             delete_files(strays)
 
     def _clear(self, folder: str, named: set[str]) -> None:
-        strays = [name for name in list_names(folder) if _is_ours(name) and name not in named]
+        strays = [name for name in list_names(folder) if is_part(name) and name not in named]
         delete_files([join(folder, name) for name in strays])
 
     def _clear_pending(self) -> None:
@@ -297,7 +323,3 @@ class ScoreLedger:
             self._clear(self.folder.pending, new)
         else:
             delete(self.folder.pending)
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith("part-") and name.endswith(SUFFIX)

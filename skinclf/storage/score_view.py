@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from skinclf.errors import UsageError
-from skinclf.storage.files import exists, join, list_names, locate
-from skinclf.storage.parquet_files import column_names, iter_rows_with, iter_tables
+from skinclf.storage.files import exists, join, list_names
+from skinclf.storage.parquet_files import column_names, iter_rows_with, iter_tables, opened
 from skinclf.storage.score_folder import REJECTED, SCORES, ScoreFolder
 from skinclf.storage.score_manifest import TRIES, read_manifest
 
@@ -117,8 +116,6 @@ def _row_groups(files: list[str]) -> Iterator[pa.Table]:
 def _read(files: list[str], columns: Sequence[str] | None) -> pa.Table:
     tables = []
     for file in files:
-        file_system, inner = locate(file)
-        # No partitioning: a folder in the path may be called date=2026-11-01.
-        options = {"filesystem": file_system, "columns": columns, "partitioning": None}
-        tables.append(pq.read_table(inner, **options))
+        with opened(file) as parquet:
+            tables.append(parquet.read(columns))
     return pa.concat_tables(tables)

@@ -238,6 +238,20 @@ def test_names_that_no_file_can_have_are_rejects_of_little_size(tmp_path: Path) 
     assert len(str(first)) < 3000
 
 
+def test_links_to_names_that_no_file_can_have_are_rejects_of_little_size(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for n in range(8):
+            add(archive, f"{n}.jpg", type=tarfile.LNKTYPE, linkname=f"{n}" + 1_000_000 * "x")
+    tracemalloc.start()
+    found = rows(tmp_path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {row["reason"] for row in found} == {"unreadable"}
+    assert found[7]["detail"].startswith("a hard link to 7xxx")
+    assert len(str(found)) < 10_000
+    assert most < 16e6  # bytes: some names at a time
+
+
 # Zip files
 
 

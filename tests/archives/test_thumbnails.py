@@ -71,6 +71,8 @@ def test_what_spark_had_listed_is_read_without_it(tmp_path: Path) -> None:
     assert found([entry])["a.jpg"].jpeg
     (tmp_path / "a.jpg").write_bytes(jpeg((0, 0, 0), (90, 90)))
     assert found([entry])["a.jpg"].reason == "changed"
+    there_for_spark_alone = dict.fromkeys(("file", "source"), "wasbs://photos@clinic/a.jpg")
+    assert found([entry | there_for_spark_alone])["a.jpg"].reason == "unreadable"
 
 
 def test_a_storage_that_fails_again_and_again_is_left_alone(

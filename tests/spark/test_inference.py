@@ -121,3 +121,9 @@ def test_columns_that_would_be_there_twice_are_told(
         with_scores(frame, predictor)
     with pytest.raises(UsageError, match="there is no column picture"):
         with_scores(frame.drop("predicted"), predictor, "picture")
+    with pytest.raises(UsageError, match="; model would be added"):
+        with_scores(frame.selectExpr("content", "1 AS Model"), predictor)
+    with pytest.raises(UsageError, match="column path is string; the bytes of image files are"):
+        with_scores(frame.selectExpr("'a.jpg' AS path"), predictor, "path")
+    with pytest.raises(UsageError, match="column image is struct<data:binary>"):
+        with_scores(frame.selectExpr("struct(content AS data) AS image"), predictor, "image")

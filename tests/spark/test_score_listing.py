@@ -1,5 +1,6 @@
 """What is new or changed in an archive, found directly and by Spark."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from skinclf.archives import LISTING
+from skinclf.archives import LISTING, ArchiveReader, list_images
 from skinclf.spark import score_listing, score_tasks
+from skinclf.spark.content_check import _version
 from skinclf.spark.score_listing import list_new
 from skinclf.spark.score_tasks import cut
 from skinclf.spec.tables import outcomes_schema
@@ -173,6 +175,29 @@ def test_many_small_files_of_the_listing_become_one(
 def test_an_empty_archive_lists_nothing(spark: SparkSession, ledger: ScoreLedger) -> None:
     assert list_new(spark, [], ledger) == (0, 0)
     assert ledger.manifest.listing == ()
+
+
+def test_an_archive_that_has_no_files_any_more_is_warned_of(
+    spark: SparkSession, ledger: ScoreLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as a share that is not mounted."""
+    assert list_new(spark, [row("f0")], ledger) == (1, 0)
+    score_all(ledger, {})
+    assert "no files" not in caplog.text
+    assert list_new(spark, [], ledger) == (0, 0)
+    assert "the archive has no files now, and had 1 before" in caplog.text
+
+
+def test_a_file_that_is_gone_or_locked_has_no_version_by_content(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    (tmp_path / "b.jpg").write_bytes(bytes(2000))
+    first, second = list_images([str(tmp_path)]).to_pylist()
+    (tmp_path / "a.jpg").unlink()
+    with ArchiveReader(1000) as reader:
+        assert _version(first, reader, goes_on=False) is None
+        assert _version(second, reader, goes_on=False) == second["version"]  # too large
+    with ArchiveReader(2000) as reader:
+        assert _version(second, reader, goes_on=False) == hashlib.sha256(bytes(2000)).hexdigest()
 
 
 def test_tasks_get_neighbors_of_equal_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,19 @@ import pytest
 from rich.console import Console
 
 from skinclf.errors import QualityError, UsageError
+from skinclf.spec.decision import Decision, DecisionRule
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.stages.score import score
-from skinclf.stages.score_summary import Summary, check_rejects, drift_of, log_summary
+from skinclf.stages.score_summary import (
+    Summary,
+    check_rejects,
+    log_summary,
+    usual_shares,
+    warn_of_rule,
+)
+from skinclf.storage.run_folder import RunFolder, model_digest
 from skinclf.training.predictor import Predictor
 from tests.support.decoders import moved
 from tests.support.documentation import example
@@ -50,15 +58,46 @@ def scored(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(summary.path)
 
 
-def test_of_a_model_without_its_training_no_drift_is_known(trained: Path, tmp_path: Path) -> None:
+def test_of_a_model_without_its_training_no_drift_is_known(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """MLflow and a run's teachers have such folders."""
-    summary = Summary("", "", "", 1, 1, {"nv": 1}, {}, {}, 1, 0, 1.0)
-    assert drift_of(summary, str(trained / "run"), HAM10000)
+    digest = model_digest(RunFolder(str(trained / "run")).read_model())
+    assert usual_shares(str(trained / "run"), digest, HAM10000)
     for name in ("model.keras", "labels.json"):
         shutil.copy(trained / "run" / name, tmp_path)
-    assert drift_of(summary, str(tmp_path), HAM10000) == {}
+    assert usual_shares(str(tmp_path), digest, HAM10000) == {}
     shutil.copy(trained / "run" / "config.toml", tmp_path)
-    assert drift_of(summary, str(tmp_path), HAM10000) == {}
+    assert usual_shares(str(tmp_path), digest, HAM10000) == {}
+    assert "drift" not in caplog.text
+    shutil.copy(trained / "run" / "history.jsonl", tmp_path)
+    (tmp_path / "config.toml").write_text("[train]\nof_another_version = 1\n")
+    assert usual_shares(str(tmp_path), digest, HAM10000) == {}
+    assert "drift is not measured: " in caplog.text
+
+
+def test_a_rule_that_has_no_effect_on_scores_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rule in ("stored", "probability"):
+        warn_of_rule(str(tmp_path), "digest", DecisionRule(rule=rule))
+    assert not caplog.text
+    warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="balanced_accuracy"))
+    assert "decision.rule = balanced_accuracy has no effect on scores" in caplog.text
+    (tmp_path / "labels.json").write_text(json.dumps({"classes": HAM10000.codes}))
+    RunFolder(str(tmp_path)).write_decision(
+        Decision(
+            asked=DecisionRule(rule="accuracy"),
+            weights=dict.fromkeys(HAM10000.codes, 1.0),
+            model="digest",
+            validation={},
+        )
+    )
+    caplog.clear()
+    warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="accuracy"))
+    assert not caplog.text
+    warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="probability"))
+    assert "decides by the rule accuracy" in caplog.text
 
 
 def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> None:

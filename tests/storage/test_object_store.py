@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import re
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -10,13 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from skinclf.archives import iter_images
+from skinclf.archives import iter_images, list_images
 from skinclf.config.loader import load_config, to_toml
-from skinclf.config.schema import TrainConfig
-from skinclf.errors import ArchiveError, ConfigError, UnknownStorage, UsageError
+from skinclf.config.schema import ArchiveConfig, TrainConfig
+from skinclf.errors import ArchiveError, ConfigError, InvalidUri, UnknownStorage, UsageError
+from skinclf.spark.archive import needs_spark
 from skinclf.storage.attempt import begin_attempt
 from skinclf.storage.checkpoint_folder import CheckpointFolder, checkpoint_bytes, checkpoint_names
 from skinclf.storage.files import (
+    below,
     exists,
     hadoop_options,
     hadoop_path,
@@ -24,6 +27,7 @@ from skinclf.storage.files import (
     list_names,
     locate,
     read_text,
+    write_bytes,
     write_text,
 )
 from skinclf.storage.score_view import read_rejects, read_scores
@@ -112,6 +116,44 @@ def test_storage_that_nobody_reads_is_told_with_what_is_read(path: str) -> None:
     with pytest.raises(UnknownStorage, match=r"/Volumes.*abfss.*archive.reader") as refused:
         exists(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["s3://photographs/x?place=eu", "gs://bucket/x y"])
+def test_a_uri_that_can_t_be_read_is_told_in_a_line(path: str) -> None:
+    with pytest.raises(InvalidUri, match=re.escape(path)) as refused:
+        exists(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_storage_that_is_away_is_not_left_to_another_reader(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files have other names there: all would be scored twice."""
+
+    def away(path: str) -> object:
+        raise OSError("AWS Error NETWORK_CONNECTION during HeadBucket operation")
+
+    archive = ArchiveConfig()
+    assert not needs_spark(archive, [f"{BUCKET}/2026"])
+    monkeypatch.setattr("skinclf.spark.archive.locate", away)
+    assert not needs_spark(archive, [f"{BUCKET}/2026"])
+    monkeypatch.undo()
+    assert needs_spark(archive, ["wasbs://photographs@clinic/2026"])
+
+
+def test_an_object_has_one_source_however_it_is_named(server: S3Server) -> None:
+    names = ("a b.jpg", "c%25.jpg", "d?e.jpg")
+    for name in names:
+        write_bytes(below(f"{BUCKET}/in", name), b"x")
+    write_text(f"{BUCKET}/list.txt", "".join(f"in/{name}\n" for name in names))
+    write_text(f"{BUCKET}/uris.txt", "s3://photographs/in/a b.jpg\n")
+    paths = [f"{BUCKET}/in", "s3a://photographs/in/", f"{BUCKET}/in?region=us-east-1"]
+    lists = [f"{BUCKET}/list.txt", f"{BUCKET}/uris.txt"]
+    found = list_images([*paths, *lists])
+    assert found["reason"].null_count == found.num_rows
+    assert found["source"].to_pylist() == [
+        f"{BUCKET}/in/{name}" for name in ("a%20b.jpg", "c%2525.jpg", "d%3Fe.jpg")
+    ]
 
 
 @pytest.mark.parametrize(

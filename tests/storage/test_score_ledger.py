@@ -1,5 +1,6 @@
 """The account of a folder of scores, without Spark: a job ends at every step that it takes."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -12,6 +13,7 @@ import pytest
 
 from skinclf.errors import CheckError, OwnershipLost, UsageError
 from skinclf.storage import score_ledger
+from skinclf.storage.parquet_files import read_rows
 from skinclf.storage.score_folder import ScoreFolder
 from skinclf.storage.score_ledger import ScoreLedger, to_merge
 from skinclf.storage.score_manifest import (
@@ -29,7 +31,7 @@ from skinclf.storage.score_view import (
     scan_scores,
     score_files,
 )
-from tests.support.score_job import EXPECTED, Job
+from tests.support.score_job import EXPECTED, Job, outcomes
 
 
 def tries(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -327,3 +329,58 @@ def test_storage_that_is_not_reached_is_no_fault_of_the_manifest(
     monkeypatch.setattr("skinclf.storage.score_manifest.read_json", unreached)
     with pytest.raises(OSError, match="NETWORK_CONNECTION"):
         ScoreLedger(ScoreFolder(str(tmp_path)))
+
+
+def test_an_owner_that_was_suspended_between_its_check_and_its_commit_commits_nothing(
+    tmp_path: Path,
+) -> None:
+    """Its file is deleted as a stray by then: a manifest that names it could never be opened."""
+    job, folder = Job(str(tmp_path)), ScoreFolder(str(tmp_path))
+    frozen = ScoreLedger(folder)
+    job.list(frozen, {False: range(4)}, 1)
+    frozen = ScoreLedger(folder)
+    next_one = ScoreLedger(folder)
+    with pytest.raises(OwnershipLost):
+        job.score(frozen)
+    job.score(next_one)
+    next_one.finish()
+    assert exact(str(tmp_path)) == {f"s{n:02}": "1" for n in range(4)}
+
+
+def test_scores_whose_manifests_are_lost_are_left_alone(tmp_path: Path) -> None:
+    Job(str(tmp_path)).run()
+    before = plain(str(tmp_path))
+    shutil.rmtree(tmp_path / "manifests")
+    with pytest.raises(UsageError, match="Restore that folder, or name another one"):
+        ScoreFolder(str(tmp_path)).check()
+    assert plain(str(tmp_path)) == before
+
+
+@pytest.mark.parametrize("done", [0, 3, 5])
+def test_what_an_interrupted_job_listed_can_be_dropped_and_is_new_afterwards(
+    tmp_path: Path, done: int
+) -> None:
+    """Five inputs, then three more and two of the first again, of which so many are scored."""
+    job, folder = Job(str(tmp_path)), ScoreFolder(str(tmp_path))
+    ledger = ScoreLedger(folder)
+    job.list(ledger, {False: range(5)}, 1)
+    job.score(ledger)
+    job.list(ledger, {False: range(5, 8), True: (1, 2)}, 2)
+    left = done
+    while left:
+        pieces, again = ledger.next_batch(left)
+        listed = pa.concat_tables([read_rows(*piece) for piece in pieces]).to_pylist()
+        left -= len(listed)
+        ledger.add(outcomes(listed), again=again)
+    assert ledger.drop_waiting() == 5 - done
+    assert ledger.waiting == 0
+    job.score(ledger)  # what is pending takes its place
+    ledger.finish()
+    assert len(exact(str(tmp_path))) == 5 + min(done, 3)
+    known = rows_of_listing(str(tmp_path), [f"s{n:02}" for n in range(8)])
+    tries = {row["source"]: row["try"] for row in known}
+    assert tries == {f"s{n:02}": 1 for n in range(5)} | dict.fromkeys(
+        ("s05", "s06", "s07", "s01", "s02")[:done], 2
+    )
+    names = {file.name for file in ledger.manifest.listing}
+    assert {path.name for path in Path(folder.listing).iterdir()} == names

@@ -7,8 +7,8 @@ import pyarrow as pa
 from skinclf.spec.tables import outcomes_schema
 from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.parquet_files import read_rows, write_parquet
-from skinclf.storage.score_folder import ScoreFolder
-from skinclf.storage.score_ledger import ScoreLedger, new_name
+from skinclf.storage.score_folder import ScoreFolder, new_name
+from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.storage.score_manifest import ListingFile
 
 SCHEMA = outcomes_schema(HAM10000)

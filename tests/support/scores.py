@@ -9,8 +9,8 @@ from skinclf.archives import list_images
 from skinclf.spec.tables import outcomes_schema
 from skinclf.spec.taxonomy import HAM10000, probability_column
 from skinclf.storage.parquet_files import write_parquet
-from skinclf.storage.score_folder import ScoreFolder
-from skinclf.storage.score_ledger import ScoreLedger, new_name
+from skinclf.storage.score_folder import ScoreFolder, new_name
+from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.storage.score_manifest import ListingFile
 
 SCHEMA = outcomes_schema(HAM10000)
