@@ -22,8 +22,8 @@ from skinclf.config.remarks import read_remarks
 from skinclf.config.schema import Config
 from skinclf.reporting.pages import in_markdown
 from skinclf.spec.rejects import REASONS
-from skinclf.spec.tables import REJECTS, TENSORS, scores_schema
-from skinclf.spec.taxonomy import HAM10000
+from skinclf.spec.tables import MEANINGS, REJECTS, TENSORS, predictions_schema, scores_schema
+from skinclf.spec.taxonomy import HAM10000, probability_column
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "conf" / "default.toml"
@@ -31,7 +31,12 @@ DEFAULTS = ROOT / "conf" / "default.toml"
 OUTSIDE = r"\[([^\]]+)\]\(((?:\.\./)+(?:tests|skinclf|bench|conf|deploy)/[^)]*)\)"
 """A link to a file that is not below docs/: its text and the file."""
 
-TABLES = {"TENSORS": TENSORS, "REJECTS": REJECTS, "SCORES": scores_schema(HAM10000)}
+TABLES = {
+    "TENSORS": TENSORS,
+    "REJECTS": REJECTS,
+    "SCORES": scores_schema(HAM10000),
+    "PREDICTIONS": predictions_schema(HAM10000),
+}
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -158,14 +163,29 @@ def options_table(command: Any) -> str:
         names = ", ".join(option.opts) if option.param_type_name == "option" else ""
         words = [names, getattr(option, "metavar", None) or ""]
         usage = " ".join(filter(None, words)).replace("|", r"\|")
-        rows.append(f"| `{usage}` | {getattr(option, 'help', None) or ''} |")
+        rows.append(f"| `{usage}` | {getattr(option, 'help', None) or ''}{_default(option)} |")
     return "\n".join(["| option | meaning |", "|---|---|", *rows])
+
+
+def _default(option: Any) -> str:
+    """What holds without the option, as `--help` says it."""
+    if option.required:
+        return " Required."
+    given = option.default
+    shown = given is not None and not isinstance(given, bool) and not callable(given)
+    return f" Default: `{given}`." if shown and given != [] else ""
 
 
 def table_of(schema: pa.Schema) -> str:
     """The columns of a table."""
-    rows = [f"| `{field.name}` | {field.type} |" for field in schema]
-    return "\n".join(["| column | type |", "|---|---|", *rows])
+    rows = [f"| `{field.name}` | {field.type} | {_meaning(field.name)} |" for field in schema]
+    return "\n".join(["| column | type | meaning |", "|---|---|---|", *rows])
+
+
+def _meaning(column: str) -> str:
+    """What a column holds. Raises KeyError where nobody has said so."""
+    of = {probability_column(code): HAM10000.name_of(code) for code in HAM10000.codes}
+    return f"the probability of {of[column]}, 0 to 1" if column in of else MEANINGS[column]
 
 
 def reasons_table() -> str:

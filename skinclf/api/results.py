@@ -119,12 +119,16 @@ class Trained(Result):
         return final_epoch(self.history, self.config)
 
     def predictor(self) -> "Predictor":
-        """The model, to be loaded: without Spark, or for `with_scores`."""
+        """The model, to be loaded: without Spark, or for `with_scores`. Raises RunError where it is
+        gone or damaged.
+        """
         from skinclf.training.predictor import Predictor
 
         return Predictor.of_run(self.path)
 
     def __repr__(self) -> str:
+        if not self.history:
+            return f"{self.path}: a model, without the history of its training"
         row = self.history[self.epoch - 1]
         shown = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
         metrics = ", ".join(f"{name} {row[name]:.3f}" for name in shown if name in row)
@@ -135,7 +139,7 @@ class Trained(Result):
         from skinclf.reporting.notebook import Output
         from skinclf.reporting.pages import png
 
-        figures = history_figures(self.history).items()
+        figures = history_figures(self.history).items() if self.history else ()
         pictures = [(f"{name} by epoch", png(figure)) for name, figure in figures]
         return Output(repr(self), pictures=pictures)
 
@@ -235,13 +239,15 @@ class Scored(Result):
         return self.summary.path
 
     def scores(self, columns: Sequence[str] | None = None) -> "pa.Table":
-        """The scores, one row an image; `columns`: only these."""
+        """The scores, one row an image; `columns`: only these. Raises what `read_scores` raises."""
         from skinclf.storage.score_view import read_scores
 
         return read_scores(self.path, columns)
 
     def rejects(self, columns: Sequence[str] | None = None) -> "pa.Table":
-        """What could not be scored, with the reasons; `columns`: only these."""
+        """What could not be scored, with the reasons; `columns`: only these. Raises what
+        `read_scores` raises.
+        """
         from skinclf.storage.score_view import read_rejects
 
         return read_rejects(self.path, columns)

@@ -2,6 +2,15 @@
 
 They use the Spark session that runs, and leave it as it was. Where none runs, each has one of its
 own, as the commands have. Frameworks are imported when a stage is called.
+
+Whatever they raise on purpose is a SkinclfError. Beside what each one names, all raise:
+
+- ConfigError for settings, other children of UsageError for what is missing or in the way, and
+  JavaError where there is no Java.
+- StorageUnavailable where the storage fails, and ExecutorsLost where Spark lost machines: a later
+  try may help, and resumes.
+- StorageError where nothing can be written, and OwnershipLost where another job took the folder.
+- SparkJobError where Spark ended the job, and CheckError where an input got lost: faults to report.
 """
 
 import os
@@ -22,6 +31,7 @@ from skinclf.api.results import (
 from skinclf.config.loader import load_config, settings_options
 from skinclf.config.schema import Config
 from skinclf.errors import ConfigError, QualityError
+from skinclf.system.retrying import failure_of
 from skinclf.system.standard_streams import standard_stream
 
 Path = str | os.PathLike[str]
@@ -32,6 +42,19 @@ Settings = Mapping[str, object]
 NO_SETTINGS: Settings = {}
 
 
+@contextmanager
+def _storage_failures() -> Iterator[None]:
+    """Raise as an error of skinclf what the storage says before Spark starts."""
+    try:
+        yield
+    except OSError as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+@_storage_failures()
 def prepare(
     config: ConfigOrFile = None,
     *,
@@ -54,9 +77,8 @@ def prepare(
         quiet: print no progress.
 
     Raises:
-        UsageError: a child of it, for settings and paths that are wrong.
         QualityError: no input became a tensor.
-        StorageUnavailable: the storage fails; a later try may help.
+        SkinclfError: what all stages raise, as the page's beginning names it.
     """
     chosen = _configured(
         config, settings, {"archive.paths": archive, "archive.metadata": metadata} | _data(output)
@@ -66,6 +88,7 @@ def prepare(
     return Prepared(stage(chosen, _console(quiet)))
 
 
+@_storage_failures()
 def explore(
     config: ConfigOrFile = None,
     *,
@@ -84,6 +107,7 @@ def explore(
 
     Raises:
         DatasetError: there is no finished dataset.
+        SkinclfError: what all stages raise, as the page's beginning names it.
     """
     chosen = _configured(config, settings, _data(dataset))
     from skinclf.stages.explore import explore as stage
@@ -91,6 +115,7 @@ def explore(
     return Explored(stage(chosen, _console(quiet)))
 
 
+@_storage_failures()
 def train(
     config: ConfigOrFile = None,
     *,
@@ -110,10 +135,10 @@ def train(
         quiet: print no progress.
 
     Raises:
-        UsageError: a child of it, for settings and paths that are wrong, and where the cluster
-            can't train.
+        PreflightError: the cluster can't train.
         TrainingError: training ended without a model; WorkersLost and SlotsUnavailable, its
             children, where a later try may help.
+        SkinclfError: what all stages raise, as the page's beginning names it.
     """
     chosen = _configured(config, settings, _data(dataset) | {"run.path": run})
     from skinclf.stages.train import train as stage
@@ -125,6 +150,7 @@ def train(
     return Trained(folder.path, history, folder.read_config().train)
 
 
+@_storage_failures()
 def evaluate(
     config: ConfigOrFile = None,
     *,
@@ -148,11 +174,10 @@ def evaluate(
         quiet: print no progress.
 
     Raises:
-        UsageError: a child of it, for settings and paths that are wrong; LeakError where the model
-            was trained on tested images.
+        LeakError: the model was trained on tested images.
         QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
             `result` is what else would be returned.
-        StorageUnavailable: the storage fails; a later try may help.
+        SkinclfError: what all stages raise, as the page's beginning names it.
     """
     given = {"evaluate.archive": archive, "evaluate.metadata": metadata}
     chosen = _configured(config, settings, _data(dataset) | {"run.path": run} | given)
@@ -166,6 +191,7 @@ def evaluate(
     return evaluated
 
 
+@_storage_failures()
 def cross_validate(
     config: ConfigOrFile = None,
     *,
@@ -193,11 +219,11 @@ def cross_validate(
         quiet: print no progress.
 
     Raises:
-        UsageError: a child of it, for settings, paths and sources that are wrong.
-        TrainingError: a training ended without a model.
+        LeakError: a lesion would be tested by a model that was trained on it.
+        TrainingError: a training ended without a model; its children as of `train`.
         QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
             `result` is what else would be returned.
-        StorageUnavailable: the storage fails; a later try may help.
+        SkinclfError: what all stages raise, as the page's beginning names it.
     """
     given: dict[str, object] = {
         "archive.paths": archive,
@@ -219,6 +245,7 @@ def cross_validate(
     return result
 
 
+@_storage_failures()
 def score(
     config: ConfigOrFile = None,
     *,
@@ -240,10 +267,9 @@ def score(
         quiet: print no progress.
 
     Raises:
-        UsageError: a child of it, for settings and paths that are wrong.
         QualityError: more was rejected than `score.max_reject_fraction`. All else is scored, and
             the error's `result` is what else would be returned.
-        StorageUnavailable: the storage fails; a later try may help.
+        SkinclfError: what all stages raise, as the page's beginning names it.
     """
     given = {"run.path": run, "score.archive": archive, "score.output": output}
     chosen = _configured(config, settings, given)

@@ -1,6 +1,5 @@
 """One command, from its arguments to the exit status of the process."""
 
-import errno
 import sys
 from contextlib import suppress
 from typing import Any
@@ -9,9 +8,9 @@ from typer.main import get_command
 
 from skinclf.cli import commands
 from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_interruption, wants_json
-from skinclf.errors import TRY_AGAIN, WRONG_USE, SkinclfError
+from skinclf.errors import WRONG_USE, SkinclfError
 from skinclf.system.interruption import interrupted_by
-from skinclf.system.retrying import LASTING, may_pass
+from skinclf.system.retrying import failure_of
 
 NOT_INSTALLED = {
     "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
@@ -65,20 +64,10 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
         return 128 + number  # as shells have it
     if isinstance(error, SystemExit):
         return int(error.code or 0)
-    if isinstance(error, SkinclfError):
-        tell_error(str(error))
-        return error.exit_status
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        tell_error(f"{error}. Make room, and rerun the same command")
-        return 1
-    if isinstance(error, OSError) and error.errno in LASTING:
-        tell_error(f"{error}. Check the path, or choose another one")
-        return WRONG_USE
-    again = may_pass(error)
-    if isinstance(error, OSError) and (again or error.errno is None):  # of storage on a network
-        advice = "Rerun the same command, once it is back" if again else "Check the path and keys"
-        tell_error(f"the storage fails: {error}. {advice}")
-        return TRY_AGAIN if again else WRONG_USE
+    known = failure_of(error) if isinstance(error, OSError) else error
+    if isinstance(known, SkinclfError):
+        tell_error(str(known))
+        return known.exit_status
     if isinstance(error, ModuleNotFoundError) and error.name in NOT_INSTALLED:
         tell_error(f"{error.name} is not installed: {NOT_INSTALLED[error.name]}")
         return WRONG_USE

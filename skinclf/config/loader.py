@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from skinclf.config.renames import renamed, renamed_value, warn_of_name, with_new_names
 from skinclf.config.schema import Config, dotted
-from skinclf.errors import ConfigError
-from skinclf.system.uris import without_password, without_secrets
+from skinclf.errors import ConfigError, UsageError
+from skinclf.system.uris import check_no_secret, without_password, without_secrets
 
 SECRET = re.compile(
     r"(?i)secret|passw|pwd|token|credential$|connection[._]string|[.]sas[.]"
@@ -32,7 +32,8 @@ QUOTED_KEY = re.compile(r"""[\w.\-\s]*("[^"]*"|'[^']*')[\w.\-\s]*=""")
 """A key of an assignment in which a name is in quotes, with its =."""
 
 
-Files = str | Sequence[str]
+File = str | os.PathLike[str]
+Files = File | Sequence[File]
 """A TOML file, or several: what a later one says replaces what an earlier one said."""
 
 
@@ -96,8 +97,9 @@ def origins_of(files: Files | None, assignments: Sequence[str] = ()) -> dict[str
     return {key: _place_of(key, origins, "").removesuffix(f": {key}") for key in _keys(tree)}
 
 
-def _names(files: Files | None) -> Sequence[str]:
-    return [files] if isinstance(files, str) else files or []
+def _names(files: Files | None) -> list[str]:
+    named = [files] if isinstance(files, str | os.PathLike) else files or []
+    return [os.fspath(file) for file in named]
 
 
 def _gathered(
@@ -182,11 +184,16 @@ def _merged(tree: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]
 
 def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The names of all values in a tree, with their sections."""
+    yield from (key for key, _ in _values(tree, prefix))
+
+
+def _values(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All values in a tree by their names."""
     for name, value in tree.items():
         if isinstance(value, dict):
-            yield from _keys(value, f"{prefix}{name}.")
+            yield from _values(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", value
 
 
 def parse_config(text: str, where: str) -> Config:
@@ -242,6 +249,21 @@ def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | Non
             place = _place_of(key, origins or {}, f"{where}: {key}")
             lines.append(without_secrets(f"{place}: {_explain(detail)}"))
         raise ConfigError("\n".join(lines)) from None
+    except UsageError as error:  # a path with a secret in it, which pydantic would repeat
+        key = next((key for key, value in _values(tree) if _is_refused(key, value)), "")
+        raise ConfigError(f"{_place_of(key, origins or {}, f'{where}: {key}')}: {error}") from None
+
+
+def _is_refused(key: str, value: object) -> bool:
+    """Whether a setting is a path with a secret in it, or a list with such a path."""
+    if key.startswith(SPARK_CONF):
+        return False
+    try:
+        for each in value if isinstance(value, list | tuple) else [value]:
+            check_no_secret(str(each))
+    except UsageError:
+        return True
+    return False
 
 
 def _without_consequences(details: list[Any]) -> list[Any]:

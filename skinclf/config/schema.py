@@ -33,6 +33,9 @@ from skinclf.system.uris import check_no_secret
 MOST_PIXELS = 178_956_970
 """Pillow refuses more as a decompression bomb, and warns at half of it."""
 
+LEAST_SECONDS = Field(ge=5)
+"""Of what is waited for of a worker: each 2 seconds it reports what it has done."""
+
 MOST_SECONDS = Field(le=10**9)
 """Of a timeout: no thread can wait for more than ten times as many."""
 
@@ -371,9 +374,9 @@ class FaultToleranceConfig(Section):
     max_restarts: NonNegativeInt = 3
     ports: Annotated[str, Field(pattern=r"^(\d+-\d+)?$")] = ""
     slot_wait_timeout_seconds: Annotated[NonNegativeInt, MOST_SECONDS] = 600
-    startup_timeout_seconds: Annotated[PositiveInt, MOST_SECONDS] = 600
-    heartbeat_timeout_seconds: Annotated[PositiveInt, MOST_SECONDS] = 60
-    step_timeout_seconds: Annotated[PositiveInt, MOST_SECONDS] = 300
+    startup_timeout_seconds: Annotated[int, LEAST_SECONDS, MOST_SECONDS] = 600
+    heartbeat_timeout_seconds: Annotated[int, LEAST_SECONDS, MOST_SECONDS] = 60
+    step_timeout_seconds: Annotated[int, LEAST_SECONDS, MOST_SECONDS] = 300
 
     @model_validator(mode="after")
     def _ports_are_a_range(self) -> Self:

@@ -26,6 +26,7 @@ from skinclf.reporting.pages import png, render
 from skinclf.reporting.tables import INTERVAL, baseline_title, metric_rows
 from skinclf.spec.image import pixels_array
 from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.taxonomy import HAM10000
 from skinclf.storage.evaluation_folder import EvaluationFolder
 from skinclf.storage.files import write_bytes, write_text
 from skinclf.storage.run_folder import RunFolder
@@ -97,6 +98,7 @@ def write_report(
             "interval_title": INTERVAL,
             "baseline_title": baseline_title(taxonomy),
             "taxonomy": taxonomy,
+            "of_ham10000": taxonomy.codes == HAM10000.codes,
             "screened_sensitivity": screened_sensitivity(taxonomy) if taxonomy.screened else None,
             "least_images": LEAST_IMAGES,
             "most_sources": MOST_SOURCES,

@@ -34,7 +34,9 @@ def training_display(
     A line an epoch; between them a bar in a terminal, and plain lines in a log. `cancel` ends
     the training where the run folder can't be read any more.
     """
-    with watching(partial(_watch, run, epochs, console), cancel):
+    # Those of earlier starts were printed when they ran.
+    printed = retried(run.read_history, run.path, pauses=LONG_PAUSES)
+    with watching(partial(_watch, run, epochs, console, printed), cancel):
         yield
 
 
@@ -79,8 +81,13 @@ def in_words(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _watch(run: RunFolder, epochs: int, console: Console, done: threading.Event) -> None:
-    printed, _ = _read(run, done)  # of earlier starts, printed when they ran
+def _watch(
+    run: RunFolder,
+    epochs: int,
+    console: Console,
+    printed: list[Epoch],
+    done: threading.Event,
+) -> None:
     forecast = Forecast()
     lines = Lines(console)
     bar_columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))

@@ -18,10 +18,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from skinclf.config.schema import SparkConfig
-from skinclf.errors import ConfigError
+from skinclf.errors import ConfigError, ExecutorsLost
 from skinclf.spark.cancelling import stop_quietly
 from skinclf.spark.class_archive import ClassArchive, class_archive
-from skinclf.spark.failures import start_failure
+from skinclf.spark.failures import root_cause, start_failure
 from skinclf.spark.java import ensure_java
 from skinclf.spark.session_settings import JVM_OPTIONS, LOOPBACK, SHUFFLE_PARTITIONS, defaults
 from skinclf.system.interruption import in_one_piece
@@ -37,6 +37,9 @@ anew for each task."""
 
 REMOTE = "sc://"
 """How the address of a server of Spark Connect begins; it may hold a token."""
+
+CONNECT_AWAY = re.compile("UNAVAILABLE|RETRIES_EXCEEDED|[Ff]ailed to connect")
+"""What is said of a server of Spark Connect that does not answer."""
 
 START_TRIES = 3
 
@@ -140,14 +143,23 @@ def _connected(config: SparkConfig) -> SparkSession:
     builder = SparkSession.builder
     if config.master.startswith(REMOTE):
         builder = builder.remote(config.master)
+    log.info("connecting to Spark Connect; pyspark tries for some ten minutes where it is away")
     try:
         for key, value in config.conf.items():
             builder = builder.config(key, value)
-        return builder.getOrCreate()
+        spark = builder.getOrCreate()
+        _ = spark.version  # the first thing that the server is asked
     except ImportError as error:
         raise ConfigError(f"Spark Connect: {error}. pip install 'skinclf[connect]'") from None
     except PySparkException as error:
-        raise ConfigError(f"Spark Connect: {without_secrets(str(error))}") from error
+        said = without_secrets(str(error))
+        if CONNECT_AWAY.search(said):
+            raise ExecutorsLost(
+                f"Spark Connect is not reached: {root_cause(said)}. Rerun the same command once it "
+                f"is there"
+            ) from error
+        raise ConfigError(f"Spark Connect: {said}") from error
+    return spark
 
 
 def _class_archive(config: SparkConfig) -> ClassArchive | None:

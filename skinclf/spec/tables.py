@@ -9,21 +9,44 @@ TENSORS = pa.schema(
         ("image_id", pa.string()),
         ("lesion_id", pa.string()),
         ("dx", pa.string()),
-        ("label", pa.int32()),  # the position of dx in the taxonomy's codes
+        ("label", pa.int32()),
         ("dx_type", pa.string()),
-        ("age", pa.float32()),  # years; null where unknown
+        ("age", pa.float32()),
         ("sex", pa.string()),
         ("localization", pa.string()),
         ("dataset", pa.string()),
-        ("source", pa.string()),  # URI; a member of an archive is archive.zip!/member.jpg
-        ("digest", pa.string()),  # SHA-256 of the file's bytes, hexadecimal
-        ("perceptual_hash", pa.int64()),  # these three: see likeness.Likeness
+        ("source", pa.string()),
+        ("digest", pa.string()),
+        ("perceptual_hash", pa.int64()),
         ("brightness", pa.float64()),
         ("thumbnail", pa.binary()),
-        ("pixels", pa.binary()),  # ImageSpec.size_bytes of uint8: height x width x channels, RGB
+        ("pixels", pa.binary()),
     ]
 )
 """One row an image; `split` is the folder in which its file lies (split=train)."""
+
+MEANINGS = {
+    "image_id": "the file's name without its ending, or its path: see below",
+    "lesion_id": "the lesion that the image shows; null where the metadata has none",
+    "dx": "the code of the diagnosis",
+    "label": "the place of `dx` among the codes, from 0",
+    "dx_type": "how the diagnosis was made, such as `histo`",
+    "age": "years; null where unknown",
+    "sex": "in lower case; null where unknown",
+    "localization": "the place on the body, in lower case; null where unknown",
+    "dataset": "where the image comes from, such as a hospital; null where unknown",
+    "source": "the file's URI; a member of an archive is `archive.zip!/member.jpg`",
+    "digest": "SHA-256 of the file's bytes, hexadecimal",
+    "perceptual_hash": "64 bits, signed: near duplicates differ in few of them",
+    "brightness": "the mean of the thumbnail, 0 to 255",
+    "thumbnail": "24 x 18 RGB, row by row, one byte a value",
+    "pixels": "height x width x channels, RGB, row by row, one byte a value",
+    "reason": "one of the reasons below",
+    "detail": "what was found, with its place; null where the reason says it all",
+    "predicted": "the code that is decided on: the most probable class, or by `decision.json`",
+    "model": "SHA-256 of `model.keras`, hexadecimal",
+}
+"""What columns of all tables hold, with units; probabilities are named by their class."""
 
 LIKENESS = ("perceptual_hash", "brightness", "thumbnail")
 """The columns of TENSORS that datasets of format 1 lack."""
@@ -35,7 +58,7 @@ REJECTS = pa.schema(
     [
         ("source", pa.string()),
         ("image_id", pa.string()),
-        ("reason", pa.string()),  # one of rejects.REASONS
+        ("reason", pa.string()),
         ("detail", pa.string()),
     ]
 )
@@ -53,8 +76,8 @@ def prediction_schema(taxonomy: Taxonomy) -> pa.Schema:
     return pa.schema(
         [
             *probabilities,
-            ("predicted", pa.string()),  # the code that is decided on: see spec.decision
-            ("model", pa.string()),  # SHA-256 of model.keras, hexadecimal
+            ("predicted", pa.string()),
+            ("model", pa.string()),
         ]
     )
 

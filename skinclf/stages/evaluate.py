@@ -258,7 +258,7 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
     write_text(join(place, "near-duplicates.csv"), csv_of(leaks.pairs))
     near = pc.count_distinct(leaks.pairs["image_id"]).as_py()
     if near:
-        log.warning("%s images look nearly like training images: see %s", near, place)
+        log.warning("%s images look nearly like images that the model knows: see %s", near, place)
     return LeakCounts(images=images, by_key=keys, near_duplicates=near)
 
 

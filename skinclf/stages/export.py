@@ -128,6 +128,8 @@ def _photographs(run: RunFolder) -> list[bytes]:
 
 
 def _check_new(output: str) -> None:
+    if not output:
+        raise UsageError("--output: is empty; name a new folder for the model")
     if exists(output):
         raise UsageError(f"{output}: exists. Name another folder: --output PATH, or remove it")
 

@@ -206,8 +206,8 @@ def check_archive(config: Config) -> None:
     """Raise UsageError children where archive, metadata or the list of lesions can't be read."""
     if not config.archive.paths:
         raise ConfigError(
-            "archive.paths: is empty; name the folders or zip files with the images, such as "
-            '--set archive.paths=["HAM10000_images_part_1.zip","HAM10000_images_part_2.zip"]'
+            "archive.paths: is empty; name the folders or zip files with the images: --archive "
+            "HAM10000_images_part_1.zip --archive HAM10000_images_part_2.zip"
         )
     check_readable(labelled_archive(config))
 

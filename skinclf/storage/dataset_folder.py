@@ -13,6 +13,7 @@ old files stay until then; they and what killed tasks left are removed after it.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -115,13 +116,14 @@ class Dataset(BaseModel):
         return "uint8"
 
     @classmethod
-    def read(cls, path: str) -> Self:
+    def read(cls, path: str | os.PathLike[str]) -> Self:
         """Read the dataset at `path`.
 
         Raises DatasetError: none, unfinished, or another format, or a run, which keeps the
         dataset.json of what it was trained on; and OSError as it is where the storage may answer
         later.
         """
+        path = os.fspath(path)
         dataset = cls.of_run(path)
         if exists(join(path, RUN_CONFIG)):
             raise DatasetError(

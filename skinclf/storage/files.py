@@ -21,6 +21,7 @@ from skinclf.errors import InvalidUri, StorageError, UnknownStorage
 from skinclf.storage import hdfs
 from skinclf.storage.range_files import SizedFile
 from skinclf.system.retrying import LASTING, PAUSES, is_final, tried
+from skinclf.system.text import printable
 from skinclf.system.uris import bucket_and_key, check_no_secret, is_uri, options_of, split_options
 
 S3 = re.compile("^s3[an]?://")
@@ -120,12 +121,18 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
     """
     local = local_path(path)
     if local is not None:
+        try:
+            local.encode()
+        except UnicodeEncodeError:
+            raise InvalidUri(f"{printable(path)}: the name is not UTF-8") from None
         return fs.LocalFileSystem(), local
     check_no_secret(path)
     if path.startswith(hdfs.SCHEMES) and hdfs.is_installed():
         return hdfs.locate_hdfs(path)
     if S3.match(path):
         bucket, key = bucket_and_key(path)
+        if not bucket:
+            raise InvalidUri(f"{path}: names no bucket: s3://BUCKET/…")
         environment = tuple((k, v) for k, v in os.environ.items() if k.startswith("AWS_"))
         root = f"s3://{bucket}{split_options(path)[1]}"
         try:

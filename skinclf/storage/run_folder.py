@@ -246,11 +246,15 @@ class RunFolder:
         write_text(self.history, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
 
     def read_history(self) -> list[Epoch]:
-        """The finished epochs; none where training has not begun."""
+        """The finished epochs; none where training has not begun. Raises RunError where the file is
+        damaged.
+        """
         try:
             return read_whole(self.history, _json_lines)
         except FileNotFoundError:
             return []
+        except ValueError as error:
+            raise RunError(f"{self.history}: is damaged: {in_one_line(error)}") from None
 
     def write_tensorboard(self, epoch: int, files: dict[str, bytes]) -> None:
         """Write an epoch's event files; TensorBoard reads a folder's in the order of names."""

@@ -1,7 +1,9 @@
 """A model's scores and rejects exactly as its manifest has them, at any moment."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -10,7 +12,8 @@ from skinclf.errors import UsageError
 from skinclf.storage.files import exists, join, list_names
 from skinclf.storage.parquet_files import column_names, iter_rows_with, iter_tables, opened
 from skinclf.storage.score_folder import REJECTED, SCORES, ScoreFolder
-from skinclf.storage.score_manifest import TRIES, read_manifest
+from skinclf.storage.score_manifest import TRIES, Manifest, read_manifest
+from skinclf.system.text import in_one_line
 
 PAUSE = 0.05
 """Seconds between the tries to read what was replaced meanwhile."""
@@ -18,15 +21,16 @@ PAUSE = 0.05
 T = TypeVar("T")
 
 
-def read_scores(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_scores(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
     """All scores in a model's folder (scores/MODEL): each image once, at any moment.
 
-    `columns`: only these. Raises UsageError where there are none.
+    `columns`: only these. Raises UsageError where there are no scores, or no such columns, or
+    where a file is gone or damaged.
     """
     return _exactly(path, SCORES, lambda files: _read(files, columns))
 
 
-def read_rejects(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_rejects(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
     """All rejects in a model's folder: see `read_scores`."""
     return _exactly(path, REJECTED, lambda files: _read(files, columns))
 
@@ -51,15 +55,20 @@ def rows_of_listing(path: str, sources: Sequence[str]) -> list[dict[str, Any]]:
     Of a source that was listed more than once it is the last row.
     """
     folder, wanted = ScoreFolder(path), pa.array(sources, pa.string())
-    found: dict[str, dict[str, Any]] = {}
-    for listing in read_manifest(folder).listing:
-        file = join(folder.listing, listing.name)
-        for rows in iter_rows_with(file, wanted, "source", column_names(file)):
-            found.update((row["source"], row) for row in rows.to_pylist())
-    return list(found.values())
+
+    def find(manifest: Manifest) -> list[dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for listing in manifest.listing:
+            file = join(folder.listing, listing.name)
+            with _whole(file):
+                for rows in iter_rows_with(file, wanted, "source", column_names(file)):
+                    found.update((row["source"], row) for row in rows.to_pylist())
+        return list(found.values())
+
+    return _by_manifest(folder, find)
 
 
-def score_files(path: str) -> list[str]:
+def score_files(path: str | os.PathLike[str]) -> list[str]:
     """The Parquet files of all scores in a model's folder, for a reader of one's own.
 
     While a job runs, they may be gone a moment later: then ask again.
@@ -83,11 +92,11 @@ def _no_scores(folder: ScoreFolder) -> UsageError:
     return UsageError(f"{folder.path}: no scores here (there is no manifest). Run skinclf score")
 
 
-def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
+def _exactly(path: str | os.PathLike[str], table: str, read: Callable[[list[str]], T]) -> T:
     """What `read` makes of the files of a table, tried again where they were replaced meanwhile."""
-    folder = ScoreFolder(path)
-    for _ in range(TRIES):
-        manifest = read_manifest(folder)
+    folder = ScoreFolder(os.fspath(path))
+
+    def read_named(manifest: Manifest) -> T:
         named = [file.name for file in manifest.files(table)]
         if not named and manifest.listing:
             raise UsageError(
@@ -95,27 +104,61 @@ def _exactly(path: str, table: str, read: Callable[[list[str]], T]) -> T:
             )
         if not named:
             raise _no_scores(folder)
-        shown = set(list_names(join(path, table)))
-        files = [
-            folder.public(table, name) if name in shown else folder.staged(name) for name in named
-        ]
+        shown = set(list_names(join(folder.path, table)))
+        return read(
+            [folder.public(table, name) if name in shown else folder.staged(name) for name in named]
+        )
+
+    return _by_manifest(folder, read_named)
+
+
+def _by_manifest(folder: ScoreFolder, read: Callable[[Manifest], T]) -> T:
+    """What `read` makes of the files that the manifest names, tried again where one was replaced
+    meanwhile. Raises UsageError where one is gone for good.
+    """
+    numbers, missing = set(), ""
+    for _ in range(TRIES):
+        manifest = read_manifest(folder)
         try:
-            if all(name in shown or exists(folder.staged(name)) for name in named):
-                return read(files)
-        except FileNotFoundError:
-            pass
+            return read(manifest)
+        except FileNotFoundError as error:
+            numbers.add(manifest.number)
+            missing = str(error)
         time.sleep(PAUSE)
-    raise UsageError(f"{path}: files were replaced each time they were read; try again")
+    if len(numbers) == 1:
+        raise UsageError(
+            f"{folder.path}: the manifest names a file that is gone: {missing}. Restore it, or "
+            f"score anew into another folder (score.output)"
+        )
+    raise UsageError(f"{folder.path}: files were replaced each time they were read; try again")
+
+
+@contextmanager
+def _whole(file: str) -> Iterator[None]:
+    """Raise UsageError where what is read inside is damaged."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{file}: is damaged: {in_one_line(error)}") from None
 
 
 def _row_groups(files: list[str]) -> Iterator[pa.Table]:
     for file in files:
-        yield from iter_tables(file)
+        with _whole(file):
+            yield from iter_tables(file)
 
 
 def _read(files: list[str], columns: Sequence[str] | None) -> pa.Table:
     tables = []
     for file in files:
-        with opened(file) as parquet:
+        with _whole(file), opened(file) as parquet:
+            _check_columns(columns or (), parquet.schema_arrow.names)
             tables.append(parquet.read(columns))
     return pa.concat_tables(tables)
+
+
+def _check_columns(asked: Sequence[str], there: Sequence[str]) -> None:
+    """Raise UsageError for a column that is not there, of which Arrow would say nothing."""
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise UsageError(f"columns: there is no {unknown[0]!r}; there are {', '.join(there)}")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from skinclf.errors import StorageUnavailable
+from skinclf.errors import SkinclfError, StorageError, StorageUnavailable, UsageError
 
 PAUSES = (0.5, 2.0, 5.0)
 """Seconds between the tries of a task, which Spark tries again, too."""
@@ -34,6 +34,9 @@ without an errno."""
 
 OF_A_SHARE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """What a mounted share says while its server is away."""
+
+OWN_TRIES_SECONDS = 60.0
+"""A client that takes longer to fail has tried again by itself: that of HDFS for three minutes."""
 
 SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """What a machine says that lacks memory or file handles for the moment."""
@@ -78,14 +81,32 @@ def tried(
     is raised as it is. `fault` says in the log what is the matter with `name`.
     """
     for pause in pauses:
+        start = time.monotonic()
         try:
             return do()
         except OSError as error:
-            if is_gone(error) or is_final(error):
+            if is_gone(error) or is_final(error) or time.monotonic() - start > OWN_TRIES_SECONDS:
                 raise
             log.warning("%s: %s (%s); trying again in %s s", name, fault, error, pause)
             wait(pause)
     return do()
+
+
+def failure_of(error: OSError) -> SkinclfError | None:
+    """The error of ours for one of a file or of storage that ends a job, with what to do; None
+    where neither says so, as of a fault of ours.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{error}. Make room, and rerun the same command")
+    if error.errno in LASTING:
+        return UsageError(f"{error}. Check the path, or choose another one")
+    if may_pass(error):
+        return StorageUnavailable(
+            f"the storage fails: {error}. Rerun the same command, once it is back"
+        )
+    if error.errno is None:  # of storage on a network
+        return UsageError(f"the storage fails: {error}. Check the path and keys")
+    return None
 
 
 def is_final(error: OSError) -> bool:

@@ -8,13 +8,10 @@ from skinclf.training.losses import LOSSES
 from skinclf.training.networks import NETWORKS
 from skinclf.training.optimizers import OPTIMIZERS, SCHEDULES
 
-LEAST_SECONDS = 5
-"""A heartbeat, with what the worker has done since, is sent each 2 seconds."""
-
 
 def check_choices(config: Config) -> None:
     """Raise ConfigError where a setting names a network, an optimizer, a learning rate schedule or
-    a loss that is in no registry, or where healthy workers would be taken for lost.
+    a loss that is in no registry.
     """
     choices: tuple[tuple[str, str, Iterable[str]], ...] = (
         ("model.name", config.model.name, NETWORKS),
@@ -25,11 +22,3 @@ def check_choices(config: Config) -> None:
     for key, name, registry in choices:
         if name not in registry:
             raise ConfigError(f"{key}: there is no {name!r}; known are {', '.join(registry)}")
-    for what in ("startup", "heartbeat", "step"):
-        key = f"{what}_timeout_seconds"
-        seconds = getattr(config.fault_tolerance, key)
-        if seconds < LEAST_SECONDS:
-            raise ConfigError(
-                f"fault_tolerance.{key}: {LEAST_SECONDS} or more is expected, got {seconds}: "
-                f"workers report each 2 seconds what they have done"
-            )

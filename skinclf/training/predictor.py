@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -48,14 +49,19 @@ class Predictor:
 
     @classmethod
     def of_run(
-        cls, run: str, precision: str = "float32", *, tta: Tta | None = None, decided: bool = True
+        cls,
+        run: str | os.PathLike[str],
+        precision: str = "float32",
+        *,
+        tta: Tta | None = None,
+        decided: bool = True,
     ) -> "Predictor":
         """The model of a finished run. Raises RunError where there is none.
 
         `tta`: the views to average over; None: those that the run's decision was chosen for.
         `decided`: with the weights of that decision. Else it is not even read.
         """
-        run = absolute(run)  # a task may run in another folder
+        run = absolute(os.fspath(run))  # a task may run in another folder
         folder = RunFolder(run)
         content = folder.read_model()
         try:  # now, and not in the tasks: a .keras file is a zip

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 import skinclf
 from skinclf.api import CrossValidated, Evaluated, Scored
-from skinclf.errors import ConfigError, UsageError
+from skinclf.errors import ConfigError, StorageUnavailable, UsageError
 from skinclf.reporting.notebook import link_to
 from skinclf.stages.score_summary import Summary
 from tests.evaluation.drawn import drawn_cross_validation, drawn_predictions, evaluation_result
@@ -154,3 +154,14 @@ def test_importing_the_package_imports_nothing_else() -> None:
 def test_a_name_that_is_not_there_is_told_as_usual() -> None:
     with pytest.raises(AttributeError, match="module 'skinclf' has no attribute 'fit'"):
         skinclf.fit  # noqa: B018
+
+
+def test_storage_that_is_away_is_an_error_of_skinclf(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def away(*_: object) -> None:
+        raise OSError("When reading: AWS Error NETWORK_CONNECTION during HeadObject operation")
+
+    monkeypatch.setattr("skinclf.stages.explore.explore", away)
+    with pytest.raises(StorageUnavailable, match=r"the storage fails: .*NETWORK_CONNECTION"):
+        skinclf.explore(dataset=tmp_path, quiet=True)

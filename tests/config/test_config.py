@@ -291,7 +291,7 @@ def test_settings_are_accepted_under_the_names_that_they_had_with_a_warning(
 
 
 def test_a_wrong_value_under_an_old_name_is_blamed_on_what_was_given() -> None:
-    with pytest.raises(ConfigError, match=r"--set supervise\.stall_seconds: .*greater than 0"):
+    with pytest.raises(ConfigError, match=r"--set supervise\.stall_seconds: .*or equal to 5"):
         load_config(None, ["supervise.stall_seconds=0"])
     with pytest.raises(ConfigError, match=r"score\.paths.*did you mean|score\.pathes"):
         load_config(None, ["score.pathes=a"])

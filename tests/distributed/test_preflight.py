@@ -94,7 +94,7 @@ def test_slots_that_another_job_holds_are_not_waited_for_without_end(
 
     other = threading.Thread(target=spark.sparkContext.parallelize([0], 1).foreach, args=[hold])
     other.start()
-    limits = FaultToleranceConfig(startup_timeout_seconds=1)
+    limits = HURRY.model_copy(update={"startup_timeout_seconds": 1})
     try:
         until(begun.exists, lambda: "the other job")
         dataset = Dataset.read(str(prepared / "dataset"))

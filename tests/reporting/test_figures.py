@@ -11,7 +11,7 @@ from skinclf.reporting.figures.clinical import (
     roc_figure,
 )
 from skinclf.reporting.figures.comparison import Estimate, estimates_figure
-from skinclf.reporting.figures.counts import bar_figure, samples_figure
+from skinclf.reporting.figures.counts import bar_figure, histogram_figure, samples_figure
 from skinclf.reporting.figures.style import MOST_ROWS
 from skinclf.spec.taxonomy import Taxonomy
 from tests.evaluation.drawn import drawn_predictions, evaluation_result
@@ -71,3 +71,9 @@ def test_a_comparison_and_samples_of_many_have_an_end() -> None:
     assert (size < 200, title) == (True, "Metrics: the first 333 of 500")
     pixels = np.zeros((3, 4, 3), np.uint8)
     assert len(samples_figure("Images", dict.fromkeys(MANY, pixels)).axes) == 30
+
+
+def test_a_histogram_of_nothing_has_no_axes() -> None:
+    figure = histogram_figure("Age", [0, 5], [0, 0], 5, "age in years")
+    assert figure.axes == []
+    assert [text.get_text() for text in figure.texts] == ["Age", "not known of any image"]

@@ -5,19 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
 
 from skinclf.config.schema import SparkConfig
-from skinclf.errors import ConfigError
+from skinclf.errors import ConfigError, ExecutorsLost
 from skinclf.spark.job_groups import PROPERTIES
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import OURS, spark_session
 from skinclf.spark.session_settings import ALWAYS, defaults
-from skinclf.spark.session_start import _created
+from skinclf.spark.session_start import _created, start
 
 
 def test_a_running_session_is_used_and_left_as_it_was(spark: SparkSession) -> None:
@@ -84,7 +86,7 @@ def test_a_running_session_without_what_a_job_needs_is_told(spark: SparkSession)
 
 TWO_SESSIONS = """
 from skinclf.config.schema import SparkConfig
-from skinclf.errors import ConfigError
+from skinclf.errors import ConfigError, ExecutorsLost
 from skinclf.spark.session import spark_session
 reuse = "spark.python.worker.reuse"
 first = SparkConfig(master="local[1]", conf={"spark.first": "1"})
@@ -210,3 +212,33 @@ def in_a_session() -> SparkSession:
     with spark_session("thread", SparkConfig(master="local[1]", driver_memory="1g")) as spark:
         assert spark.range(3).count() == 3
         return spark
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("<_InactiveRpcError status = StatusCode.UNAVAILABLE: Connection refused>", ExecutorsLost),
+        ("[INVALID_CONNECT_URL] Invalid URL for Spark Connect", ConfigError),
+    ],
+)
+def test_a_server_of_spark_connect_that_is_away_may_be_back(
+    monkeypatch: pytest.MonkeyPatch, said: str, kind: type[Exception]
+) -> None:
+    class Session:
+        builder: Any
+
+        @property
+        def version(self) -> str:
+            raise PySparkException(said)
+
+    class Builder:
+        def remote(self, _: str) -> "Builder":
+            return self
+
+        def getOrCreate(self) -> Session:  # noqa: N802
+            return Session()
+
+    Session.builder = Builder()
+    monkeypatch.setattr("skinclf.spark.session_start.SparkSession", Session)
+    with pytest.raises(kind, match="Spark Connect"):
+        start("score", SparkConfig(master="sc://127.0.0.1:9"), {})

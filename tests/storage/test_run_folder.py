@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from skinclf.api import Trained
 from skinclf.config.loader import load_config
-from skinclf.config.schema import Config
+from skinclf.config.schema import Config, TrainConfig
 from skinclf.errors import RunError
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.run_folder import RunFolder
@@ -55,3 +56,13 @@ def test_a_training_of_which_nothing_is_known_is_left_alone(
         run.read_config()
     with pytest.raises(RunError, match=r"has no dataset\.json, so what it was trained on"):
         run.read_dataset()
+
+
+def test_a_damaged_history_is_told_and_one_that_is_gone_leaves_the_model(tmp_path: Path) -> None:
+    run = RunFolder(str(tmp_path))
+    shown = Trained(run.path, run.read_history(), TrainConfig())
+    assert repr(shown) == f"{tmp_path}: a model, without the history of its training"
+    assert "<img" not in shown._repr_html_()
+    (tmp_path / "history.jsonl").write_text('{"epoch": 1')
+    with pytest.raises(RunError, match=r"history\.jsonl: is damaged: "):
+        run.read_history()

@@ -384,3 +384,27 @@ def test_what_an_interrupted_job_listed_can_be_dropped_and_is_new_afterwards(
     )
     names = {file.name for file in ledger.manifest.listing}
     assert {path.name for path in Path(folder.listing).iterdir()} == names
+
+
+def test_columns_that_are_not_there_and_files_that_are_gone_or_damaged_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinclf.storage.score_view.PAUSE", 0.0)
+    Job(str(tmp_path)).run()
+    assert read_scores(tmp_path, ["source"]).num_columns == 1  # by a Path, too
+    with pytest.raises(UsageError, match="there is no 'sauce'; there are source, image_id"):
+        read_scores(str(tmp_path), ["source", "sauce"])
+    (scores,) = (tmp_path / "scores").iterdir()
+    listing = next((tmp_path / "listing").iterdir())
+    for file, read in (
+        (scores, lambda: read_scores(str(tmp_path))),
+        (listing, lambda: rows_of_listing(str(tmp_path), ["s01"])),
+    ):
+        content = file.read_bytes()
+        file.write_bytes(content[:-4] + b"nope")
+        with pytest.raises(UsageError, match=f"{file.name}: is damaged"):
+            read()
+        file.unlink()
+        with pytest.raises(UsageError, match=f"names a file that is gone.*{file.name}"):
+            read()
+        file.write_bytes(content)

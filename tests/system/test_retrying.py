@@ -45,3 +45,13 @@ def test_an_error_of_the_file_itself_is_not_tried_again(error: OSError) -> None:
 
     with pytest.raises(type(error)):
         retried(read, "run", lambda _: pytest.fail("it waits"))
+
+
+def test_a_client_that_has_tried_long_enough_by_itself_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("skinclf.system.retrying.OWN_TRIES_SECONDS", -1.0)
+    pauses: list[float] = []
+    with pytest.raises(StorageUnavailable):
+        retried(failing(100), "hdfs://away/x", pauses.append, LONG_PAUSES)
+    assert pauses == []

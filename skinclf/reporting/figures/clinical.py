@@ -30,6 +30,10 @@ MOST_CURVES = 20
 """Of one figure: more of them lie on each other."""
 
 
+DARK = 0.7
+"""The share above which white is read better than black on the color of a cell."""
+
+
 def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: str) -> Figure:
     """A (classes, classes) confusion matrix: counts, colored by the share of the true class.
 
@@ -48,7 +52,7 @@ def confusion_figure(confusion: NDArray[np.int64], codes: Sequence[str], title: 
     axes.set_xticks(places, names, rotation=90 if long else 0)
     axes.set_yticks(places, names)
     for (row, column), count in np.ndenumerate(confusion) if numbered else ():
-        dark = shares[row, column] > 0.5
+        dark = shares[row, column] > DARK
         color = "white" if dark else "black"
         axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9)
     return figure

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +13,9 @@ from skinclf.reporting.figures.style import BLUE, GRAY, calm, largest, literal, 
 
 MOST_SAMPLES = 30
 """Pictures in a row."""
+
+LONG_CAPTION = 17
+"""Characters: what is longer goes on in the next line."""
 
 
 def bar_figure(title: str, counts: Mapping[str, int], axis: str) -> Figure:
@@ -36,6 +40,12 @@ def histogram_figure(
     """A histogram from ready counts: bin k begins at starts[k] and is `width` wide."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=axis, ylabel="images")
+    if not any(counts):
+        figure.clear()
+        figure.set_size_inches(6.4, 1.2)
+        figure.suptitle(title, fontweight="bold")
+        figure.text(0.5, 0.5, "not known of any image", ha="center", color=GRAY)
+        return figure
     axes.bar(starts, counts, width=width * 0.92, align="edge", color=BLUE)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     calm(axes)
@@ -47,10 +57,13 @@ def samples_figure(title: str, samples: Mapping[str, NDArray[np.uint8]]) -> Figu
     (height, width, 3) uint8.
     """
     samples = dict(islice(samples.items(), MOST_SAMPLES))
-    figure = Figure(figsize=(1.7 * max(len(samples), 1), 1.9), layout="constrained")
+    long = max(map(len, samples), default=0) > LONG_CAPTION
+    size = (1.7 * max(len(samples), 2), 2.3 if long else 1.9)  # inches
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title)
     for place, (caption, pixels) in enumerate(samples.items(), start=1):
-        axes = figure.add_subplot(1, len(samples), place, title=caption)
+        axes = figure.add_subplot(1, len(samples), place)
+        axes.set_title("\n".join(wrap(caption, LONG_CAPTION)), fontsize=9 if long else None)
         axes.imshow(pixels)
         axes.set_axis_off()
     return figure
