@@ -9,7 +9,10 @@ from skinclf.archives.formats import ReadMember, format_of_kind
 from skinclf.errors import SkinclfError
 from skinclf.spec.rejects import RejectedImage
 
-PLAIN = ("file", "spark")
+SPARK = "spark"
+"""The kind of a file that Spark has listed, and read into a column `content`."""
+
+PLAIN = ("file", SPARK)
 """Kinds of files that are no member of an archive."""
 
 OF_THE_MEMBER = ("empty", "too_large")
@@ -73,7 +76,7 @@ class ArchiveReader:
             raise RejectedImage("changed", "the archive was rewritten after it was listed")
 
     def _read(self, entry: Mapping[str, Any]) -> bytes:
-        if entry["kind"] == "spark":
+        if entry["kind"] == SPARK:
             if entry["content"] is None:
                 raise RejectedImage("vanished", "Spark found no such file any more")
             return bytes(entry["content"])

@@ -18,7 +18,7 @@ from skinclf.archives.decoding import Decoding, Entry
 from skinclf.archives.files import StorageFile
 from skinclf.archives.isolation import IsolatedDecoder
 from skinclf.archives.listing import iter_images
-from skinclf.archives.reader import PLAIN
+from skinclf.archives.reader import PLAIN, SPARK
 from skinclf.config.schema import ArchiveConfig
 from skinclf.errors import SkinclfError, StorageUnavailable, UsageError
 from skinclf.spec.image import decode_thumbnail
@@ -32,9 +32,6 @@ QUALITY = 75
 
 STORAGE_ERRORS = 3
 """In a row; then the storage is taken for gone: each one waits for several tries."""
-
-SPARK = "spark"
-"""The kind of a file that Spark lists and reads."""
 
 BY_CONTENT = re.compile("[0-9a-f]{64}")
 """A version that `score.compare_content` made."""

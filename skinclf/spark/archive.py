@@ -22,6 +22,7 @@ from skinclf.archives.files import version_of
 from skinclf.archives.formats import is_archive
 from skinclf.archives.lists import TABLE
 from skinclf.archives.names import image_id_of
+from skinclf.archives.reader import SPARK
 from skinclf.config.schema import ArchiveConfig
 from skinclf.errors import ArchiveError, UnknownStorage
 from skinclf.spark.failures import root_cause
@@ -37,9 +38,6 @@ CLOSED = {
     "reason": "unsupported",
     "detail": "archives are not looked into where Spark reads the files (archive.reader)",
 }
-
-KIND = "spark"
-"""In LISTING.kind: the bytes come in a column `content`."""
 
 FILE_PATH = "_metadata.file_path"
 """A file's URI, %-encoded as Hadoop does it. Spark compares it before it opens a file."""
@@ -103,7 +101,7 @@ def spark_images(
                 "source": path,
                 "image_id": image_id_of(name),
                 "file": file["file"],
-                "kind": KIND,
+                "kind": SPARK,
                 "size": file["length"],
                 "version": version_of(1000 * file["changed"], file["length"]),
                 **_refusal(path),

@@ -14,6 +14,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import BinaryType, StructType
 
 from skinclf.archives.decoding import Decoding, Entry
+from skinclf.archives.reader import SPARK
 from skinclf.config.schema import ArchiveConfig
 from skinclf.errors import UsageError
 from skinclf.spark.decoding import row_decoder
@@ -188,7 +189,7 @@ def prediction_columns(
 
 def _file_entry(file: bytes | None) -> Entry:
     """The bytes of a file as an entry that has been read."""
-    known = {"kind": "spark", "content": file or b"", "size": len(file or b"")}
+    known = {"kind": SPARK, "content": file or b"", "size": len(file or b"")}
     return dict.fromkeys(("row", "source", "image_id", "reason", "detail")) | known
 
 

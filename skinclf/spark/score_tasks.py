@@ -15,7 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from skinclf.archives import LISTING
 from skinclf.archives.decoding import Decoding, Entry
-from skinclf.spark.archive import KIND, with_contents_of
+from skinclf.archives.reader import SPARK
+from skinclf.spark.archive import with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.file_tasks import packed, run_tasks, unpacked
 from skinclf.spark.inference import ModelLoader, Predict, prediction_columns, task_threads
@@ -83,7 +84,7 @@ def outcomes_by_spark(
     files = [
         row["file"]
         for row in listed.select(["file", "kind", "reason"]).to_pylist()
-        if row["kind"] == KIND and row["reason"] is None
+        if row["kind"] == SPARK and row["reason"] is None
     ]
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
