@@ -78,7 +78,7 @@ def prepare(
 
     Raises:
         QualityError: no input became a tensor.
-        SkinclfError: what all stages raise, as the page's beginning names it.
+        SkinclfError: what all stages raise: see skinclf.api.stages.
     """
     chosen = _configured(
         config, settings, {"archive.paths": archive, "archive.metadata": metadata} | _data(output)
@@ -107,7 +107,7 @@ def explore(
 
     Raises:
         DatasetError: there is no finished dataset.
-        SkinclfError: what all stages raise, as the page's beginning names it.
+        SkinclfError: what all stages raise: see skinclf.api.stages.
     """
     chosen = _configured(config, settings, _data(dataset))
     from skinclf.stages.explore import explore as stage
@@ -138,7 +138,7 @@ def train(
         PreflightError: the cluster can't train.
         TrainingError: training ended without a model; WorkersLost and SlotsUnavailable, its
             children, where a later try may help.
-        SkinclfError: what all stages raise, as the page's beginning names it.
+        SkinclfError: what all stages raise: see skinclf.api.stages.
     """
     chosen = _configured(config, settings, _data(dataset) | {"run.path": run})
     from skinclf.stages.train import train as stage
@@ -177,7 +177,7 @@ def evaluate(
         LeakError: the model was trained on tested images.
         QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
             `result` is what else would be returned.
-        SkinclfError: what all stages raise, as the page's beginning names it.
+        SkinclfError: what all stages raise: see skinclf.api.stages.
     """
     given = {"evaluate.archive": archive, "evaluate.metadata": metadata}
     chosen = _configured(config, settings, _data(dataset) | {"run.path": run} | given)
@@ -223,7 +223,7 @@ def cross_validate(
         TrainingError: a training ended without a model; its children as of `train`.
         QualityError: `evaluate.gates` are not reached. Everything is written, and the error's
             `result` is what else would be returned.
-        SkinclfError: what all stages raise, as the page's beginning names it.
+        SkinclfError: what all stages raise: see skinclf.api.stages.
     """
     given: dict[str, object] = {
         "archive.paths": archive,
@@ -269,7 +269,7 @@ def score(
     Raises:
         QualityError: more was rejected than `score.max_reject_fraction`. All else is scored, and
             the error's `result` is what else would be returned.
-        SkinclfError: what all stages raise, as the page's beginning names it.
+        SkinclfError: what all stages raise: see skinclf.api.stages.
     """
     given = {"run.path": run, "score.archive": archive, "score.output": output}
     chosen = _configured(config, settings, given)
