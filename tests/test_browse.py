@@ -136,7 +136,7 @@ def test_a_folder_without_scores_is_one_line(
     skinclf: Command, scored: Path, tmp_path: Path
 ) -> None:
     for folder, told in (
-        (tmp_path / "nowhere", "nowhere: no scores here (there is no manifest). Run skinclf score"),
+        (tmp_path / "nowhere", "nowhere: no scores here. Run skinclf score"),
         (tmp_path, f"holds a folder for each model; name one of them: {scored}"),
     ):
         done = skinclf("browse", str(folder), "--output", str(tmp_path / "page.html"))

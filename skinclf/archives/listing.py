@@ -19,7 +19,7 @@ from skinclf.system.uris import is_uri
 
 LISTING = pa.schema(
     [
-        ("source", pa.string()),  # its one URI (source_of); a member is archive.zip!/member.jpg
+        ("source", pa.string()),  # see source_of; of a member archive.zip!/member.jpg
         ("image_id", pa.string()),  # the file's name without its ending
         ("file", pa.string()),  # URI of the file to open: the image, or the archive that holds it
         ("member", pa.int64()),  # its number in the archive that holds it; null: in none

@@ -24,6 +24,9 @@ TABLE = "table:"
 """How a table of Spark's catalog is named among paths: table:catalog.schema.images."""
 
 URI_COLUMNS = ("uri", "path", "source", "file")
+UNREACHED = (UnknownStorage, InvalidUri, pa.ArrowException, OSError, ValueError, KeyError)
+"""What locating a name raises that is no file anywhere."""
+
 CHUNK = 1000
 """Names that are looked up together."""
 
@@ -73,10 +76,7 @@ def _remote(names: list[str]) -> Iterator[Found]:
     for name in names:
         try:
             places[name] = locate(name)
-        except (
-            *(UnknownStorage, InvalidUri, pa.ArrowException),
-            *(OSError, ValueError, KeyError),
-        ) as error:
+        except UNREACHED as error:
             yield Found(name, name_of(name), reason="unreadable", detail=str(error))
     if places:
         first, (file_system, _) = next(iter(places.items()))

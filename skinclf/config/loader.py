@@ -250,19 +250,18 @@ def _validate(tree: dict[str, Any], where: str, origins: Mapping[str, str] | Non
             lines.append(without_secrets(f"{place}: {_explain(detail)}"))
         raise ConfigError("\n".join(lines)) from None
     except UsageError as error:  # a path with a secret in it, which pydantic would repeat
-        key = next((key for key, value in _values(tree) if _is_refused(key, value)), "")
+        key = next((key for key, value in _values(tree) if _is_refused(value, error)), "")
         raise ConfigError(f"{_place_of(key, origins or {}, f'{where}: {key}')}: {error}") from None
 
 
-def _is_refused(key: str, value: object) -> bool:
-    """Whether a setting is a path with a secret in it, or a list with such a path."""
-    if key.startswith(SPARK_CONF):
-        return False
-    try:
-        for each in value if isinstance(value, list | tuple) else [value]:
-            check_no_secret(str(each))
-    except UsageError:
-        return True
+def _is_refused(value: object, error: UsageError) -> bool:
+    """Whether the error is of this path, or of one in this list."""
+    for path in value if isinstance(value, list | tuple) else [value]:
+        try:
+            check_no_secret(str(path))
+        except UsageError as own:
+            if str(own) == str(error):
+                return True
     return False
 
 

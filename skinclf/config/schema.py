@@ -34,7 +34,7 @@ MOST_PIXELS = 178_956_970
 """Pillow refuses more as a decompression bomb, and warns at half of it."""
 
 LEAST_SECONDS = Field(ge=5)
-"""Of what is waited for of a worker: each 2 seconds it reports what it has done."""
+"""Of a timeout for a worker, which reports each 2 seconds what it has done."""
 
 MOST_SECONDS = Field(le=10**9)
 """Of a timeout: no thread can wait for more than ten times as many."""

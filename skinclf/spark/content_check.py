@@ -16,15 +16,16 @@ CHECKED = ("file", "tar", "parquet")
 
 
 UNREAD = ("unreadable", "vanished", "changed")
-"""Reasons of a reject whose bytes nobody has seen."""
+"""Reasons of a reject after which nobody knows the file's bytes."""
 
 
 def with_content_versions(listing: DataFrame, archive: ArchiveConfig) -> DataFrame:
     """LISTING whose `version` is the SHA-256 of each file's bytes: all of them are read for it.
 
-    What is not read at all, such as a file above the limits, keeps its version. A file that can't
-    be read now has none: nobody knows whether it has changed. Where the storage fails that holds if
-    `archive.storage_errors` is "reject", and else raises StorageUnavailable in the task.
+    What is not read at all keeps its version: a reject of the listing, a file above the limits. A
+    file that can't be read now has none: nobody knows whether it has changed. So has one whose
+    storage fails if `archive.storage_errors` is "reject"; else that raises StorageUnavailable in
+    the task.
     """
     goes_on = archive.storage_errors == "reject"
 
@@ -39,7 +40,7 @@ def with_content_versions(listing: DataFrame, archive: ArchiveConfig) -> DataFra
 
 
 def _version(entry: dict[str, str], reader: ArchiveReader, *, goes_on: bool) -> str | None:
-    if not entry["kind"].startswith(CHECKED):
+    if entry["reason"] is not None or not entry["kind"].startswith(CHECKED):
         return entry["version"]
     try:
         return hashlib.sha256(reader.read(entry)).hexdigest()

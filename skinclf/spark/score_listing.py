@@ -93,7 +93,7 @@ def list_new(
     further = list(islice(found, 1))
     if not few and ledger.manifest.inputs:
         log.warning(
-            "the archive has no files now, and had %s before: is its storage mounted?",
+            "the archive has no files now, and %s inputs were listed before: is it mounted?",
             f"{ledger.manifest.inputs:,}",
         )
     if further or versions is not None or ledger.manifest.listed > KNOWN_ROWS:

@@ -154,9 +154,10 @@ def _connected(config: SparkConfig) -> SparkSession:
     except PySparkException as error:
         said = without_secrets(str(error))
         if CONNECT_AWAY.search(said):
+            details = re.search('details = "(.*)"', said)  # of gRPC's account
+            cause = details[1] if details else root_cause(said)
             raise ExecutorsLost(
-                f"Spark Connect is not reached: {root_cause(said)}. Rerun the same command once it "
-                f"is there"
+                f"Spark Connect is not reached: {cause}. Rerun the same command once it is there"
             ) from error
         raise ConfigError(f"Spark Connect: {said}") from error
     return spark

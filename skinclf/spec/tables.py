@@ -26,7 +26,7 @@ TENSORS = pa.schema(
 """One row an image; `split` is the folder in which its file lies (split=train)."""
 
 MEANINGS = {
-    "image_id": "the file's name without its ending, or its path: see below",
+    "image_id": "the file's name without its ending; with a folder for each class, its path",
     "lesion_id": "the lesion that the image shows; null where the metadata has none",
     "dx": "the code of the diagnosis",
     "label": "the place of `dx` among the codes, from 0",

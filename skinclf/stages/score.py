@@ -77,7 +77,10 @@ def score(
     """
     scored_by = model or _model_of_run(config)
     paths, folder = _checked(config, scored_by)
-    usual = {} if model else usual_shares(config.run.path, scored_by.digest, folder.taxonomy)
+    usual: dict[str, float] = {}
+    if model is None:
+        usual = usual_shares(config.run.path, scored_by.digest, folder.taxonomy)
+        warn_of_rule(config.run.path, scored_by.digest, config.decision)
     with (
         spark_session("score", config.spark, connect=True) as spark,
         spark_failures(folder.path),
@@ -140,6 +143,7 @@ def preview(config: Config) -> Preview:
     # No engine is chosen, for which a run may get a file.
     model = Predictor.of_run(config.run.path, tta=_views(config.score))
     paths, folder = _checked(config, model)
+    warn_of_rule(config.run.path, model.digest, config.decision)
     reads = [config.run.path, *paths]
     writes = [folder.path, *filter(None, [config.score.table])]
     return Preview(reads, writes, [session_text(config.spark)])
@@ -150,7 +154,6 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
     scored as asked.
     """
     paths = config.score.archive or config.archive.paths
-    warn_of_rule(config.run.path, model.digest, config.decision)
     check_retried(config.score.retry_rejects)
     if not paths:
         raise ConfigError("score.archive: is empty; name the folders or archives to score")

@@ -107,10 +107,16 @@ def warn_of_rule(run: str, digest: str, asked: DecisionRule) -> None:
         log.warning(
             "decision.rule = %s has no effect on scores: %s decides by the rule %s. An evaluation "
             "by these settings chooses anew",
-            asked.rule,
+            _in_words(asked),
             run,
-            kept.rule,
+            _in_words(kept),
         )
+
+
+def _in_words(rule: DecisionRule) -> str:
+    """A rule with what it is asked for."""
+    asked = {"sensitivity": f" ({rule.sensitivity:g})", "costs": f" ({rule.costs})"}
+    return rule.rule + asked.get(rule.rule, "")
 
 
 def shares_of(counts: Mapping[str, int]) -> dict[str, float]:

@@ -29,6 +29,12 @@ S3 = re.compile("^s3[an]?://")
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Where the environment names another server than Amazon's; the first one wins."""
 
+OF_PYARROW = ("gs://", "gcs://", "abfs://", "abfss://")
+"""URIs that pyarrow reads by itself. It may fail to parse others before it looks at their kind."""
+
+ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+"""Schemes with another name for the same storage."""
+
 REACHED = "local paths, s3://, gs://, abfss:// and hdfs://"
 
 TEMPORARY = re.compile(r".+\.tmp-[0-9a-f]{32}")
@@ -59,15 +65,16 @@ def uri(path: str) -> str:
 
 
 def source_of(file: str) -> str:
-    """The one name of a file, however its URI is written: S3 by s3:, %-encoded alike. Of options,
-    that for another server is a part of it; others say how it is reached.
+    """The name of a file in tables, however its URI is written: one scheme for a kind of storage,
+    %-encoded alike. Of options, that for another server is a part of it; others say how it is
+    reached.
     """
     scheme, mark, _ = file.partition("://")
     if not mark or scheme == "file":
         return file
     authority, key = bucket_and_key(file)
     server = options_of(file).get("endpoint_override", "")
-    name = f"{'s3' if S3.match(file) else scheme}://{authority}/{quote(key)}"
+    name = f"{ALIASES.get(scheme, scheme)}://{authority}/{quote(key)}"
     return f"{name}?endpoint_override={server}" if server else name
 
 
@@ -148,8 +155,11 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
             f"{path}: HDFS is reached by the extra hdfs: pip install 'skinclf[hdfs]'"
         ) from None
     except pa.ArrowInvalid as error:
-        if "Unrecognized filesystem type" not in str(error):
-            raise InvalidUri(f"{path}: {error}") from None
+        if path.startswith(OF_PYARROW) and "Unrecognized filesystem type" not in str(error):
+            raise InvalidUri(
+                f"{path}: {error}. A blank is written %20. An archive Spark can read instead: "
+                f'archive.reader = "spark"'
+            ) from None
         raise UnknownStorage(
             f"{path}: storage of this kind is not reached; {REACHED} are. On Databricks name a "
             f"volume (/Volumes/…), on Azure abfss://. Of an archive Spark can read it: "

@@ -89,8 +89,7 @@ class ScoreLedger:
         self.folder = folder
         self._check_owner = check_owner
         self.manifest: Manifest = read_manifest(folder)
-        if self.manifest.number:  # an owner before, should it come back, commits nothing any more
-            self._commit()
+        self._commit()  # an owner before, should it come back, commits nothing any more
         clear_temporaries(folder.manifests)
         clear_manifests(folder, self.manifest)
         self._publish()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from skinclf.errors import UsageError
-from skinclf.storage.files import exists, join, list_names
+from skinclf.storage.files import exists, join, list_names, local_path
 from skinclf.storage.parquet_files import column_names, iter_rows_with, iter_tables, opened
 from skinclf.storage.score_folder import REJECTED, SCORES, ScoreFolder
 from skinclf.storage.score_manifest import TRIES, Manifest, read_manifest
@@ -89,7 +89,7 @@ def _no_scores(folder: ScoreFolder) -> UsageError:
         return UsageError(
             f"{folder.path}: holds a folder for each model; name one of them: {', '.join(models)}"
         )
-    return UsageError(f"{folder.path}: no scores here (there is no manifest). Run skinclf score")
+    return UsageError(f"{folder.path}: no scores here. Run skinclf score")
 
 
 def _exactly(path: str | os.PathLike[str], table: str, read: Callable[[list[str]], T]) -> T:
@@ -105,6 +105,9 @@ def _exactly(path: str | os.PathLike[str], table: str, read: Callable[[list[str]
         if not named:
             raise _no_scores(folder)
         shown = set(list_names(join(folder.path, table)))
+        for name in named:
+            if name not in shown and not exists(folder.staged(name)):
+                raise FileNotFoundError(folder.public(table, name))
         return read(
             [folder.public(table, name) if name in shown else folder.staged(name) for name in named]
         )
@@ -138,8 +141,19 @@ def _whole(file: str) -> Iterator[None]:
     """Raise UsageError where what is read inside is damaged."""
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and not _is_of_content(error, file):
+            raise
         raise UsageError(f"{file}: is damaged: {in_one_line(error)}") from None
+
+
+def _is_of_content(error: OSError, file: str) -> bool:
+    """Whether an error is of what is in a Parquet file: that has no number, and on other storage
+    than a disk neither have the storage's own.
+    """
+    if error.errno is not None or isinstance(error, FileNotFoundError):
+        return False
+    return local_path(file) is not None or "thrift" in str(error)
 
 
 def _row_groups(files: list[str]) -> Iterator[pa.Table]:

@@ -35,7 +35,7 @@ without an errno."""
 OF_A_SHARE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """What a mounted share says while its server is away."""
 
-OWN_TRIES_SECONDS = 60.0
+OWN_TRIES_SECONDS = 120.0
 """A client that takes longer to fail has tried again by itself: that of HDFS for three minutes."""
 
 SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -65,8 +65,8 @@ def retried(
         if is_gone(error) or is_final(error):
             raise
         raise StorageUnavailable(
-            f"{name}: can't be read now, tried {len(pauses) + 1} times: {error}. Rerun "
-            f"the same command to resume, once the storage is back"
+            f"{name}: can't be read now: {error}. Rerun the same command to resume, once the "
+            f"storage is back"
         ) from error
 
 
@@ -78,7 +78,8 @@ def tried(
     pauses: Sequence[float] = PAUSES,
 ) -> T:
     """What `do` returns, tried again after each of `pauses` if an OSError may pass; its last one
-    is raised as it is. `fault` says in the log what is the matter with `name`.
+    is raised as it is, and so is that of a try longer than OWN_TRIES_SECONDS. `fault` says in the
+    log what is the matter with `name`.
     """
     for pause in pauses:
         start = time.monotonic()

@@ -185,7 +185,7 @@ def test_an_archive_that_has_no_files_any_more_is_warned_of(
     score_all(ledger, {})
     assert "no files" not in caplog.text
     assert list_new(spark, [], ledger) == (0, 0)
-    assert "the archive has no files now, and had 1 before" in caplog.text
+    assert "the archive has no files now, and 1 inputs were listed before" in caplog.text
 
 
 def test_a_file_that_is_gone_or_locked_has_no_version_by_content(tmp_path: Path) -> None:

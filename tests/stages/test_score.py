@@ -96,7 +96,8 @@ def test_a_rule_that_has_no_effect_on_scores_is_told(
     caplog.clear()
     warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="accuracy"))
     assert not caplog.text
-    warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="probability"))
+    warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="sensitivity", sensitivity=0.95))
+    assert "decision.rule = sensitivity (0.95) has no effect on scores" in caplog.text
     assert "decides by the rule accuracy" in caplog.text
 
 

@@ -140,7 +140,8 @@ def test_storage_that_is_away_is_not_left_to_another_reader(
     monkeypatch.setattr("skinclf.spark.archive.locate", away)
     assert not needs_spark(archive, [f"{BUCKET}/2026"])
     monkeypatch.undo()
-    assert needs_spark(archive, ["wasbs://photographs@clinic/2026"])
+    for name in ("2026", "of 2026", "2026-{01,02}", "Läsionen"):
+        assert needs_spark(archive, [f"wasbs://photographs@clinic/{name}"])
 
 
 def test_an_object_has_one_source_however_it_is_named(server: S3Server) -> None:

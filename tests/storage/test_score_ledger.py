@@ -331,17 +331,20 @@ def test_storage_that_is_not_reached_is_no_fault_of_the_manifest(
         ScoreLedger(ScoreFolder(str(tmp_path)))
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
 def test_an_owner_that_was_suspended_between_its_check_and_its_commit_commits_nothing(
-    tmp_path: Path,
+    tmp_path: Path, is_listed: bool
 ) -> None:
     """Its file is deleted as a stray by then: a manifest that names it could never be opened."""
     job, folder = Job(str(tmp_path)), ScoreFolder(str(tmp_path))
-    frozen = ScoreLedger(folder)
-    job.list(frozen, {False: range(4)}, 1)
+    if is_listed:
+        job.list(ScoreLedger(folder), {False: range(4)}, 1)
     frozen = ScoreLedger(folder)
     next_one = ScoreLedger(folder)
     with pytest.raises(OwnershipLost):
-        job.score(frozen)
+        job.score(frozen) if is_listed else job.list(frozen, {False: range(4)}, 1)
+    if not is_listed:
+        job.list(next_one, {False: range(4)}, 1)
     job.score(next_one)
     next_one.finish()
     assert exact(str(tmp_path)) == {f"s{n:02}": "1" for n in range(4)}
@@ -401,10 +404,14 @@ def test_columns_that_are_not_there_and_files_that_are_gone_or_damaged_are_told(
         (listing, lambda: rows_of_listing(str(tmp_path), ["s01"])),
     ):
         content = file.read_bytes()
-        file.write_bytes(content[:-4] + b"nope")
-        with pytest.raises(UsageError, match=f"{file.name}: is damaged"):
-            read()
+        for damaged in (content[:-4] + b"nope", content[:4] + bytes(60) + content[64:]):
+            file.write_bytes(damaged)
+            with pytest.raises(UsageError, match=f"{file.name}: is damaged"):
+                read()
         file.unlink()
         with pytest.raises(UsageError, match=f"names a file that is gone.*{file.name}"):
             read()
+        if file == scores:
+            with pytest.raises(UsageError, match=f"names a file that is gone.*{file.name}"):
+                score_files(tmp_path)
         file.write_bytes(content)
