@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from skinclf.evaluation.predictions import Predictions
+from skinclf.reporting.results import read_prediction_table
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.storage.files import write_table
 from tests.evaluation.drawn import drawn_predictions
 from tests.support.command import Command
 from tests.support.runs import write_run
@@ -122,3 +125,9 @@ def test_damaged_files_of_an_evaluation_are_named(skinclf: Command, runs: list[s
     metrics = Path(runs[0], "evaluation", "test", "metrics.json")
     metrics.write_text(json.dumps({"model": {}}))
     assert "metrics.json: can't be read as an evaluation" in failure_of(skinclf, *runs)
+
+
+def test_the_name_of_a_folder_is_no_column_of_predictions(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset=clinic" / "predictions"
+    write_table(pa.table({"image_id": ["a"], "dataset": ["rosendahl"]}), str(folder / "a.parquet"))
+    assert read_prediction_table(str(folder))["dataset"].to_pylist() == ["rosendahl"]

@@ -58,13 +58,14 @@ def read_predictions(path: str, taxonomy: Taxonomy) -> Predictions:
     """What `evaluate` has predicted, in the order of image ids. Raises RunError."""
     errors = (OSError, ValueError, KeyError, pa.ArrowException)
     with _errors_of(path, "predictions", "Evaluate anew: skinclf evaluate", errors):
-        return predictions_of(read_prediction_table(path), taxonomy)
+        return predictions_of(read_prediction_table(path).sort_by("image_id"), taxonomy)
 
 
 def read_prediction_table(path: str) -> pa.Table:
-    """The same as a table: predictions_schema."""
+    """The rows of a folder of predictions (predictions_schema), as they were written."""
     file_system, inner = locate(path)
-    return pq.read_table(inner, filesystem=file_system, partitioning=None).sort_by("image_id")
+    # No partitioning: a folder in the path may be called dataset=clinic.
+    return pq.read_table(inner, filesystem=file_system, partitioning=None)
 
 
 def _readable(read: Callable[[str], T], path: str) -> T | None:

@@ -272,7 +272,7 @@ def _tested(fold: Fold) -> pa.Table:
     """What the fold's model has predicted. Of a lesion that the source shares with another source,
     which was left out as a whole, the photographs of the source alone.
     """
-    table = read_prediction_table(fold.run.evaluation(TESTED).predictions)
+    table = read_prediction_table(fold.run.evaluation(TESTED).predictions).sort_by("image_id")
     return table if fold.source is None else table.filter(pc.equal(table[SOURCE], fold.source))
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from rich.console import Console
 
@@ -31,7 +30,7 @@ from skinclf.reporting.evaluation import (
     write_report,
 )
 from skinclf.reporting.model_card import write_card
-from skinclf.reporting.results import readable_result, write_result
+from skinclf.reporting.results import read_prediction_table, readable_result, write_result
 from skinclf.reporting.tracking import send_to_mlflow
 from skinclf.spark.exclusive import exclusive
 from skinclf.spark.failures import spark_failures
@@ -62,7 +61,6 @@ from skinclf.storage.files import (
     delete,
     exists,
     join,
-    locate,
     name_of,
     write_table,
     write_text,
@@ -398,8 +396,7 @@ def _outside_archive(config: Config, taxonomy: Taxonomy) -> LabelledArchive | No
 
 def _read_predictions(path: str, expected: int, taxonomy: Taxonomy) -> Predictions:
     """What was written. Raises CheckError unless it is each image that was to be predicted."""
-    file_system, inner = locate(path)
-    predictions = predictions_of(pq.read_table(inner, filesystem=file_system), taxonomy)
+    predictions = predictions_of(read_prediction_table(path), taxonomy)
     if len(predictions) != expected or expected == 0:
         raise CheckError(f"{path}: {len(predictions)} predictions for {expected} images")
     return predictions
