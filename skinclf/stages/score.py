@@ -93,19 +93,7 @@ def score(
             spark, config, scored_by, decoding, ScoreLedger(folder, check_owner), table
         )
         display = ScoreDisplay(console)
-        if scoring.ledger.waiting and config.score.drop_waiting:
-            dropped = scoring.ledger.drop_waiting()
-            log.info(
-                "%s images that an interrupted job had listed are dropped: of these, what is in "
-                "the archive is listed anew",
-                f"{dropped:,}",
-            )
-        if scoring.ledger.waiting:
-            log.info(
-                "%s images were listed by a job that was interrupted: they come first. "
-                "score.drop_waiting (--drop-waiting) leaves them out",
-                f"{scoring.ledger.waiting:,}",
-            )
+        _look_at_waiting(scoring.ledger, drop=config.score.drop_waiting)
         done = scoring.run(display)
         changed, moved = 0, scoring.moved
         # A limited job lists once: what moves meanwhile is the next job's.
@@ -202,6 +190,22 @@ def check_retried(reasons: Sequence[str]) -> None:
         raise ConfigError(
             f"score.retry_rejects (--retry-rejects): {unknown[0]} is no reason of a reject; known "
             f"are all, {', '.join(REASONS)}"
+        )
+
+
+def _look_at_waiting(ledger: ScoreLedger, *, drop: bool) -> None:
+    """Say how much an interrupted job listed and did not score, or `drop` it."""
+    if ledger.waiting and drop:
+        log.info(
+            "%s images that an interrupted job had listed are dropped: of these, what is in the "
+            "archive is listed anew",
+            f"{ledger.drop_waiting():,}",
+        )
+    elif ledger.waiting:
+        log.info(
+            "%s images were listed by a job that was interrupted: they come first. "
+            "score.drop_waiting (--drop-waiting) leaves them out",
+            f"{ledger.waiting:,}",
         )
 
 

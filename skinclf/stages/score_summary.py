@@ -92,7 +92,7 @@ def usual_shares(run: str, digest: str, taxonomy: Taxonomy) -> dict[str, float]:
         history = folder.read_history()
         if history and exists(folder.config):
             return validation_shares(history, folder.read_config().train, taxonomy)
-    except (UsageError, ValueError) as error:  # ValueError: no JSON
+    except UsageError as error:
         log.warning("%s: drift is not measured: %s", run, in_one_line(error))
     return {}
 

@@ -44,8 +44,8 @@ def test_the_tutorial_s_commands_print_what_it_shows(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}"
-        told = re.sub(OF_SLOW_MACHINES, "", done.stdout, flags=re.MULTILINE)
-        printed = _plain(told.replace(str(tmp_path), FOLDER))
+        output = re.sub(OF_SLOW_MACHINES, "", done.stdout, flags=re.MULTILINE)
+        printed = _plain(output.replace(str(tmp_path), FOLDER))
         expected = _pattern(_plain(shown))
         assert re.fullmatch(expected, printed), f"{command}\n{printed}\nis not\n{_plain(shown)}"
 

@@ -15,7 +15,7 @@ from skinclf.spec.decision import Decision, DecisionRule
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.stages.score import score
+from skinclf.stages.score import _look_at_waiting, score
 from skinclf.stages.score_summary import (
     Summary,
     check_rejects,
@@ -24,12 +24,15 @@ from skinclf.stages.score_summary import (
     warn_of_rule,
 )
 from skinclf.storage.run_folder import RunFolder, model_digest
+from skinclf.storage.score_folder import ScoreFolder
+from skinclf.storage.score_ledger import ScoreLedger
 from skinclf.training.predictor import Predictor
 from tests.support.decoders import moved
 from tests.support.documentation import example
 from tests.support.images import jpeg, write_zip
 from tests.support.models import Brightness
 from tests.support.pipeline import pipeline_config
+from tests.support.score_job import Job
 from tests.support.scoring import BRIGHTNESS, Scoring
 
 QUIET = Console(quiet=True)
@@ -99,6 +102,20 @@ def test_a_rule_that_has_no_effect_on_scores_is_told(
     warn_of_rule(str(tmp_path), "digest", DecisionRule(rule="sensitivity", sensitivity=0.95))
     assert "decision.rule = sensitivity (0.95) has no effect on scores" in caplog.text
     assert "decides by the rule accuracy" in caplog.text
+
+
+def test_what_waits_comes_first_or_is_dropped_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ledger = ScoreLedger(ScoreFolder(str(tmp_path)))
+    Job.list(ledger, {False: range(4)}, 1)
+    _look_at_waiting(ledger, drop=False)
+    assert "4 images were listed by a job that was interrupted: they come first" in caplog.text
+    assert ledger.waiting == 4
+    _look_at_waiting(ledger, drop=True)
+    assert "4 images that an interrupted job had listed are dropped" in caplog.text
+    assert ledger.waiting == 0
 
 
 def test_drift_is_told_with_both_shares(caplog: pytest.LogCaptureFixture) -> None:

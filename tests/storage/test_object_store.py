@@ -167,8 +167,8 @@ def test_an_object_has_one_source_however_it_is_named(server: S3Server) -> None:
     ],
 )
 def test_a_secret_in_a_path_is_refused_wherever_it_is_given(setting: str) -> None:
-    told = f"^--set {re.escape(setting)}: .*holds a key"
-    with pytest.raises(ConfigError, match=told) as refused:
+    message = f"^--set {re.escape(setting)}: .*holds a key"
+    with pytest.raises(ConfigError, match=message) as refused:
         load_config(None, [f"{setting}=s3://KEY:CANARY@bucket/x"])
     assert "CANARY" not in str(refused.value)
 
