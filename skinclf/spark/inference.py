@@ -1,13 +1,12 @@
 """Pixels → probabilities inside Spark tasks. Spark code never learns what a network is."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -22,46 +21,16 @@ from skinclf.spark.file_tasks import divided, run_tasks
 from skinclf.spark.versions import parallelism
 from skinclf.spec.decision import decide
 from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.model import ModelLoader, Predict
 from skinclf.spec.tables import (
     TENSOR_METADATA,
     prediction_schema,
     predictions_schema,
 )
-from skinclf.spec.taxonomy import Taxonomy, probability_column
-from skinclf.spec.views import Tta
+from skinclf.spec.taxonomy import probability_column
 from skinclf.storage.parquet_files import iter_batches
 
 FILES_A_TASK = 4
-
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities in the taxonomy's order."""
-
-
-class ModelLoader(Protocol):
-    """What a task needs of a model: what it reads and predicts, and the function once loaded."""
-
-    @property
-    def digest(self) -> str:
-        """The model's SHA-256."""
-
-    @property
-    def taxonomy(self) -> Taxonomy:
-        """The classes of its outputs."""
-
-    @property
-    def image(self) -> ImageSpec:
-        """The images that it reads."""
-
-    @property
-    def tta(self) -> Tta:
-        """The views over which its predictions are means."""
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """Of the classes, as `spec.decision.decide` takes them."""
-
-    def load(self, threads: int) -> Predict:
-        """The function, which computes on `threads` cores."""
 
 
 def with_scores(

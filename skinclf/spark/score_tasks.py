@@ -19,8 +19,9 @@ from skinclf.archives.reader import SPARK
 from skinclf.spark.archive import with_contents_of
 from skinclf.spark.decoding import Decoder, row_decoder
 from skinclf.spark.file_tasks import packed, run_tasks, unpacked
-from skinclf.spark.inference import ModelLoader, Predict, prediction_columns, task_threads
+from skinclf.spark.inference import prediction_columns, task_threads
 from skinclf.spark.versions import frame_of, parallelism
+from skinclf.spec.model import ModelLoader, Predict
 from skinclf.spec.tables import outcomes_schema
 from skinclf.storage.parquet_files import read_rows
 from skinclf.storage.score_manifest import Piece

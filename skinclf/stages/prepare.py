@@ -51,19 +51,24 @@ REPLACE = (
 log = logging.getLogger(__name__)
 
 
-def prepare(config: Config, console: Console, decode: Decode | None = None) -> Dataset:
+def prepare(config: Config, console: Console) -> Dataset:
     """Build the dataset of `config` from its archive and return what dataset.json says.
 
-    `decode` replaces the decoder. A finished dataset of the same archive and settings is left as it
-    is; one that is to be replaced (`dataset.overwrite`) stays whole until the new one is. Raises
-    UsageError children for what can't be read or is in the way, CheckError where the closing checks
-    fail, QualityError where no input became a tensor, and StorageUnavailable where the storage
-    fails or the archive is rewritten meanwhile.
+    A finished dataset of the same archive and settings is left as it is; one that is to be replaced
+    (`dataset.overwrite`) stays whole until the new one is. Raises UsageError children for what
+    can't be read or is in the way, CheckError where the closing checks fail, QualityError where no
+    input became a tensor, and StorageUnavailable where the storage fails or the archive is
+    rewritten meanwhile.
     """
     finished = None if config.dataset.overwrite else finished_dataset(config)
     if finished:
         log.info("%s", _stays(finished))
         return finished
+    return build(config, console)
+
+
+def build(config: Config, console: Console, decode: Decode | None = None) -> Dataset:
+    """What `prepare` does where no dataset is finished; `decode` replaces the decoder."""
     folder = check_inputs(config)
     path = folder.path
     with (

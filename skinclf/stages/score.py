@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -20,7 +20,6 @@ from skinclf.spark.archive import archive_contents, needs_spark
 from skinclf.spark.content_check import with_content_versions
 from skinclf.spark.exclusive import exclusive
 from skinclf.spark.failures import spark_failures
-from skinclf.spark.inference import ModelLoader
 from skinclf.spark.listing import listed_rows, log_left_out
 from skinclf.spark.score_export import export, warn_of_stale
 from skinclf.spark.score_listing import list_new
@@ -34,6 +33,7 @@ from skinclf.spark.score_tasks import (
 )
 from skinclf.spark.session import spark_session
 from skinclf.spark.versions import parallelism
+from skinclf.spec.model import ModelLoader
 from skinclf.spec.rejects import REASONS
 from skinclf.spec.views import Tta
 from skinclf.stages.preview import Preview, session_text
@@ -59,39 +59,46 @@ ROUNDS = 2
 log = logging.getLogger(__name__)
 
 
-def score(
-    config: Config,
-    console: Console,
-    decode: Decode | None = None,
-    model: ModelLoader | None = None,
-) -> Summary:
+def score(config: Config, console: Console) -> Summary:
     """Score what is new or changed in `score.archive` since this model's last job.
 
     Writes below `score.output`/MODEL, one folder a model: what was listed, scores, rejects and,
     last, summary.json. Killed at any moment and started again, at most one micro-batch is
-    computed again, and each input ends exactly once in scores or rejects. `decode` replaces the
-    decoder, and `model` the run's model: then no drift is measured.
+    computed again, and each input ends exactly once in scores or rejects.
 
     Raises UsageError children for what is missing, CheckError where an input got lost, QualityError
     where too many were rejected, StorageUnavailable where the storage fails.
     """
-    scored_by = model or _model_of_run(config)
-    paths, folder = _checked(config, scored_by)
-    usual: dict[str, float] = {}
-    if model is None:
-        usual = usual_shares(config.run.path, scored_by.digest, folder.taxonomy)
-        warn_of_rule(config.run.path, scored_by.digest, config.decision)
+    settings = config.score
+    model = predictor_for(
+        config.run.path, settings.engine, settings.precision, tta=_views(settings)
+    )
+    warn_of_rule(config.run.path, model.digest, config.decision)
+    usual = usual_shares(config.run.path, model.digest, model.taxonomy)
+    return score_by(model, config, console, usual=usual)
+
+
+def score_by(
+    model: ModelLoader,
+    config: Config,
+    console: Console,
+    decode: Decode | None = None,
+    *,
+    usual: Mapping[str, float] | None = None,
+) -> Summary:
+    """What `score` does, with any model; `decode` replaces the decoder. Drift is measured where the
+    `usual` shares of its classes are given.
+    """
+    paths, folder = _checked(config, model)
     with (
         spark_session("score", config.spark, connect=True) as spark,
         spark_failures(folder.path),
         exclusive(spark, folder.path, "score") as check_owner,
     ):
         start = time.monotonic()
-        decoding = Decoding(config.archive, decode, scored_by.image)
+        decoding = Decoding(config.archive, decode, model.image)
         table = open_table(spark, config.score, folder)
-        scoring = Scoring(
-            spark, config, scored_by, decoding, ScoreLedger(folder, check_owner), table
-        )
+        scoring = Scoring(spark, config, model, decoding, ScoreLedger(folder, check_owner), table)
         display = ScoreDisplay(console)
         _look_at_waiting(scoring.ledger, drop=config.score.drop_waiting)
         done = scoring.run(display)
@@ -115,7 +122,7 @@ def score(
             )
         scoring.finish()
         rate = done / (time.monotonic() - start)
-        summary = summarized(scoring.ledger, scored_by.digest, done, changed, rate, usual)
+        summary = summarized(scoring.ledger, model.digest, done, changed, rate, usual or {})
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, scoring.ledger, config.score.format))
         if done:
@@ -157,11 +164,6 @@ def _checked(config: Config, model: ModelLoader) -> tuple[tuple[str, ...], Score
     folder.check()
     check_free(folder.path)
     return paths, folder
-
-
-def _model_of_run(config: Config) -> ModelLoader:
-    settings = config.score
-    return predictor_for(config.run.path, settings.engine, settings.precision, tta=_views(settings))
 
 
 def _views(settings: ScoreConfig) -> Tta | None:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from skinclf.errors import ConfigError
 from skinclf.spec.image_spec import ImageSpec
+from skinclf.spec.model import Predict
 from skinclf.storage.run_folder import RunFolder
 from skinclf.system.stderr import without_lines
 from skinclf.training import import_tensorflow
 from skinclf.training.frozen_graph import NOISE, graph_of_run, parse_graph
 from skinclf.training.openvino_engine import INSTALL, read_graph
-from skinclf.training.predictor import Predict, read_keras_model
+from skinclf.training.predictor import read_keras_model
 
 
 class ExportFormat(NamedTuple):

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf.errors import ConfigError, RunError
+from skinclf.spec.model import Predict
 from skinclf.storage.files import read_bytes
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.frozen_graph import FrozenGraph, check_images, graph_of_run, parse_graph
-from skinclf.training.predictor import Predict, Predictor, mean_of_views
+from skinclf.training.predictor import Predictor, check_numbers, mean_of_views
 
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
 """How far probabilities may be from Keras's in float32. They were 1e-5 off for a network that was
@@ -99,6 +100,7 @@ def read_graph(core: Any, graph: bytes) -> Any:
 
 
 def _check(found: NDArray[np.float32], frozen: FrozenGraph, predictor: Predictor) -> None:
+    check_numbers(frozen.probabilities, predictor.run)
     difference = float(np.abs(found - frozen.probabilities).max())
     if not difference <= TOLERANCES[predictor.precision]:  # nor where it is no number
         raise RunError(

@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +19,7 @@ from skinclf.errors import RunError
 from skinclf.spec.decision import warn_of_views, weights_of
 from skinclf.spec.image import check_batch
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.spec.model import Predict
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.spec.views import Tta, views_of
 from skinclf.storage.files import absolute
@@ -28,9 +29,6 @@ from skinclf.training import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
-
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities, in the taxonomy's order."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,8 @@ def mean_of_views(
     forward: Predict, pixels: NDArray[np.uint8], model: Predictor
 ) -> NDArray[np.float32]:
     """The mean of a network's predictions for the views of images: an array of its own. Raises
-    UsageError for what are no images that `model` reads.
+    UsageError for what are no images that `model` reads, and RunError where predictions are no
+    numbers.
     """
     check_batch(pixels, model.image)
     if not len(pixels):
@@ -149,7 +148,18 @@ def mean_of_views(
     for view in views[1:]:
         total += forward(view)
     mean: NDArray[np.float32] = total / np.float32(len(views))
+    check_numbers(mean, model.run)
     return mean
+
+
+def check_numbers(probabilities: NDArray[np.float32], run: str) -> None:
+    """Raise RunError where one is not finite: the first class would seem the most probable."""
+    lost = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if lost:
+        raise RunError(
+            f"{run}: the network gives no numbers (NaN) for {lost} of {len(probabilities)} images: "
+            f"its weights are damaged or too large. Train it again"
+        )
 
 
 def as_graph(model: "keras.Model", shape: Sequence[int]) -> Any:

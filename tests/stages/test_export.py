@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from skinclf.config.schema import RunConfig
 from skinclf.errors import RunError, StorageError, UsageError
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.spec.model import Predict
 from skinclf.stages.export import export, images_to_compare
 from skinclf.storage.run_folder import RunFolder
 from skinclf.training.exports import FORMATS, ExportFormat
-from skinclf.training.predictor import Predict, Predictor
+from skinclf.training.predictor import Predictor
 from tests.support.command import Command
 from tests.support.documentation import example
 from tests.support.images import jpeg

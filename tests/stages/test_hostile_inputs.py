@@ -22,7 +22,7 @@ from skinclf.spark.metadata import Metadata, stage_metadata
 from skinclf.spark.plan import plan_archive
 from skinclf.stages.evaluate import evaluate
 from skinclf.stages.explore import explore
-from skinclf.stages.prepare import prepare
+from skinclf.stages.prepare import build
 from skinclf.stages.score import score
 from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
@@ -66,7 +66,7 @@ def prepare_folder(folder: Path, *settings: str, ids: int = 12) -> Dataset:
             *settings,
         ],
     )
-    return prepare(config, QUIET, decoders.decode)
+    return build(config, QUIET, decoders.decode)
 
 
 # Files that end or hold their process

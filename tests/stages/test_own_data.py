@@ -13,7 +13,7 @@ from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
 from skinclf.stages.evaluate import set_name
 from skinclf.stages.prepare import prepare
-from skinclf.stages.score import score
+from skinclf.stages.score import score_by
 from skinclf.storage.dataset_folder import Dataset
 from tests.support.dicoms import CANARY, compressed, dicom
 from tests.support.images import jpeg, write_zip
@@ -109,7 +109,7 @@ def test_a_table_in_words_of_its_own_and_dicom_of_which_the_picture_alone_is_tak
     )
     with caplog.at_level(logging.INFO):
         dataset = prepare(config, QUIET)
-        summary = score(config, QUIET, model=Brightness())
+        summary = score_by(Brightness(), config, QUIET)
     assert labels(dataset) == dict.fromkeys(("IM1", "1.2.840.9.1", "1.2.840.9.2"), "nv")
     assert Dataset.read(dataset.path).words == config.metadata
     assert {name: reason for name, (reason, _) in rejects(dataset).items()} == {

@@ -25,7 +25,7 @@ from skinclf.spark.splits import SPLITS
 from skinclf.spark.tensors import dataset_tensors
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, TENSORS
-from skinclf.stages.prepare import finished_dataset, prepare, preview
+from skinclf.stages.prepare import build, finished_dataset, prepare, preview
 from skinclf.storage.dataset_folder import Dataset
 from tests.support.images import encoded, jpeg, write_zip
 from tests.support.sessions import shared_session
@@ -239,7 +239,7 @@ def test_a_dataset_that_is_built_anew_takes_the_old_one_s_place_at_once(tmp_path
         raise StorageUnavailable("the storage is gone")
 
     with pytest.raises(StorageUnavailable):
-        prepare(again, QUIET, failing)
+        build(again, QUIET, failing)
     assert Dataset.read(old.path) == old
     new = prepare(again, QUIET)
     on_disk = {str(p.relative_to(new.path)) for p in Path(new.path).rglob("*.parquet")}

@@ -15,7 +15,7 @@ from skinclf.spec.decision import Decision, DecisionRule
 from skinclf.spec.image import decode_rgb
 from skinclf.spec.tables import REJECTS, scores_schema
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
-from skinclf.stages.score import _look_at_waiting, score
+from skinclf.stages.score import _look_at_waiting, score, score_by
 from skinclf.stages.score_summary import (
     Summary,
     check_rejects,
@@ -282,14 +282,14 @@ def test_storage_that_only_hadoop_reaches_is_read_by_spark(
         "score.archive=viewfs://clinic/images",
         *(f"score.output={tmp_path / 'by spark'}", f"{link}={archive.folder.as_uri()}"),
     )
-    by_spark = score(config, QUIET, model=BRIGHTNESS)
+    by_spark = score_by(BRIGHTNESS, config, QUIET)
     assert (by_spark.scored, by_spark.rejects) == (5, {"unreadable": 1})
     assert rows_of(by_spark.path) == rows_of(archive.score().path)
     (archive.folder / "IMG_007.jpg").write_bytes(jpeg((7, 7, 7)))
-    assert score(config, QUIET, model=BRIGHTNESS).new == 1
+    assert score_by(BRIGHTNESS, config, QUIET).new == 1
     directly = (f"score.archive={archive.folder}", f"score.output={tmp_path / 'by spark'}")
     with pytest.raises(UsageError, match=r"listed by spark.*all would be scored twice"):
-        score(pipeline_config(tmp_path, *directly), QUIET, model=BRIGHTNESS)
+        score_by(BRIGHTNESS, pipeline_config(tmp_path, *directly), QUIET)
 
 
 def test_a_limit_holds_where_an_archive_is_rewritten_meanwhile(tmp_path: Path) -> None:

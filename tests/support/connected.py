@@ -14,7 +14,7 @@ from rich.console import Console
 from skinclf.errors import SkinclfError
 from skinclf.spark.inference import with_scores
 from skinclf.stages.prepare import prepare
-from skinclf.stages.score import score
+from skinclf.stages.score import score_by
 from tests.support.images import jpeg
 from tests.support.models import Brightness
 from tests.support.pipeline import pipeline_config
@@ -39,9 +39,9 @@ def main(folder: Path) -> None:
             f"score.table=scores_by_{reader}",
         )
         config = pipeline_config(folder, *settings)
-        found[reader] = [asdict(score(config, QUIET, model=Brightness()))]
+        found[reader] = [asdict(score_by(Brightness(), config, QUIET))]
         (archive / "new.jpg").write_bytes(jpeg((1, 2, 3)))
-        found[reader].append(asdict(score(config, QUIET, model=Brightness())))  # type: ignore[attr-defined]
+        found[reader].append(asdict(score_by(Brightness(), config, QUIET)))  # type: ignore[attr-defined]
         found[f"table by {reader}"] = spark.table(f"scores_by_{reader}").count()
         (archive / "new.jpg").unlink()
     try:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinclf.spark.inference import Predict
 from skinclf.spec.image_spec import BENBRAHIM_2020, ImageSpec
+from skinclf.spec.model import Predict
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 from skinclf.spec.views import Tta
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from skinclf.archives.decoding import Decode
-from skinclf.spark.inference import ModelLoader
-from skinclf.stages.score import score
+from skinclf.spec.model import ModelLoader
+from skinclf.stages.score import score_by
 from skinclf.stages.score_summary import Summary
 from tests.support.images import jpeg
 from tests.support.models import Brightness
@@ -32,4 +32,4 @@ class Scoring:
             self.folder.parent,
             *(f"score.archive={self.folder}", f"score.output={self._out}", *settings),
         )
-        return score(config, Console(quiet=True), self._decode, model)
+        return score_by(model, config, Console(quiet=True), self._decode)

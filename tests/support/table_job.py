@@ -15,7 +15,7 @@ from rich.console import Console
 
 from skinclf.spark.score_table import DeltaTable, ScoreTable
 from skinclf.spark.session import spark_session
-from skinclf.stages.score import score
+from skinclf.stages.score import score_by
 from skinclf.storage import score_ledger
 from skinclf.storage.score_view import read_scores
 from tests.support.cluster import below
@@ -53,7 +53,7 @@ def main(folder: Path, form: str, step: str = "") -> None:
         place = table if name == "follow" else score_ledger
         end_after(pytest.MonkeyPatch(), place, name, times, kill)
     with spark_session("tests", config.spark) as spark:
-        summary = score(config, Console(quiet=True), model=Brightness())
+        summary = score_by(Brightness(), config, Console(quiet=True))
         found = {
             "table": rows(spark.table("default.scores")),
             "folder": rows(read_scores(summary.path)),

@@ -64,6 +64,15 @@ def test_openvino_predicts_what_keras_does(tmp_path: Path, name: str) -> None:
     assert np.abs(rough(pixels) - expected).max() < 0.1
 
 
+@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("openvino", marks=openvino)])
+def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path, engine: str) -> None:
+    run, network = finished_run(tmp_path)
+    network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
+    network.save(tmp_path / "model.keras")
+    with pytest.raises(RunError, match=r"gives no numbers \(NaN\) for \d of \d images"):
+        predictor_for(run.path, engine).load(1)(check_images(BENBRAHIM_2020))
+
+
 @openvino
 def test_openvino_takes_the_mean_of_the_same_views(run: RunFolder) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 75, 100, 3), np.uint8)

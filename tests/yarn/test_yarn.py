@@ -89,7 +89,7 @@ def documented(mode: str) -> list[str]:
     commands = [
         command.replace("\\\n", "")
         for command in blocks_of(PAGES["docs/how-to/clusters.md"], "sh")
-        if command.startswith("spark-submit --master yarn ")
+        if command.startswith("$SPARK_HOME/bin/spark-submit --master yarn ")
     ]
     (command,) = [command for command in commands if f"--deploy-mode {mode} " in command]
     _, *options = shlex.split(command.partition(" jobs/")[0])
