@@ -12,7 +12,7 @@ from skinclf.cli.terminal import print_table
 from skinclf.config.loader import load_config
 from skinclf.config.schema import Config
 from skinclf.errors import UsageError
-from skinclf.evaluation.cross_validation import CrossValidation
+from skinclf.evaluation.result import CrossValidation
 from tests.evaluation.drawn import drawn_cross_validation
 from tests.support.command import Command
 from tests.support.repository import REPOSITORY

@@ -95,6 +95,21 @@ def test_pages_of_what_is_there_need_neither_framework(stage: str) -> None:
     assert not {"tensorflow", "keras", "pyspark"} & set(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("stage", "unused"),
+    [
+        ("prepare", {"matplotlib", "pandas", "scipy", "sklearn"}),
+        ("train", {"pandas", "scipy", "sklearn"}),
+        ("score", {"matplotlib", "pandas", "scipy", "sklearn"}),
+    ],
+)
+def test_a_stage_starts_without_what_it_does_not_use(stage: str, unused: set[str]) -> None:
+    """Together they take longer to import than all else but TensorFlow."""
+    code = f"import sys, skinclf.stages.{stage}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not unused & set(done.stdout.split())
+
+
 WATCHED_IMPORT = """
 import os, sys
 class Finder:

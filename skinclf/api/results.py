@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from skinclf.config.schema import TrainConfig
-    from skinclf.evaluation.cross_validation import CrossValidation
-    from skinclf.evaluation.result import EvaluationResult
+    from skinclf.evaluation.result import CrossValidation, EvaluationResult
     from skinclf.reporting.notebook import Output, Table
     from skinclf.stages.score_summary import Summary
     from skinclf.storage.dataset_folder import Dataset

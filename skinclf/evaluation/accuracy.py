@@ -1,11 +1,11 @@
 """Three accuracies and two losses of a whole set of predictions.
 
-The number of classes is that of the columns of `probabilities`, (n, classes).
+The number of classes is that of the columns of `probabilities`, (n, classes). Scikit-learn is
+imported by what computes with it: that takes a second, and a training only names the metrics.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
 from skinclf.evaluation.bootstrap import Draws
 from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
@@ -13,6 +13,8 @@ from skinclf.evaluation.predictions import Labels, Predictions, Probabilities
 
 def accuracy(labels: Labels, predicted: NDArray[np.int64]) -> float:
     """The share of images whose predicted label is right: top-1 accuracy."""
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(labels, predicted))
 
 
@@ -23,6 +25,8 @@ def accuracies(predictions: Predictions, draws: Draws) -> NDArray[np.float64]:
 
 def balanced_accuracy(labels: Labels, predicted: NDArray[np.int64]) -> float:
     """The mean sensitivity of the classes that occur (ISIC 2018 task 3's goal metric)."""
+    from sklearn.metrics import recall_score
+
     present = np.unique(labels)
     return float(recall_score(labels, predicted, labels=present, average="macro"))
 
@@ -69,6 +73,8 @@ def binary_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
 
 def categorical_crossentropy(labels: Labels, probabilities: Probabilities) -> float:
     """The mean negative log of the true class's probability, clipped at 1e-7 as Keras does."""
+    from sklearn.metrics import log_loss
+
     clipped = probabilities.astype(np.float64).clip(1e-7, 1)
     rows = clipped / clipped.sum(axis=1, keepdims=True)  # sums of 1 exactly, for scikit-learn
     return float(log_loss(labels, rows, labels=range(rows.shape[1])))
@@ -76,6 +82,8 @@ def categorical_crossentropy(labels: Labels, probabilities: Probabilities) -> fl
 
 def confusion(predictions: Predictions) -> NDArray[np.int64]:
     """(classes, classes) counts: rows the truth, columns the predicted label."""
+    from sklearn.metrics import confusion_matrix
+
     matrix: NDArray[np.int64] = confusion_matrix(
         predictions.labels, predictions.predicted, labels=range(len(predictions.taxonomy))
     )

@@ -1,10 +1,9 @@
 """Predictions of several models, each of images that it was not trained on → one result."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,59 +19,11 @@ from skinclf.evaluation.result import (
     Calibration,
     DecisionMetrics,
     EvaluationResult,
-    Frozen,
     LeakCounts,
     OperatingPoint,
-    PartMetrics,
-    Value,
 )
 from skinclf.evaluation.values import by_name, intervals_by_name
 from skinclf.spec.decision import NEVER
-
-
-class FoldResult(Frozen):
-    """A fold, or a source that was left out: its model, and the metrics of its test images."""
-
-    name: str  # of its folders, such as fold-1
-    title: str  # "fold 1", or the source
-    model: str  # SHA-256 of model.keras
-    trained_on: int  # images
-    metrics: PartMetrics
-    validation: dict[str, float]  # COMPARED on the validation images; empty where there are none
-    classes: tuple[str, ...] = ()  # that the validation images have
-
-
-class CrossValidation(Frozen):
-    """What cross-validation.json holds."""
-
-    by: str  # "fold" or "source"
-    folds: tuple[FoldResult, ...]
-    only_trained_on: dict[str, int]  # source → its lesions, too few to be tested; "": no source
-    pooled: EvaluationResult
-
-    @property
-    def fall(self) -> Value:
-        """By how much balanced accuracy is lower on all test images than, in the mean, on the
-        validation images of the models. None where there are none, or where any of these means
-        is over other classes.
-
-        A single source may lack some, and top-1 accuracy follows its mixture of classes.
-        """
-        name = "balanced_accuracy"
-        tested = {code for code, row in self.pooled.classes.items() if row.images}
-        if not all(name in fold.validation and {*fold.classes} == tested for fold in self.folds):
-            return None
-        validation = np.mean([fold.validation[name] for fold in self.folds])
-        return float(validation - self.pooled.model[name])
-
-    def to_json(self) -> str:
-        """The text of cross-validation.json."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the text of cross-validation.json; ValueError where it is something else."""
-        return cls.model_validate_json(text)
 
 
 class Pooled(NamedTuple):

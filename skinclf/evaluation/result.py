@@ -1,6 +1,9 @@
-"""What an evaluation gives, as types; metrics.json is its JSON."""
+"""What an evaluation and a cross-validation give, as types, whose JSON is metrics.json and
+cross-validation.json.
+"""
 
 import json
+from statistics import fmean
 from typing import Any, Self
 
 from pydantic import (
@@ -250,6 +253,51 @@ class EvaluationResult(Assessment, _Subject):
 def screened_sensitivity(taxonomy: Taxonomy) -> str:
     """The key of the screened class's sensitivity in a subgroup, such as `mel_sensitivity`."""
     return f"{taxonomy.screened}_sensitivity"
+
+
+class FoldResult(Frozen):
+    """A fold, or a source that was left out: its model, and the metrics of its test images."""
+
+    name: str  # of its folders, such as fold-1
+    title: str  # "fold 1", or the source
+    model: str  # SHA-256 of model.keras
+    trained_on: int  # images
+    metrics: PartMetrics
+    validation: dict[str, float]  # COMPARED on the validation images; empty where there are none
+    classes: tuple[str, ...] = ()  # that the validation images have
+
+
+class CrossValidation(Frozen):
+    """What cross-validation.json holds."""
+
+    by: str  # "fold" or "source"
+    folds: tuple[FoldResult, ...]
+    only_trained_on: dict[str, int]  # source → its lesions, too few to be tested; "": no source
+    pooled: EvaluationResult
+
+    @property
+    def fall(self) -> Value:
+        """By how much balanced accuracy is lower on all test images than, in the mean, on the
+        validation images of the models. None where there are none, or where any of these means
+        is over other classes.
+
+        A single source may lack some, and top-1 accuracy follows its mixture of classes.
+        """
+        name = "balanced_accuracy"
+        tested = {code for code, row in self.pooled.classes.items() if row.images}
+        if not all(name in fold.validation and {*fold.classes} == tested for fold in self.folds):
+            return None
+        validation = fmean(fold.validation[name] for fold in self.folds)
+        return validation - self.pooled.model[name]
+
+    def to_json(self) -> str:
+        """The text of cross-validation.json."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of cross-validation.json; ValueError where it is something else."""
+        return cls.model_validate_json(text)
 
 
 def _screening_key(taxonomy: Taxonomy) -> str:

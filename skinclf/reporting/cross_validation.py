@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skinclf import __version__
-from skinclf.evaluation.cross_validation import CrossValidation
 from skinclf.evaluation.metrics import METRICS
-from skinclf.evaluation.result import COMPARED, Interval, Value
+from skinclf.evaluation.result import COMPARED, CrossValidation, Interval, Value
 from skinclf.evaluation.sources import LEAST_IMAGES
 from skinclf.reporting.evaluation import figures_of_sources
 from skinclf.reporting.figures.clinical import confusion_figure, forest_figure, reliability_figure

@@ -5,16 +5,18 @@ import io
 import re
 from collections.abc import Mapping
 from decimal import ROUND_FLOOR, Decimal, localcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 from pyarrow import fs
 
 from skinclf.errors import UsageError
 from skinclf.spec.decision import NEVER
 from skinclf.storage.files import join, locate
 from skinclf.system.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def check_page(path: str) -> None:
@@ -28,7 +30,7 @@ def check_page(path: str) -> None:
         )
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: "Figure") -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=144)

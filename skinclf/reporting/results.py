@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skinclf.errors import RunError
-from skinclf.evaluation.cross_validation import CrossValidation
 from skinclf.evaluation.predictions import Predictions, predictions_of
-from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.result import CrossValidation, EvaluationResult
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.storage.files import locate, read_text, write_text
 from skinclf.system.retrying import may_pass

@@ -15,15 +15,10 @@ from rich.console import Console
 from skinclf.archives import check_apart
 from skinclf.config.schema import Config
 from skinclf.errors import CheckError, ConfigError, UsageError
-from skinclf.evaluation.cross_validation import (
-    CrossValidation,
-    FoldResult,
-    Pooled,
-    pooled_result,
-)
+from skinclf.evaluation.cross_validation import Pooled, pooled_result
 from skinclf.evaluation.gates import check_gate_settings
 from skinclf.evaluation.predictions import SOURCE, predictions_of
-from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.result import CrossValidation, EvaluationResult, FoldResult
 from skinclf.evaluation.sources import part_metrics
 from skinclf.reporting.cross_validation import write_pages
 from skinclf.reporting.results import (

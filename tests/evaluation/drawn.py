@@ -5,14 +5,9 @@ from typing import Any
 import numpy as np
 
 from skinclf.evaluation.assessment import assess
-from skinclf.evaluation.cross_validation import (
-    CrossValidation,
-    FoldResult,
-    Pooled,
-    pooled_result,
-)
+from skinclf.evaluation.cross_validation import Pooled, pooled_result
 from skinclf.evaluation.predictions import Predictions
-from skinclf.evaluation.result import EvaluationResult
+from skinclf.evaluation.result import CrossValidation, EvaluationResult, FoldResult
 from skinclf.evaluation.sources import part_metrics
 from skinclf.spec.taxonomy import HAM10000, Taxonomy
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from skinclf.evaluation.cross_validation import CrossValidation, pooled_result
+from skinclf.evaluation.cross_validation import pooled_result
 from skinclf.evaluation.predictions import Predictions
-from skinclf.evaluation.result import DecisionMetrics, EvaluationResult
+from skinclf.evaluation.result import CrossValidation, DecisionMetrics, EvaluationResult
 from skinclf.spec.decision import NEVER, DecisionRule
 from tests.evaluation.drawn import drawn_cross_validation, drawn_folds, evaluation_result
 

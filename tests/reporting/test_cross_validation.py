@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skinclf.evaluation.cross_validation import CrossValidation
-from skinclf.evaluation.result import DecisionMetrics
+from skinclf.evaluation.result import CrossValidation, DecisionMetrics
 from skinclf.reporting.cross_validation import write_pages
 from skinclf.spec.decision import DecisionRule
 from skinclf.storage.cross_validation_folder import CrossValidationFolder
