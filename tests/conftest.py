@@ -26,7 +26,7 @@ ensure_java()
 LONGEST_FIRST = (
     *("yarn/test_yarn.py", "test_jobs.py", "faults/test_training.py", "training/test_loop.py"),
     *("faults/test_network.py", "faults/test_scoring.py", "faults/test_object_store.py"),
-    *("stages/test_hostile_inputs.py", "faults/test_readme.py", "faults/test_wheel.py"),
+    *("stages/test_hostile_inputs.py", "faults/test_wheel.py"),
     *("stages/test_train.py", "stages/test_prepare.py", "stages/test_evaluate.py"),
     *(
         "faults/test_tutorial.py",

@@ -31,6 +31,7 @@ def test_the_same_archive_is_drawn_each_time(tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
+@pytest.mark.faults
 def test_the_demo_takes_an_archive_all_the_way(tmp_path: Path) -> None:
     done = subprocess.run(
         ["skinclf", "demo", "--folder", str(tmp_path / "demo"), "--images", "400"],

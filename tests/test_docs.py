@@ -60,6 +60,21 @@ def test_every_command_names_a_job_options_and_settings_that_exist(
     load_config(files, given["assignments"] or ())
 
 
+def test_the_readme_s_example_has_the_commands_that_the_tutorial_s_test_runs() -> None:
+    """The same stages and options, in this order: faults/test_tutorial.py runs them."""
+    (example,) = (block for block in blocks_of(README, "sh") if "skinclf prepare" in block)
+    shown = [words for page, words in commands("skinclf") if page == "README.md"]
+    ours = [stage_and_options(words) for words in shown if " ".join(words[:2]) in example]
+    assert [stage for stage, *_ in ours] == ["prepare", "explore", "train", "evaluate", "score"]
+    run = (stage_and_options(words) for page, words in commands("skinclf") if "tutorial" in page)
+    assert all(command in run for command in ours)  # an iterator: it goes on where it found one
+
+
+def stage_and_options(words: list[str]) -> list[str]:
+    """A command without its values, and without single settings."""
+    return [words[1], *(word for word in words if word.startswith("--") and word != "--set")]
+
+
 def config_of(page: str, name: str, folder: Path) -> str:
     """A config of ours, or one that the page itself shows: `# NAME` is its first line."""
     for block in blocks_of(PAGES[page], "toml"):

@@ -43,13 +43,10 @@ def submit(job: str, options: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_a_job_and_a_barrier_stage_run_on_one_machine(prepared: Path, tmp_path: Path) -> None:
-    """The rest: below, on a cluster. The demo runs all but doctor in one process."""
+def test_a_job_with_a_barrier_stage_runs_on_one_machine(prepared: Path, tmp_path: Path) -> None:
+    """Training: below, on a cluster. All jobs: yarn/test_yarn.py."""
     shutil.copytree(prepared / "dataset", tmp_path / "dataset")
-    local = ["--master", "local[2]"]
-    submit("explore", local, tmp_path)
-    assert (tmp_path / "dataset" / "exploration" / "exploration.html").exists()
-    assert "2 workers reach each other" in submit("doctor", local, tmp_path)
+    assert "2 workers reach each other" in submit("doctor", ["--master", "local[2]"], tmp_path)
     assert not (tmp_path / "run").exists()
 
 
@@ -78,31 +75,12 @@ def test_training_runs_where_there_is_only_the_packed_environment(
     assert "authentication enabled" in (tmp_path / "master.log").read_text()
 
 
-def failed(job: str, options: list[str], folder: Path) -> tuple[int, str]:
-    """The status and the output of a job that fails."""
+def test_a_wrong_setting_ends_spark_submit_with_its_own_status(tmp_path: Path) -> None:
     command = ["spark-submit", "--master", "local[1]", *OPTIONS]
+    job = [str(REPOSITORY / "jobs" / "train.py"), "--set", "train.epoch=3"]
     done = subprocess.run(
-        [*command, str(REPOSITORY / "jobs" / f"{job}.py"), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
+        [*command, *job], capture_output=True, text=True, check=False, cwd=tmp_path
     )
+    assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
-    return done.returncode, done.stdout
-
-
-def test_a_wrong_setting_ends_spark_submit_with_status_2(tmp_path: Path) -> None:
-    status, told = failed("train", ["--set", "train.epoch=3"], tmp_path)
-    assert status == 2
-    assert "train.epoch: there is no such setting; did you mean epochs?" in told
-
-
-@pytest.mark.faults
-def test_an_archive_without_a_good_image_ends_spark_submit_with_status_3(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.jpg").write_bytes(b"no image")
-    (tmp_path / "rows.csv").write_text("lesion_id,image_id,dx\nL1,a,nv\n")
-    status, told = failed("prepare", ["--archive", "images", "--metadata", "rows.csv"], tmp_path)
-    assert status == 3
-    assert "none of 1 inputs became a tensor (1 unreadable)" in told
+    assert "train.epoch: there is no such setting; did you mean epochs?" in done.stdout

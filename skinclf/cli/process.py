@@ -11,10 +11,11 @@ from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_inte
 from skinclf.errors import WRONG_USE, SkinclfError
 from skinclf.system.interruption import interrupted_by
 from skinclf.system.retrying import failure_of
+from skinclf.training import INSTALL as TENSORFLOW
 
 NOT_INSTALLED = {
     "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
-    "tensorflow": "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size",
+    "tensorflow": TENSORFLOW,
 }
 """Packages that a machine may have from elsewhere, and what installs them."""
 

@@ -33,6 +33,7 @@ from skinclf.storage.history import Epoch, check_best_is_known, final_epoch, is_
 from skinclf.storage.ownership import check_free, owned
 from skinclf.storage.run_folder import AUTO, MODEL, RunFolder
 from skinclf.system.machine import has_bfloat16
+from skinclf.training import check_installed
 from skinclf.training.batches import check_divides, steps_an_epoch
 from skinclf.training.choices import check_choices
 from skinclf.training.job import TrainingJob
@@ -161,6 +162,8 @@ def checked(config: Config) -> tuple[Config, Dataset, RunFolder, int]:
     config = config.model_copy(update=own)
     run.check(config, dataset)
     if not run.is_finished:
+        if config.train.local_mode:
+            check_installed()
         _check_teachers(config.train.teachers, run, dataset)
     return config, dataset, run, steps
 

@@ -4,8 +4,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 
+from skinclf.errors import ConfigError
 from skinclf.system.stderr import without_lines
+
+INSTALL = "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size"
+"""How to get TensorFlow."""
 
 NOISE = (
     r"^WARNING: All log messages before absl::InitializeLog",
@@ -18,6 +23,12 @@ sums are rounded with oneDNN, and that there is no GPU."""
 UNUSED = ("matplotlib", "pandas", "sklearn")
 """What Keras imports where it is installed, for functions that are not used here: 1.0 of the 2.6 s
 of CPU that importing TensorFlow and Keras takes, and 150 of 700 MB."""
+
+
+def check_installed() -> None:
+    """Raise ConfigError where this process has no TensorFlow; imports nothing."""
+    if find_spec("tensorflow") is None:
+        raise ConfigError(f"tensorflow is not installed: {INSTALL}")
 
 
 def import_tensorflow(*, alone: bool = True) -> None:

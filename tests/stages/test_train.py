@@ -135,6 +135,16 @@ def test_a_teacher_that_knows_other_images_is_refused(trained: Path, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
+def test_without_tensorflow_a_training_in_the_driver_is_refused_before_spark_starts(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinclf.training.find_spec", lambda _: None)
+    monkeypatch.setattr("skinclf.stages.train.spark_session", lambda *_: pytest.fail("Spark"))
+    with pytest.raises(ConfigError, match=r"tensorflow is not installed: pip install 'skinclf\[tf"):
+        train(pipeline_config(prepared, f"run.path={tmp_path / 'run'}"), QUIET)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
     dataset = dataset_of([], 1, str(tmp_path))
     one_class = dataset.model_copy(update={"counts": {"train": {"mel": 0, "nv": 900}}})
