@@ -225,9 +225,9 @@ def test_of_two_files_with_one_id_the_one_that_can_be_read_is_taken(
 
 def test_a_dataset_that_is_built_anew_takes_the_old_one_s_place_at_once(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
-    for n in range(4):
+    for n in range(20):
         (tmp_path / "archive" / f"ISIC_{n:04}.jpg").write_bytes(jpeg((n, n, n)))
-    (tmp_path / "metadata.csv").write_text(HEADER + "".join(map(metadata_line, range(4))))
+    (tmp_path / "metadata.csv").write_text(HEADER + "".join(map(metadata_line, range(20))))
     old = prepare(config_for(tmp_path), QUIET)
     stray = tmp_path / "dataset" / "tensors" / "split=train" / "train-00009-0123456789ab.parquet"
     stray.write_bytes(b"half of a file")
@@ -235,7 +235,7 @@ def test_a_dataset_that_is_built_anew_takes_the_old_one_s_place_at_once(tmp_path
 
     def failing(_file: bytes) -> NDArray[np.uint8]:
         assert Dataset.read(old.path) == old  # and all that it names is there
-        assert sum(pq.read_table(f"{old.path}/{name}").num_rows for name in old.named) == 4
+        assert sum(pq.read_table(f"{old.path}/{name}").num_rows for name in old.named) == 20
         raise StorageUnavailable("the storage is gone")
 
     with pytest.raises(StorageUnavailable):
