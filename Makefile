@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## make a small archive and take it all the way to scores
 test: $(INSTALLED) ## run the tests
 	$(BIN)/python -m pytest -n 2 -m "not faults and not yarn and not delta"
 
-test-faults: $(INSTALLED) .tools/s3a ## run the long tests: killed processes, cut networks, whole clusters
+test-faults: $(INSTALLED) .tools/s3a ## run the long tests: whole pipelines, killed processes, cut networks, clusters
 	$(BIN)/python -m pytest -n 2 -m faults
 
 # Spark's way to S3, which pyspark does not bring.

@@ -148,6 +148,31 @@ def test_with_tensorflow_comes_nothing_that_is_not_used_and_it_can_be_imported_l
     assert (done.returncode, done.stderr) == (0, "")
 
 
+WITHOUT_TENSORFLOW = """
+import sys
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Finder)
+from skinclf.errors import ConfigError
+from skinclf.training import import_tensorflow
+try:
+    import_tensorflow()
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_what_needs_tensorflow_says_where_it_is_missing() -> None:
+    """Also in a task on another machine."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"tensorflow is not installed in {sys.executable}: pip install" in done.stdout
+
+
 def test_lines_are_left_out_by_their_pattern_and_a_crash_still_speaks() -> None:
     code = (
         "import os\nfrom skinclf.system.stderr import without_lines\n"

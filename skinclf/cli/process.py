@@ -11,13 +11,10 @@ from skinclf.cli.terminal import logged_as_json, tell_end, tell_error, tell_inte
 from skinclf.errors import WRONG_USE, SkinclfError
 from skinclf.system.interruption import interrupted_by
 from skinclf.system.retrying import failure_of
-from skinclf.training import INSTALL as TENSORFLOW
 
-NOT_INSTALLED = {
-    "pyspark": "pip install 'skinclf[spark]'; on a cluster, spark-submit brings it",
-    "tensorflow": TENSORFLOW,
-}
-"""Packages that a machine may have from elsewhere, and what installs them."""
+NO_PYSPARK = (
+    "pyspark is not installed: pip install 'skinclf[spark]'; on a cluster, spark-submit brings it"
+)
 
 
 def run(job: str | None) -> None:
@@ -69,8 +66,8 @@ def _status_of(error: BaseException, *, as_json: bool) -> int | None:
     if isinstance(known, SkinclfError):
         tell_error(str(known))
         return known.exit_status
-    if isinstance(error, ModuleNotFoundError) and error.name in NOT_INSTALLED:
-        tell_error(f"{error.name} is not installed: {NOT_INSTALLED[error.name]}")
+    if isinstance(error, ModuleNotFoundError) and error.name == "pyspark":
+        tell_error(NO_PYSPARK)
         return WRONG_USE
     if not as_json:
         return None

@@ -68,6 +68,7 @@ from skinclf.storage.files import (
 from skinclf.storage.ownership import check_free
 from skinclf.storage.parquet_files import counted
 from skinclf.storage.run_folder import RunFolder
+from skinclf.training import check_installed
 from skinclf.training.embedding import Embedding
 from skinclf.training.engines import check_engine, predictor_for
 from skinclf.training.predictor import Predictor
@@ -197,6 +198,8 @@ def preview(config: Config) -> Preview:
 def _asked(config: Config, model: Predictor) -> Asked:
     """What is asked for. Raises UsageError children where that can't be done."""
     check_gate_settings(config.evaluate.gates, model.taxonomy)
+    if config.evaluate.neighbors:  # no other engine gives what they are compared by
+        check_installed()
     run = RunFolder(absolute(config.run.path))
     dataset = _trained_on(run, config.dataset.path)
     kept = kept_decision(config.decision, run, model, dataset)

@@ -10,7 +10,6 @@ from skinclf.errors import ConfigError
 from skinclf.system.stderr import without_lines
 
 INSTALL = "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size"
-"""How to get TensorFlow."""
 
 NOISE = (
     r"^WARNING: All log messages before absl::InitializeLog",
@@ -26,15 +25,20 @@ of CPU that importing TensorFlow and Keras takes, and 150 of 700 MB."""
 
 
 def check_installed() -> None:
-    """Raise ConfigError where this process has no TensorFlow; imports nothing."""
+    """Raise ConfigError where this Python has no TensorFlow; imports nothing."""
     if find_spec("tensorflow") is None:
-        raise ConfigError(f"tensorflow is not installed: {INSTALL}")
+        raise _not_installed()
+
+
+def _not_installed() -> ConfigError:
+    return ConfigError(f"tensorflow is not installed in {sys.executable}: {INSTALL}")
 
 
 def import_tensorflow(*, alone: bool = True) -> None:
     """Import TensorFlow as this software needs it; to be called before anything imports it.
 
-    `alone`: no other thread of this process may be about to import one of UNUSED.
+    `alone`: no other thread of this process may be about to import one of UNUSED. Raises
+    ConfigError where there is none.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors and what a crash says are shown
     # TensorFlow uses oneDNN of itself only where there is AVX-512; with AVX2 alone it gains 1.4x.
@@ -43,7 +47,12 @@ def import_tensorflow(*, alone: bool = True) -> None:
     if "tensorflow" in sys.modules:
         return
     with without_lines(NOISE), without_modules(UNUSED) if alone else nullcontext():
-        import tensorflow
+        try:
+            import tensorflow
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            raise _not_installed() from None
 
         tensorflow.config.list_physical_devices("GPU")  # it looks for one now, and not later
 

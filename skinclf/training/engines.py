@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 from skinclf.errors import ConfigError, StorageError
 from skinclf.spec.views import Tta
+from skinclf.training import check_installed
 from skinclf.training.openvino_engine import INSTALL, OpenVinoPredictor
 from skinclf.training.predictor import Predictor
 
@@ -22,7 +23,7 @@ def predictor_for(
     """The run's model on an engine (`score.engine`), which is logged.
 
     "auto" is OpenVINO where that is installed and the run has its graph or can be given one. Raises
-    RunError where there is no model, ConfigError where OpenVINO is asked for and not installed.
+    RunError where there is no model, ConfigError where what computes is not installed.
     """
     check_engine(engine)
     predictor = Predictor.of_run(run, precision, tta=tta, decided=decided)
@@ -43,9 +44,12 @@ def predictor_for(
 
 
 def check_engine(engine: str) -> None:
-    """Raise ConfigError where OpenVINO is asked for and not installed."""
-    if engine == "openvino" and not _has_openvino():
+    """Raise ConfigError where what computes is not installed."""
+    has_openvino = _has_openvino()
+    if engine == "openvino" and not has_openvino:
         raise ConfigError(f"score.engine: OpenVINO is not installed: {INSTALL}")
+    if engine == "tensorflow" or not has_openvino:
+        check_installed()
 
 
 def _has_openvino() -> bool:

@@ -140,7 +140,7 @@ def test_without_tensorflow_a_training_in_the_driver_is_refused_before_spark_sta
 ) -> None:
     monkeypatch.setattr("skinclf.training.find_spec", lambda _: None)
     monkeypatch.setattr("skinclf.stages.train.spark_session", lambda *_: pytest.fail("Spark"))
-    with pytest.raises(ConfigError, match=r"tensorflow is not installed: pip install 'skinclf\[tf"):
+    with pytest.raises(ConfigError, match=r"tensorflow is not installed in .*: pip install"):
         train(pipeline_config(prepared, f"run.path={tmp_path / 'run'}"), QUIET)
     assert not (tmp_path / "run").exists()
 

@@ -73,6 +73,20 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path, engine: str)
         predictor_for(run.path, engine).load(1)(check_images(BENBRAHIM_2020))
 
 
+def test_without_tensorflow_and_openvino_nothing_is_predicted(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("skinclf.training", "skinclf.training.engines"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda _: None)
+    for engine in ("auto", "tensorflow"):
+        config = load_config(None, [f"run.path={run}", f"score.engine={engine}"])
+        for stage in (score.preview, evaluate.preview):
+            with pytest.raises(
+                ConfigError, match=r"tensorflow is not installed in .*: pip install"
+            ):
+                stage(config)
+
+
 @openvino
 def test_openvino_takes_the_mean_of_the_same_views(run: RunFolder) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 75, 100, 3), np.uint8)
