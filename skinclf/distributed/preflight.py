@@ -18,6 +18,8 @@ from skinclf.errors import PreflightError, SlotsUnavailable, StorageError
 from skinclf.spark.slots import wait_for_slots
 from skinclf.storage.dataset_folder import MANIFEST, Dataset
 from skinclf.storage.files import delete, join, write_text
+from skinclf.system.machine import MISSING
+from skinclf.training import INSTALL_TENSORFLOW
 from skinclf.training.shards import held_bytes
 
 TENSORFLOW_MB = 1300
@@ -156,6 +158,10 @@ def _versions(reports: list[Report], ours: dict[str, str], spark: str) -> list[C
             may_differ = name in MAY_DIFFER
             checks.append(
                 Check(f"version of {name}", may_differ, found, SAME_VERSIONS, warning=may_differ)
+            )
+        elif version == MISSING and name not in MAY_DIFFER:
+            checks.append(
+                Check(f"version of {name}", False, "it is not installed", INSTALL_TENSORFLOW)
             )
     if _compared("pyspark", spark) != _compared("pyspark", ours["pyspark"]):
         found = f"{spark} in the JVM, pyspark {ours['pyspark']} on the driver"

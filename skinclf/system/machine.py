@@ -9,12 +9,15 @@ PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
 OTHER_BUILDS = {"tensorflow": ("tensorflow-cpu",)}
 """The same package under another name: without what GPUs need, which is half of it."""
 
+MISSING = "missing"
+"""The version of a package that is not there."""
+
 
 def versions() -> dict[str, str]:
     """The versions in this process, found without importing the packages."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        found[name] = "missing"
+        found[name] = MISSING
         for distribution in (name, *OTHER_BUILDS.get(name, ())):
             with suppress(importlib.metadata.PackageNotFoundError):
                 found[name] = importlib.metadata.version(distribution)

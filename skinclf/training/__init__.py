@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from skinclf.errors import ConfigError
 from skinclf.system.stderr import without_lines
 
-INSTALL = "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size"
+INSTALL_TENSORFLOW = "pip install 'skinclf[tf]', or 'skinclf[cpu]', which is half the size"
 
 NOISE = (
     r"^WARNING: All log messages before absl::InitializeLog",
@@ -31,7 +31,7 @@ def check_installed() -> None:
 
 
 def _not_installed() -> ConfigError:
-    return ConfigError(f"tensorflow is not installed in {sys.executable}: {INSTALL}")
+    return ConfigError(f"tensorflow is not installed in {sys.executable}: {INSTALL_TENSORFLOW}")
 
 
 def import_tensorflow(*, alone: bool = True) -> None:

@@ -152,6 +152,14 @@ def test_versions_that_matter_have_to_agree(
             assert check.found == f"{theirs[name]} on node-2, {ours[name]} on the driver"
 
 
+def test_what_is_missing_on_all_machines_alike_is_told() -> None:
+    ours = OURS | SPARK | {"tensorflow": "missing", "pyarrow": "missing"}
+    reports: list[Any] = [{"host": "node-1", "versions": ours}]
+    (check,) = judging._versions(reports, ours, SPARK["pyspark"])
+    assert (check.name, check.passed) == ("version of tensorflow", False)
+    assert "pip install 'skinclf[tf]'" in check.advice
+
+
 def test_another_environment_on_the_executors_is_told_by_package(
     spark: SparkSession, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
