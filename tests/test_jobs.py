@@ -44,7 +44,7 @@ def submit(job: str, options: list[str], folder: Path) -> str:
 
 
 def test_a_job_with_a_barrier_stage_runs_on_one_machine(prepared: Path, tmp_path: Path) -> None:
-    """Training: below, on a cluster. All jobs: yarn/test_yarn.py."""
+    """Training: below, on a cluster. The others: yarn/test_yarn.py."""
     shutil.copytree(prepared / "dataset", tmp_path / "dataset")
     assert "2 workers reach each other" in submit("doctor", ["--master", "local[2]"], tmp_path)
     assert not (tmp_path / "run").exists()

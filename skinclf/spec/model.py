@@ -1,17 +1,16 @@
 """A model as jobs see it: what it reads, what it gives, and nothing of its network."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from skinclf.spec.image_spec import ImageSpec
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.spec.views import Tta
 
-if TYPE_CHECKING:  # settings are read without NumPy
-    import numpy as np
-    from numpy.typing import NDArray
-
-Predict = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(n, height, width, 3) uint8 RGB → (n, classes) float32 probabilities in the taxonomy's order."""
 
 

@@ -23,6 +23,7 @@ from skinclf.stages.train import train
 from skinclf.storage.dataset_folder import Dataset
 from skinclf.storage.ownership import check_free
 from skinclf.testing.archive import METADATA, ZIPS, make_archive
+from skinclf.training import check_installed
 
 MARK = ".skinclf-demo"
 """A file that says that the folder is a demo's and may be emptied."""
@@ -66,8 +67,10 @@ class DemoResult:
 def demo(folder: str, images: int, console: Console) -> DemoResult:
     """Make an archive of `images` in `folder` and run all five stages on it.
 
-    Raises UsageError where the folder holds something that no demo made.
+    Raises UsageError where the folder holds something that no demo made, and ConfigError where
+    there is no TensorFlow.
     """
+    check_installed()
     root = Path(folder)
     _empty(root)
     make_archive(root / "archive", images)

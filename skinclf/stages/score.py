@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -70,26 +70,22 @@ def score(config: Config, console: Console) -> Summary:
     where too many were rejected, StorageUnavailable where the storage fails.
     """
     settings = config.score
-    model = predictor_for(
-        config.run.path, settings.engine, settings.precision, tta=_views(settings)
-    )
-    warn_of_rule(config.run.path, model.digest, config.decision)
-    usual = usual_shares(config.run.path, model.digest, model.taxonomy)
-    return score_by(model, config, console, usual=usual)
+    views = _views(settings)
+    model = predictor_for(config.run.path, settings.engine, settings.precision, tta=views)
+    return score_by(model, config, console)
 
 
 def score_by(
-    model: ModelLoader,
-    config: Config,
-    console: Console,
-    decode: Decode | None = None,
-    *,
-    usual: Mapping[str, float] | None = None,
+    model: ModelLoader, config: Config, console: Console, decode: Decode | None = None
 ) -> Summary:
     """What `score` does, with any model; `decode` replaces the decoder. Drift is measured where the
-    `usual` shares of its classes are given.
+    model is a run's.
     """
     paths, folder = _checked(config, model)
+    usual: dict[str, float] = {}
+    if isinstance(model, Predictor):
+        usual = usual_shares(model.run, model.digest, folder.taxonomy)
+        warn_of_rule(model.run, model.digest, config.decision)
     with (
         spark_session("score", config.spark, connect=True) as spark,
         spark_failures(folder.path),
@@ -122,7 +118,7 @@ def score_by(
             )
         scoring.finish()
         rate = done / (time.monotonic() - start)
-        summary = summarized(scoring.ledger, model.digest, done, changed, rate, usual or {})
+        summary = summarized(scoring.ledger, model.digest, done, changed, rate, usual)
         if config.score.format != "parquet":
             log.info("exported to %s", export(spark, scoring.ledger, config.score.format))
         if done:

@@ -117,6 +117,8 @@ def preview(config: Config) -> Preview:
 def check_settings(config: Config) -> None:
     """What can be checked of a training before there is a dataset. Raises ConfigError."""
     check_choices(config)
+    if config.train.local_mode:
+        check_installed()
     _check_fits(config, config.dataset.shards, config.image, has_validation=config.split.val > 0)
 
 

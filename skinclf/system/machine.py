@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("skinclf", "tensorflow", "keras", "numpy", "pandas", "pyarrow")
@@ -17,7 +18,7 @@ def versions() -> dict[str, str]:
     """The versions in this process, found without importing the packages."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        found[name] = MISSING
+        found[name] = "unknown" if find_spec(name) else MISSING  # a checkout, or another build
         for distribution in (name, *OTHER_BUILDS.get(name, ())):
             with suppress(importlib.metadata.PackageNotFoundError):
                 found[name] = importlib.metadata.version(distribution)

