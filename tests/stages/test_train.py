@@ -93,7 +93,8 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path, tmp_
     difference = weights(run) - weights(trained / "run")
     assert difference.std() < 5e-4
     assert np.abs(difference).max() < 8 * 2 * 1e-3
-    lines = [line for line in printed.getvalue().splitlines() if line.startswith("epoch")]
+    told = [line for line in printed.getvalue().splitlines() if line.startswith("epoch")]
+    lines = [line for line in told if " step " not in line]  # a slow machine prints some of these
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert "images/s" in lines[0]
     assert "val_accuracy" in lines[0]
