@@ -74,9 +74,10 @@ def test_the_readme_s_example_has_the_commands_that_the_tutorial_s_test_runs() -
 def without_inputs(words: list[str]) -> list[str]:
     """A command without the names of its archives and their table, and without single settings."""
     _, stage, *options = words
-    pairs = zip(options[::2], options[1::2], strict=True)
+    given = zip(options[::2], options[1::2], strict=True)
     inputs = ("--archive", "--metadata")
-    return [stage, *(f"{o} {'…' if o in inputs else v}" for o, v in pairs if o != "--set")]
+    kept = [(name, "" if name in inputs else value) for name, value in given if name != "--set"]
+    return [stage, *(word for option in kept for word in option)]
 
 
 def config_of(page: str, name: str, folder: Path) -> str:

@@ -61,11 +61,14 @@ def test_frameworks_are_imported_where_they_belong() -> None:
     assert astray == []
 
 
-def modules_after_importing(package: str) -> set[str]:
-    """What a fresh interpreter holds after importing every module of a package."""
-    names = [
-        f"{package}.{p.stem}" for p in (REPOSITORY / package.replace(".", "/")).glob("[a-z]*.py")
-    ]
+def modules_of(package: str) -> list[str]:
+    """The names of all modules of a package."""
+    files = (REPOSITORY / package.replace(".", "/")).glob("[a-z]*.py")
+    return [f"{package}.{file.stem}" for file in files]
+
+
+def modules_after_importing(*names: str) -> set[str]:
+    """What a fresh interpreter holds after importing modules."""
     code = f"import sys, {', '.join(names)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -75,24 +78,17 @@ def modules_after_importing(package: str) -> set[str]:
     ("wing", "framework"), [("skinclf.spark", "tensorflow"), ("skinclf.training", "pyspark")]
 )
 def test_a_wing_brings_the_other_s_framework_by_no_detour(wing: str, framework: str) -> None:
-    assert framework not in modules_after_importing(wing)
+    assert framework not in modules_after_importing(*modules_of(wing))
 
 
 def test_help_needs_neither_framework() -> None:
-    assert not {"tensorflow", "pyspark"} & modules_after_importing_cli()
-
-
-def modules_after_importing_cli() -> set[str]:
-    code = "import sys, skinclf.cli.process; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    assert not {"tensorflow", "pyspark"} & modules_after_importing("skinclf.cli.process")
 
 
 @pytest.mark.parametrize("stage", ["compare", "browse"])
 def test_pages_of_what_is_there_need_neither_framework(stage: str) -> None:
-    code = f"import sys, skinclf.stages.{stage}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"tensorflow", "keras", "pyspark"} & set(done.stdout.split())
+    frameworks = {"tensorflow", "keras", "pyspark"}
+    assert not frameworks & modules_after_importing(f"skinclf.stages.{stage}")
 
 
 @pytest.mark.parametrize(
@@ -105,9 +101,7 @@ def test_pages_of_what_is_there_need_neither_framework(stage: str) -> None:
 )
 def test_a_stage_starts_without_what_it_does_not_use(stage: str, unused: set[str]) -> None:
     """Together they take longer to import than all else but TensorFlow."""
-    code = f"import sys, skinclf.stages.{stage}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not unused & set(done.stdout.split())
+    assert not unused & modules_after_importing(f"skinclf.stages.{stage}")
 
 
 WATCHED_IMPORT = """

@@ -93,8 +93,11 @@ def test_two_slots_in_spark_tasks_learn_what_one_slot_learns(trained: Path, tmp_
     difference = weights(run) - weights(trained / "run")
     assert difference.std() < 5e-4
     assert np.abs(difference).max() < 8 * 2 * 1e-3
-    told = [line for line in printed.getvalue().splitlines() if line.startswith("epoch")]
-    lines = [line for line in told if " step " not in line]  # a slow machine prints some of these
+    lines = [
+        line
+        for line in printed.getvalue().splitlines()
+        if line.startswith("epoch") and " step " not in line  # of which a slow machine prints some
+    ]
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert "images/s" in lines[0]
     assert "val_accuracy" in lines[0]
