@@ -261,7 +261,6 @@ class ModelConfig(Section):
     zero_centered: bool = False
     color_constancy: Literal["none", "shades_of_gray"] = "none"
     downscale: PositiveInt = 1
-    members: PositiveInt = 1
 
 
 class AugmentConfig(Section):

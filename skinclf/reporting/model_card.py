@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from skinclf import __version__
-from skinclf.config.schema import ModelConfig
 from skinclf.errors import RunError
 from skinclf.evaluation.metrics import METRICS
 from skinclf.evaluation.result import EvaluationResult
@@ -46,7 +45,7 @@ def write_card(run: RunFolder) -> str:
             "of_ham10000": dataset.taxonomy.codes == HAM10000.codes,
             "image": dataset.image,
             "images": sum(sum(counts.values()) for counts in dataset.counts.values()),
-            "network": _network(run, config.model),
+            "network": _network(run, config.model.name),
             "settings": config.hyperparameters,
             "epoch": history[epoch - 1] if history else None,
             "epochs": len(history),
@@ -97,11 +96,8 @@ def _metadata(
     }
 
 
-def _network(run: RunFolder, model: ModelConfig) -> str:
+def _network(run: RunFolder, name: str) -> str:
     """What the network is; its size where labels.json has it."""
-    name = model.name
     description = NETWORKS[name].description if name in NETWORKS else f"The network `{name}`"
-    if model.members > 1:
-        description += f", {model.members} members whose probabilities are averaged"
     parameters = run.count_parameters()
     return description + (f", {parameters:,} parameters" if parameters else "")

@@ -12,8 +12,7 @@ from skinclf.training import import_tensorflow
 from skinclf.training.predictor import as_graph, read_keras_model
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(n, height, width, 3) uint8 RGB → (n, features) float32: the input of the last layer, of each
-member where there are several."""
+"""(n, height, width, 3) uint8 RGB → (n, features) float32: the input of the last layer."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,12 @@ def _load(embedding: Embedding, threads: int) -> Embed:
     import_tensorflow()
     import keras
 
-    from skinclf.training.networks import members_of
     from skinclf.training.strategy import limit_threads
 
     limit_threads(threads)
     content = RunFolder(embedding.run).read_model(embedding.digest)
     whole = read_keras_model(content, embedding.run)
-    features = [member.layers[-1].input for member in members_of(whole)]
-    together = keras.ops.concatenate(features, axis=-1) if len(features) > 1 else features[0]
-    forward = as_graph(keras.Model(whole.inputs, together), whole.inputs[0].shape[1:])
+    forward = as_graph(keras.Model(whole.inputs, whole.layers[-1].input), whole.inputs[0].shape[1:])
 
     def embed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(forward(pixels), np.float32).reshape(len(pixels), -1)

@@ -110,11 +110,8 @@ def _check_fits(content: bytes, labels: Labels, run: str) -> None:
     """
     with suppress(KeyError, ValueError, TypeError, IndexError):
         described = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("config.json"))
-        layers = described["config"]["layers"]
-        if layers[-1]["class_name"] == "Average":  # of members, which are alike
-            layers.pop()
-        shape = tuple(layers[0]["config"]["batch_shape"][1:])
-        outputs = layers[-1]["config"]["units"]
+        first, *_, last = (layer["config"] for layer in described["config"]["layers"])
+        shape, outputs = tuple(first["batch_shape"][1:]), last["units"]
         if (shape, outputs) != (labels.image.shape, len(labels.taxonomy)):
             raise RunError(
                 f"{run}: model.keras reads {shape} and has {outputs} outputs, which is not what "

@@ -19,7 +19,7 @@ from skinclf.training.batches import DRAWS, Batch, steps_an_epoch
 from skinclf.training.dropout import dropped
 from skinclf.training.job import TrainingJob, WorkerContext
 from skinclf.training.losses import LOSSES, make_objective
-from skinclf.training.networks import DROPOUT, build_network, members_of
+from skinclf.training.networks import build_network
 from skinclf.training.normalization import with_fused_normalization
 from skinclf.training.optimizers import make_optimizer
 from skinclf.training.shards import Images
@@ -75,7 +75,7 @@ def trainer_of(
     teacher: Teacher | None = None,
 ) -> Trainer:
     """The steps of a network; `images` (classes,) counts the training images of each class."""
-    members, classes = [Logits(each) for each in members_of(model)], len(images)
+    logits, classes = Logits(model), len(images)
     objective = make_objective(config, images)
     pixels_spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
     sums_spec = tf.TensorSpec((length(classes),), tf.float64)
@@ -89,28 +89,20 @@ def trainer_of(
     ) -> tf.Tensor:
         images = augmented(pixels, draws, config.augment) if config.augment.any else pixels
         taught = teacher(images) if teacher else None
-
-        def losses_of(found: tf.Tensor) -> tf.Tensor:
-            losses = objective(labels, found)
-            if taught is None:
-                return losses
-            return losses + config.teacher_weight * (LOSSES[config.loss](taught, found) - losses)
-
         with tf.GradientTape() as tape:
-            found = [
-                member.training(images, seeds + number, config.dropout)
-                for number, member in enumerate(members)
-            ]
-            # A sum over members, not their mean: each learns as if it were alone.
-            losses = tf.add_n([losses_of(each) for each in found])
+            found = logits.training(images, seeds, config.dropout)
+            losses = objective(labels, found)
+            if taught is not None:
+                of_taught = LOSSES[config.loss](taught, found)
+                losses += config.teacher_weight * (of_taught - losses)
             # The sum over the global count: gradients then add up to the global batch's mean.
             mean = tf.reduce_sum(losses) / config.global_batch_size
         gradients = tape.gradient(mean, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
-        return add_up(sums(logits_of_mean(found), labels))
+        return add_up(sums(found, labels))
 
     def test(pixels: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return sums(logits_of_mean([each.inference(pixels) for each in members]), labels)
+        return sums(logits.inference(pixels), labels)
 
     # Nothing below needs AutoGraph, which leaves the files that it generates behind.
     @tf.function(input_signature=[pixels_spec, LABELS, RANDOM, SEEDS], autograph=False)
@@ -140,21 +132,14 @@ def add_up(local: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
 
-def logits_of_mean(members: list[tf.Tensor]) -> tf.Tensor:
-    """Logits (n, classes) of some networks → logits of their mean probabilities."""
-    if len(members) == 1:
-        return members[0]
-    return tf.reduce_logsumexp([tf.nn.log_softmax(each) for each in members], axis=0)
-
-
 class Logits:
     """A network up to its softmax: what losses are computed from, however sure it is.
 
-    What follows its layer DROPOUT is one layer after another, the last of them the softmax's.
+    What follows the layer `dropout` is one layer after another, the last of them the softmax's.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        (dropout,) = (each for each in model.layers if each.name.startswith(DROPOUT))
+        dropout = model.get_layer("dropout")
         self._before = keras.Model(model.input, dropout.input)
         *self._after, self._head = model.layers[model.layers.index(dropout) + 1 :]
 

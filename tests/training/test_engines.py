@@ -29,21 +29,18 @@ from skinclf.training.predictor import Predictor
 openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs the extra openvino")
 
 
-def finished_run(
-    folder: Path, name: str = "tiny", members: int = 1
-) -> tuple[RunFolder, keras.Model]:
+def finished_run(folder: Path, name: str = "tiny") -> tuple[RunFolder, keras.Model]:
     """A run with a network of random weights: larger ones than at the start of a training, so
     that probabilities are not all alike.
     """
-    model = ModelConfig(name=name, members=members)
-    network = build_network(model, BENBRAHIM_2020, 7, dropout=0.5)
+    network = build_network(ModelConfig(name=name), BENBRAHIM_2020, 7, dropout=0.5)
     random = np.random.default_rng(3)
     network.set_weights([w + random.normal(0, 0.03, w.shape) for w in network.get_weights()])
     network.save(folder / "model.keras")
     run = RunFolder(str(folder))
     content = (folder / "model.keras").read_bytes()
     run.write_model(content, Labels(HAM10000, BENBRAHIM_2020), network.count_params())
-    (folder / "config.toml").write_text(f'[model]\nname = "{name}"\nmembers = {members}\n')
+    (folder / "config.toml").write_text(f'[model]\nname = "{name}"\n')
     return run, network
 
 
@@ -53,9 +50,9 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 @openvino
-@pytest.mark.parametrize(("name", "members"), [*((name, 1) for name in NETWORKS), ("compact", 2)])
-def test_openvino_predicts_what_keras_does(tmp_path: Path, name: str, members: int) -> None:
-    run, network = finished_run(tmp_path, name, members)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_openvino_predicts_what_keras_does(tmp_path: Path, name: str) -> None:
+    run, network = finished_run(tmp_path, name)
     pixels = np.random.default_rng(1).integers(0, 256, (70, 75, 100, 3), np.uint8)
     pixels[:35] //= 3
     predict = predictor_for(run.path, "openvino").load(1)

@@ -35,9 +35,6 @@ NETWORKS = {
 }
 """The registry: another network is a file beside this one and one more entry."""
 
-DROPOUT = "dropout_of_member_"
-"""How the name of each member's layer of dropout begins; its number follows."""
-
 
 def build_network(
     config: ModelConfig,
@@ -53,11 +50,8 @@ def build_network(
     can forget it. Returns (n, classes) float32 probabilities in the order of the taxonomy.
 
     `precision` "bfloat16" computes in it, with float32 weights, input scaling and softmax;
-    "float64" is for checks. The weights fit the network of every precision.
-
-    `config.members` networks have nothing in common but their input, and the model is the mean of
-    their probabilities (Lakshminarayanan et al., arXiv:1612.01474). Raises ConfigError where the
-    images are too small for the network.
+    "float64" is for checks. The weights fit the network of every precision. Raises ConfigError
+    where the images are too small for the network.
     """
     check_size(config, image)
     import keras
@@ -72,33 +66,17 @@ def build_network(
     scaled = layers.Rescaling(**scaling, name="scaling", dtype=outer)(toned)
     if config.downscale > 1:
         scaled = layers.AveragePooling2D(config.downscale, name="downscaling", dtype=outer)(scaled)
-
-    def member(number: int) -> Any:
-        dropping = layers.Dropout(dropout, name=f"{DROPOUT}{number}", dtype=inner)
-        try:
-            features = NETWORKS[config.name].features(scaled, common, dropping)
-        except ValueError as error:
-            raise ConfigError(
-                f"model.name: {config.name} can't read images of {image.width}x{image.height} "
-                f"pixels: {error}"
-            ) from None
-        return layers.Dense(classes, activation="softmax", dtype=outer)(features)
-
-    found = [member(number) for number in range(1, config.members + 1)]
-    probabilities = layers.Average(dtype=outer)(found) if len(found) > 1 else found[0]
+    try:
+        features = NETWORKS[config.name].features(
+            scaled, common, layers.Dropout(dropout, name="dropout", dtype=inner)
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"model.name: {config.name} can't read images of {image.width}x{image.height} pixels: "
+            f"{error}"
+        ) from None
+    probabilities = layers.Dense(classes, activation="softmax", dtype=outer)(features)
     return keras.Model(pixels, probabilities, name=config.name)
-
-
-def members_of(model: "keras.Model") -> "list[keras.Model]":
-    """The networks whose mean a model of `build_network` gives, from pixels to probabilities; they
-    share its weights. The model itself where it is one network.
-    """
-    import keras
-
-    last = model.layers[-1]
-    if not isinstance(last, keras.layers.Average):
-        return [model]
-    return [keras.Model(model.input, each) for each in last.input]
 
 
 def check_size(config: ModelConfig, image: ImageSpec) -> None:
