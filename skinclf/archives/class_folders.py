@@ -6,8 +6,9 @@ from urllib.parse import unquote_to_bytes
 
 from skinclf.archives.formats import Row, format_of_file
 from skinclf.archives.listing import expanded
-from skinclf.archives.names import image_id_of, normalized, text_of
+from skinclf.archives.names import image_id_of, text_of
 from skinclf.storage.files import source_of, uri
+from skinclf.system.text import normalized
 from skinclf.system.uris import distinct_ends
 
 SCHEME = re.compile(r"^[A-Za-z][\w+.-]*:(//)?")  # Hadoop has file:/photos

@@ -46,8 +46,9 @@ class Walk:
         local = map(local_path, filter(None, leave_out))  # "" would be the current folder
         self._left_out = {os.path.realpath(path) for path in local if path}
         self._left_out_elsewhere = [path for path in leave_out if path and not local_path(path)]
-        # (device, inode) of those entered → the beginning of names in it
-        self._folders: dict[tuple[int, int], str] = {}
+        # Real path of those entered → the beginning of names in it. No inode: some file systems
+        # give several folders one.
+        self._folders: dict[str, str] = {}
         self._targets: set[str] = set()  # real paths of the files that were named or linked to
         self._linked_folders: list[tuple[str, str]] = []  # (path, beginning of names in it)
         self._linked_files: list[tuple[str, str]] = []  # (path, name)
@@ -103,10 +104,9 @@ class Walk:
 
     def _enter(self, folder: str, prefix: str) -> bool:
         """Whether a folder is entered for the first time, and not one that is left out."""
-        if self._left_out and os.path.realpath(folder) in self._left_out:
+        place = os.path.realpath(folder)
+        if place in self._left_out:
             return False
-        found = _stat(folder)
-        place = (found.st_dev, found.st_ino)
         before = self._folders.get(place)
         if before is not None and (self._is_taken(before) or not self._is_taken(prefix)):
             return False
@@ -121,10 +121,9 @@ class Walk:
         target = os.path.realpath(link)
         try:
             _stat(target)
-            folder = _stat(os.path.dirname(target))
         except OSError:
             return True
-        prefix = self._folders.get((folder.st_dev, folder.st_ino))
+        prefix = self._folders.get(os.path.dirname(target))
         if target in self._targets or (prefix is not None and self._takes(prefix, target)):
             return False
         self._targets.add(target)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from skinclf.archives import metadata_formats
 from skinclf.archives.files import StorageFile, encoding_of
 from skinclf.archives.metadata_formats import MAPPED, OPTIONAL, Format, Row, lower, number
-from skinclf.archives.names import PERCENT, id_in_table, normalized
+from skinclf.archives.names import PERCENT, id_in_table
 from skinclf.config.schema import FOLDERS, MetadataConfig
 from skinclf.errors import ConfigError, MetadataError
 from skinclf.spec.rejects import RejectedImage
 from skinclf.spec.taxonomy import Taxonomy
+from skinclf.system.text import normalized
 
 OLDEST = 130
 """Years; a higher age is a slip of the pen or a code for unknown, such as 999."""

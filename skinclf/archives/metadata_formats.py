@@ -226,7 +226,7 @@ def _derm7pt(fields: Fields, _taxonomy: Taxonomy) -> Row:
 
 
 FORMATS = [
-    Format("HAM10000", "image_id", lambda _: ("lesion_id", "dx"), _ham10000),
+    Format("HAM10000", "image_id", lambda _: ("dx",), _ham10000),
     Format(
         "ISIC archive export",
         "isic_id",

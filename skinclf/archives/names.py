@@ -3,10 +3,11 @@
 import codecs
 import fnmatch
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+
+from skinclf.system.text import normalized
 
 PERCENT = "skinclf.percent"
 
@@ -25,13 +26,6 @@ codecs.register_error(PERCENT, _percent)
 def text_of(name: bytes) -> str:
     """A name as text: UTF-8, bytes that are not and NUL percent-encoded (`caf%E9.jpg`)."""
     return name.decode("utf-8", PERCENT).replace("\0", "%00")
-
-
-def normalized(text: str) -> str:
-    """Text without outer blanks, each letter with its accent one character (NFC): macOS writes two
-    into names of files.
-    """
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def image_id_of(name: str) -> str:

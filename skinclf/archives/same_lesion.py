@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from skinclf.archives.files import encoding_of
 from skinclf.archives.metadata import DELIMITERS
-from skinclf.archives.names import normalized, without_image_ending
+from skinclf.archives.names import without_image_ending
 from skinclf.config.loader import shipped_config
 from skinclf.errors import MetadataError
 from skinclf.storage.files import read_bytes
 from skinclf.system.retrying import may_pass
+from skinclf.system.text import normalized
 
 SHIPPED = {"ham10000": "ham10000-same-lesion.csv"}
 """Lists that come with the package, by the value of archive.same_lesion."""
@@ -77,8 +78,8 @@ class SameLesions:
         return self._root(member) if member in self._parents else None
 
     def merged(self) -> dict[str, str]:
-        """Lesion, or image without one → the id that stands for it: the first by name of two or
-        more that are one lesion.
+        """Lesion, or image without one → the lesion that it is, of two or more that are one: the
+        first by name.
         """
         groups: dict[str, list[str]] = {}
         for lesion in sorted(self._lesions):

@@ -101,9 +101,8 @@ def _headers(file: str, kind: str) -> Iterator[tarfile.TarInfo]:
     with (
         StorageFile(file) as opened,
         _Headers(_content(opened, kind)) as buffered,
-        # As bytes: a name need not be UTF-8.
         tarfile.open(
-            fileobj=buffered, mode="r:", encoding="latin-1", tarinfo=_WithoutMaps
+            fileobj=buffered, mode="r:", encoding="utf-8", tarinfo=_WithoutMaps
         ) as archive,
     ):
         for member in archive:
@@ -172,17 +171,18 @@ def _key(name: str) -> bytes:
 
 
 def _name(member: tarfile.TarInfo) -> str:
-    return _text(member, member.name, "path")
+    return _text(member.name)
 
 
 def _link_name(member: tarfile.TarInfo) -> str:
-    return _text(member, member.linkname, "linkpath")
+    return _text(member.linkname)
 
 
-def _text(member: tarfile.TarInfo, name: str, field: str) -> str:
-    """A name as text. A PAX header has it in UTF-8; a plain one has bytes, read as Latin-1."""
-    in_pax = field in member.pax_headers and member.pax_headers.get("hdrcharset") != "BINARY"
-    return name.replace("\0", "%00") if in_pax else text_of(name.encode("latin-1", "replace"))
+def _text(name: str) -> str:
+    """A name as text. It need not be UTF-8, not even in a PAX header: tarfile keeps other bytes as
+    surrogates.
+    """
+    return text_of(name.encode("utf-8", "surrogateescape"))
 
 
 def reader(file: StorageFile, kind: str, _max_bytes: int) -> Callable[[Mapping[str, Any]], bytes]:

@@ -31,7 +31,7 @@ LEAST_SECRET = 8
 FOLDERS_OF_THE_SHELL = ("PWD", "OLDPWD")
 """No passwords, whatever their names look like: each path of the log may begin so."""
 
-CREDENTIALS = re.compile(r"(?<=//)[^/@\s]+@")
+CREDENTIALS = re.compile(r"(?<=//)[^/?#\s]+@")
 
 FOLDERS: Mapping[str, Callable[[Config], str]] = {
     **dict.fromkeys(("prepare", "explore"), lambda config: config.dataset.path),

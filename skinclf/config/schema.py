@@ -1,9 +1,10 @@
 """Every setting, its type and its default.
 
 conf/default.toml shows the same defaults with their units; a test keeps the two alike.
-Relative paths are taken from the folder in which the command runs.
+Relative paths are taken from the folder in which the command runs; ~/ is the user's home.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +29,7 @@ from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
 from skinclf.spec.settings import Number, Settings
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.spec.views import Tta
+from skinclf.system.text import normalized
 from skinclf.system.uris import check_no_secret
 
 MOST_PIXELS = 178_956_970
@@ -43,15 +45,16 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-def _without_secret(path: str) -> str:
+def _place(path: str) -> str:
     check_no_secret(path)  # no ValueError, of which pydantic would repeat the value
-    return path
+    # No shell does it in a file of settings, nor behind the = of --set.
+    return os.path.expanduser(path) if re.match("~(/|$)", path) else path
 
 
-Place = Annotated[str, AfterValidator(_without_secret)]
+Place = Annotated[str, AfterValidator(_place)]
 """A path or URI; "" where a setting may be left out."""
 
-NamedPlace = Annotated[str, Field(min_length=1), AfterValidator(_without_secret)]
+NamedPlace = Annotated[str, Field(min_length=1), AfterValidator(_place)]
 """A path or URI that has to be there."""
 
 
@@ -170,7 +173,7 @@ class MetadataConfig(Section):
                     f"{ours!r} is no column that is read; on the left of `=` one of {known} is "
                     f"expected, on the right the table's own name of it"
                 )
-            other = seen.setdefault(theirs.strip().lower(), ours)
+            other = seen.setdefault(normalized(theirs).lower(), ours)
             if other != ours:
                 raise ValueError(f"{theirs!r} can't be both {other} and {ours}")
         return columns
@@ -180,10 +183,11 @@ class MetadataConfig(Section):
     def _labels_are_clear(cls, labels: dict[str, str]) -> dict[str, str]:
         seen: dict[str, str] = {}
         for word, code in labels.items():
-            other = seen.setdefault(word.lower(), code)
-            if other.lower() != code.lower():
+            other = seen.setdefault(normalized(word).lower(), code)
+            if normalized(other).lower() != normalized(code).lower():
                 raise ValueError(
-                    f"{word!r} can't be both {other} and {code}: words are compared without case"
+                    f"{word!r} can't be both {other} and {code}: words are compared without case "
+                    f"and outer blanks, and however an accent is coded"
                 )
         return labels
 

@@ -57,7 +57,7 @@ def expected_sensitivity(count: int, sensitivity: float) -> float:
 
 def positives_to_find(count: int, sensitivity: float) -> int:
     """How many of `count` positives to find, so that a share of others is expected to be found."""
-    return min(math.ceil(sensitivity * (count + 1) - 1e-9), count)
+    return min(max(1, math.ceil(sensitivity * (count + 1) - 1e-9)), count)
 
 
 def screened(predictions: Predictions) -> tuple[NDArray[np.bool_], Probabilities]:

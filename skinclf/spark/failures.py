@@ -16,7 +16,7 @@ from skinclf.errors import (
     StorageError,
     StorageUnavailable,
 )
-from skinclf.system.retrying import LASTING, is_final, is_gone
+from skinclf.system.retrying import LASTING, is_final, is_gone, may_pass
 
 OURS = "skinclf.errors."
 TELLING = re.compile(
@@ -36,7 +36,14 @@ NOT_REACHED = re.compile(
 """What Spark says where it does not start since its master is not there. A standalone one is tried
 for a minute; the session has stopped when it is first asked."""
 
-STORAGE = re.compile(r"OSError: .*AWS Error")
+OF_A_FILE = re.compile(r"(?:OSError|TimeoutError|Connection\w*Error): (?:\[Errno (\d+)\] )?(.*)")
+"""The last line of Python's account of an error of a file or of storage."""
+
+OF_STORAGE = re.compile(r"(?i)(AWS|Azure) Error|google::cloud::Status|hdfs|hadoop|namenode")
+"""What only errors of storage on a network say, which have no errno. Others without one may be of a
+damaged file.
+"""
+
 AGAIN = "Rerun the same command to resume, once the storage is back"
 SAYS_NOTHING = ("org.apache.spark.SparkException: Job aborted", "py4j.")
 
@@ -95,12 +102,23 @@ def failure(place: str, message: str) -> SkinclfError:
             f"{place}: Spark lost machines: {cause}. Nothing is lost; rerun the same command to "
             f"resume, once the cluster is back"
         )
-    if STORAGE.match(cause):
+    if may_pass(_error_of_storage(cause)):
         return StorageUnavailable(f"{place}: {cause}. {AGAIN}")
     return SparkJobError(
         f"{place}: Spark ended the job: {cause}. Nothing is lost; rerun the same "
         f"command once the cause is mended"
     )
+
+
+def _error_of_storage(cause: str) -> OSError | None:
+    """The error that a task had of a file or of storage, by its line; None for any other."""
+    found = OF_A_FILE.match(cause)
+    if found is None:
+        return None
+    number, text = found.groups()
+    if number is not None:
+        return OSError(int(number), text)
+    return OSError(text) if OF_STORAGE.search(text) else None
 
 
 def start_failure(message: str) -> SkinclfError:

@@ -45,6 +45,7 @@ class Metadata(NamedTuple):
     rows: DataFrame  # METADATA without `malformed`
     malformed: DataFrame  # image_id and detail of those that can't be used
     records: int  # of all records in the file, as its reader counted them
+    merged: dict[str, str]  # `SameLesions.merged`, by which `rows` have their lesions
 
 
 def stage_metadata(spark: SparkSession, labelled: LabelledArchive, folder: str) -> Metadata:
@@ -52,7 +53,7 @@ def stage_metadata(spark: SparkSession, labelled: LabelledArchive, folder: str) 
     are one. Raises MetadataError.
     """
     delete(folder)
-    count = 0
+    count, with_lesion = 0, 0
     same_lesion = labelled.archive.same_lesion
     groups = read_groups(same_lesion)
     same, named = SameLesions(groups), pa.array(_names(groups), pa.string())
@@ -63,12 +64,22 @@ def stage_metadata(spark: SparkSession, labelled: LabelledArchive, folder: str) 
             same.add(**row)
         write_table(part, join(folder, f"{number:06}.parquet"))
         count += part.num_rows
-    table = _joined(read_parquet(spark, folder) if count else _no_rows(spark), same, same_lesion)
+        with_lesion += part.num_rows - part["lesion_id"].null_count
+    if count and not with_lesion:
+        log.warning(
+            "%s: no row has a lesion_id, so each image counts as a lesion of its own, but those of "
+            "archive.same_lesion. Photographs of one lesion may be in two splits",
+            labelled.archive.metadata,
+        )
+    merged = _merged(same, same_lesion)
+    rows = read_parquet(spark, folder) if count else _no_rows(spark)
+    table = _with_merged(rows, merged)
     malformed = table.where("malformed IS NOT NULL")
     return Metadata(
         table.where("malformed IS NULL").drop("malformed"),
         malformed.select("image_id", F.col("malformed").alias("detail")),
         count,
+        merged,
     )
 
 
@@ -102,7 +113,8 @@ def folder_metadata(listed: DataFrame, labelled: LabelledArchive) -> Metadata:
             same.add(path, None)
             same.add(path.rpartition("/")[2], path)
     none = listed.sparkSession.createDataFrame([], "image_id string, detail string")
-    return Metadata(_joined(rows, same, same_lesion), none, images.count())
+    merged = _merged(same, same_lesion)
+    return Metadata(_with_merged(rows, merged), none, images.count(), merged)
 
 
 def one_row_an_image(metadata: DataFrame) -> DataFrame:
@@ -140,8 +152,8 @@ def _parts(rows: Iterator[Row | Malformed]) -> Iterator[pa.Table]:
         )
 
 
-def _joined(metadata: DataFrame, same: SameLesions, same_lesion: str) -> DataFrame:
-    """METADATA with the lesions of `same`, which has seen its rows, from the list `same_lesion`."""
+def _merged(same: SameLesions, same_lesion: str) -> dict[str, str]:
+    """What `same` merges, which has seen all rows; it is of the list `same_lesion`."""
     if same.unknown and same_lesion not in SHIPPED:
         log.warning(
             "archive.same_lesion: %s of its ids are in no row of the metadata, such as %s",
@@ -149,15 +161,16 @@ def _joined(metadata: DataFrame, same: SameLesions, same_lesion: str) -> DataFra
             min(same.unknown),
         )
     merged = same.merged()
-    if not merged:
-        return metadata
-    ones = f"{len(set(merged.values())):,}"
-    log.info("archive.same_lesion: %s lesions are %s", f"{len(merged):,}", ones)
-    return _with_merged(metadata, merged)
+    if merged:
+        ones = f"{len(set(merged.values())):,}"
+        log.info("archive.same_lesion: %s lesions are %s", f"{len(merged):,}", ones)
+    return merged
 
 
 def _with_merged(metadata: DataFrame, merged: dict[str, str]) -> DataFrame:
     """METADATA with the lesions that `SameLesions.merged` gives."""
+    if not merged:
+        return metadata
     rows = pa.table({"key": list(merged), "same": list(merged.values())})
     same = F.broadcast(frame_of(metadata.sparkSession, rows))
     keyed = metadata.withColumn("key", F.coalesce("lesion_id", "image_id"))

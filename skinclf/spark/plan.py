@@ -46,6 +46,7 @@ class Plan:
     rows: DataFrame
     files: int  # that are listed
     inputs: int  # these, and the metadata rows that no file uses
+    merged: dict[str, str]  # `SameLesions.merged`
 
 
 def plan_archive(
@@ -95,4 +96,4 @@ def plan_archive(
         rows = with_contents(rows, archive.paths, archive.max_file_bytes)
     rows = in_partitions(rows, parts + more, F.col(PART).cast("int"))
     ordered = rows.sortWithinPartitions(PART, "place", "source", ROW, "image_id").drop("place")
-    return Plan(ordered, count, count + found.records - used)
+    return Plan(ordered, count, count + found.records - used, found.merged)

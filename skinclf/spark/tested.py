@@ -1,7 +1,7 @@
 """The images of one evaluation: a split of a dataset, or a labelled archive from elsewhere."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -40,6 +40,7 @@ class TestedImages:
     rejects: dict[str, int]  # by reason; of an outside archive
     split_by: str  # SplitConfig.in_words; "" for an outside archive
     reject_files: Sequence[str] = ()  # of an outside archive, until `replace_rejects`
+    merged: Mapping[str, str] = field(default_factory=dict)  # of an outside archive: as a Dataset's
 
 
 def split_images(dataset: Dataset, split: str) -> TestedImages:
@@ -92,7 +93,8 @@ def outside_images(
     if count == 0:  # which ends the evaluation, and names them
         replace_rejects(folder, rejects)
     check_nothing_lost(folder.path, plan.inputs, count, reasons)
-    return TestedImages([join(place, file.path) for file in files], count, reasons, "", rejects)
+    paths = [join(place, file.path) for file in files]
+    return TestedImages(paths, count, reasons, "", rejects, plan.merged)
 
 
 def replace_rejects(folder: EvaluationFolder, files: Sequence[str]) -> None:

@@ -240,7 +240,7 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
 
     Raises LeakError where images share a key unless that is allowed.
     """
-    groups = _same_lesions(asked.outside, asked.dataset) if asked.outside else []
+    groups = _same_lesions(asked.outside, asked.dataset, tested) if asked.outside else []
     leaks = find_leaks(spark, tested.files, asked.seen, asked.dataset.image, groups)
     keys = dict(sorted(counted(leaks.shared["key"]).items()))
     images = pc.count_distinct(leaks.shared["image_id"]).as_py()
@@ -263,9 +263,11 @@ def _leaks(spark: SparkSession, asked: Asked, tested: TestedImages) -> LeakCount
     return LeakCounts(images=images, by_key=keys, near_duplicates=near)
 
 
-def _same_lesions(outside: LabelledArchive, dataset: Dataset) -> list[list[str]]:
+def _same_lesions(
+    outside: LabelledArchive, dataset: Dataset, tested: TestedImages
+) -> list[list[str]]:
     """The groups of ids that are one lesion, by the list of the outside set and by the one that the
-    dataset was prepared with.
+    dataset was prepared with. A lesion that was merged into another one is known by either id.
     """
     groups = read_groups(outside.archive.same_lesion)
     if dataset.same_lesion != outside.archive.same_lesion:
@@ -273,7 +275,7 @@ def _same_lesions(outside: LabelledArchive, dataset: Dataset) -> list[list[str]]
             groups += read_groups(dataset.same_lesion)
         except MetadataError as error:
             log.warning("%s. Leaks by this list of the dataset's are not found", error)
-    return groups
+    return groups + [[*ids] for each in (dataset, tested) for ids in each.merged.items()]
 
 
 def _answers(spark: SparkSession, asked: Asked, tested: TestedImages) -> Answers:

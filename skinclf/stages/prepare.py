@@ -32,7 +32,7 @@ from skinclf.spark.dataset import (
 )
 from skinclf.spark.exclusive import exclusive
 from skinclf.spark.failures import spark_failures
-from skinclf.spark.plan import plan_archive
+from skinclf.spark.plan import Plan, plan_archive
 from skinclf.spark.progress import spark_progress
 from skinclf.spark.session import spark_session
 from skinclf.spark.tensors import read_tensors, write_tensors
@@ -86,7 +86,7 @@ def build(config: Config, console: Console, decode: Decode | None = None) -> Dat
         with spark_progress(spark, "decode and write tensors", console):
             written = write_tensors(plan, decoding, path)
         with spark_progress(spark, "check", console):
-            dataset = _checked(spark, config, path, plan.inputs, written, keep)
+            dataset = _checked(spark, config, path, plan, written, keep)
         check_owner()
         write_text(join(path, CARD), dataset_card(dataset))
         folder.finish(dataset.to_json(), dataset.named)
@@ -265,7 +265,7 @@ def _checked(
     spark: SparkSession,
     config: Config,
     path: str,
-    inputs: int,
+    plan: Plan,
     written: Sequence[Written],
     keep: Keep,
 ) -> Dataset:
@@ -277,7 +277,7 @@ def _checked(
     tensors = keep(read_tensors(spark, path, files).select(*columns))
     counts = class_counts(tensors, written)
     count = sum(sum(by_class.values()) for by_class in counts.values())
-    check_nothing_lost(path, inputs, count, reasons)
+    check_nothing_lost(path, plan.inputs, count, reasons)
     shared_files = 0
     if config.split.by == "lesion":
         check_lesions_apart(tensors)
@@ -286,7 +286,8 @@ def _checked(
         skinclf=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         **{name: value for name, (_, value) in _asked(config).items()},
-        inputs=inputs,
+        merged=plan.merged,
+        inputs=plan.inputs,
         tensors=count,
         shared_files=shared_files,
         rejects=reasons,

@@ -69,6 +69,9 @@ class Dataset(BaseModel):
     same_lesion: str = Field(default="", exclude_if=lambda name: not name)
     """archive.same_lesion, absolute where it is a file."""
 
+    merged: dict[str, str] = Field(default={}, exclude_if=lambda lesions: not lesions)
+    """Lesion, or image without one → the lesion that it became by `same_lesion`."""
+
     selection: dict[str, Any] = Field(default={}, exclude_if=lambda chosen: not chosen)
     """ArchiveConfig.selection as given."""
 

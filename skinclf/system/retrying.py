@@ -117,7 +117,7 @@ def is_final(error: OSError) -> bool:
     return REFUSED.search(str(error)) is not None
 
 
-def may_pass(error: BaseException) -> bool:
+def may_pass(error: BaseException | None) -> bool:
     """Whether an error is of storage on a network that may answer later: its host is not known or
     not reached, it is overloaded. pyarrow gives these no errno, and a mounted share its own.
     """

@@ -1,6 +1,7 @@
-"""Names that come from outside, made harmless for those who read them."""
+"""Names that come from outside: written in one way, and made harmless for those who read them."""
 
 import re
+import unicodedata
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would run (OWASP, "CSV Injection")."""
@@ -11,6 +12,13 @@ CONTROLS = re.compile(
     "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these turn the direction of what follows
     "\ud800-\udfff]"  # no characters, and not to be written as UTF-8
 )
+
+
+def normalized(text: str) -> str:
+    """Text without outer blanks, each letter with its accent one character (NFC): macOS writes two
+    into names of files.
+    """
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def printable(text: str, keep: str = "") -> str:

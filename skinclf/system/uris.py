@@ -14,10 +14,10 @@ WITH_ONE_SLASH = re.compile(r"(dbfs|file):/(?!/)")
 """As Databricks and Hadoop write them; any other such name is a local file's."""
 
 USER_INFO = re.compile(
-    r"(s3[an]?://)(?:[^/?#\s]*:\S*@|[^/?#\s]*@|[^/?#\s]*:[^/?#\s]*)|(://)[^/?#@\s]*:[^/?#@\s]*@"
+    r"(s3[an]?://)(?:[^/?#\s]*:\S*@|[^/?#\s]*@|[^/?#\s]*:[^/?#\s]*)|(://)[^/?#@\s]*:[^/?#\s]*@"
 )
 """abfss://container@account is no secret; nor is the user of hdfs://user@host. No bucket has a
-colon in its name, and half of the secrets of S3 have a slash.
+colon in its name, and half of the secrets of S3 have a slash. A password may have an @.
 """
 
 SECRET_OPTION = re.compile(
@@ -44,11 +44,13 @@ def options_of(uri: str) -> dict[str, str]:
 
 
 def distinct_ends(paths: Iterable[str]) -> dict[str, int]:
-    """Path → how many of its last parts no other of these paths has."""
+    """Path → how many of its last parts no other of these paths has. A path with a slash at its end
+    is the one without.
+    """
     left = {path: path.rstrip("/").split("/") for path in paths}
     counts: dict[str, int] = {}
     for count in range(1, max(map(len, left.values()), default=0) + 1):
-        ends = Counter(tuple(parts[-count:]) for parts in left.values())
+        ends = Counter(parts[-count:] for parts in set(map(tuple, left.values())))
         counts |= {p: count for p, parts in left.items() if ends[tuple(parts[-count:])] == 1}
         left = {path: parts for path, parts in left.items() if path not in counts}
     return counts
@@ -63,7 +65,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
 
 def without_password(uri: str) -> str:
     """A server's address without user and password, and without the values of secret options."""
-    return without_secrets(re.sub("//[^/@]*@", "//", uri))
+    return without_secrets(re.sub("//[^/?#]*@", "//", uri))
 
 
 def check_no_secret(path: str) -> None:

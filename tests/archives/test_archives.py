@@ -224,6 +224,26 @@ def test_a_folder_that_may_not_be_listed_is_one_reject(
     assert found == {"a.jpg": None, "locked/": "unreadable"}
 
 
+def test_folders_of_one_inode_are_all_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the subvolumes of a btrfs, exported by NFS, are."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.jpg").write_bytes(jpeg())
+    (tmp_path / "again").symlink_to(tmp_path / "a")
+    real = os.stat
+
+    def stat_of(path: str, **options: Any) -> os.stat_result:
+        found = real(path, **options)
+        return os.stat_result((found.st_mode, 256, *found[2:])) if os.path.isdir(path) else found
+
+    monkeypatch.setattr(folders, "_stat", stat_of)
+    walk = folders.Walk()
+    found = [each.name for each in (*walk.files(str(tmp_path)), *walk.linked())]
+    assert sorted(found) == ["a/a.jpg", "b/b.jpg"]
+
+
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="no files in"):
         list_images([str(tmp_path)])

@@ -331,6 +331,38 @@ def test_names_in_a_zip_are_bytes_of_some_encoding(
         assert reader.read(row) == b"content"
 
 
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_in_a_tar_are_bytes_of_some_encoding(tmp_path: Path, form: int) -> None:
+    names = ("café.jpg", "caf\udce9.jpg", f"{'é' * 100}.jpg", f"{chr(0xDCE9) * 200}.jpg")
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = 7
+            if form == tarfile.PAX_FORMAT:  # tarfile itself would say that these bytes are binary
+                text = name.encode("utf-8", "surrogateescape")
+                archive.fileobj.write(pax_header(b"path", text))  # type: ignore[union-attr]
+                info.name = "x"
+            archive.addfile(info, io.BytesIO(b"content"))
+    found = rows(tmp_path / "a.tar")
+    assert [row["image_id"] for row in found] == [
+        *("café", "caf%E9"),
+        *("é" * 100, "%E9" * 200),
+    ]
+    with ArchiveReader(MIB) as reader:
+        assert {reader.read(row) for row in found} == {b"content"}
+
+
+def pax_header(key: bytes, value: bytes) -> bytes:
+    """One that says nothing of an encoding."""
+    size = len(key) + len(value) + 3
+    size += len(str(size + len(str(size))))
+    record = b"%d %s=%s\n" % (size, key, value)
+    assert len(record) == size
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, size
+    return info.tobuf(tarfile.USTAR_FORMAT) + record + bytes(-size % tarfile.BLOCKSIZE)
+
+
 def test_a_zip_of_old_windows_tools_parts_folders_by_backslashes(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", {"part/ISIC_0024306.jpg": b"x"})
     entry_of(tmp_path / "a.zip", {5: b"\0"}, rb"part\ISIC_0024306.jpg")

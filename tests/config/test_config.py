@@ -189,6 +189,10 @@ def test_folds_and_a_source_to_leave_out_must_agree() -> None:
             'metadata.labels={mole = "nv", Mole = "mel"}',
             ["metadata.labels:", "'Mole' can't be both nv and mel"],
         ),
+        (
+            'metadata.labels={"nävus" = "nv", "na\u0308vus " = "mel"}',
+            ["metadata.labels:", "can't be both nv and mel", "however an accent is coded"],
+        ),
         ('metadata.labels={mole = ""}', ["metadata.labels:", "at least 1 character"]),
         ("train.slots=2", ["train:", "local_mode = false"]),
         ("evaluate.name=again", ["evaluate:", "name is that of an outside set"]),
@@ -215,6 +219,17 @@ def test_a_wrong_setting_is_named_with_what_mends_it(assignment: str, parts: lis
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_a_path_may_begin_in_the_user_s_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell does it in a file of settings, nor behind the = of --set."""
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_config(
+        None, ["run.path=~/runs", 'archive.paths=["~/a", "~b/c"]', "score.output=~"]
+    )
+    assert config.run.path == "/home/me/runs"
+    assert config.archive.paths == ("/home/me/a", "~b/c")
+    assert config.score.output == "/home/me"
 
 
 def test_an_option_that_is_wrong_is_blamed_itself() -> None:

@@ -40,7 +40,7 @@ def test_the_threshold_is_chosen_on_validation_and_kept() -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "threshold", "expected"),
-    [(0.8, 0.2, 0.8), (0.7, 0.2, 0.8), (0.9, 0.2, 0.8), (0.2, 0.9, 0.2)],
+    [(0.8, 0.2, 0.8), (0.7, 0.2, 0.8), (0.9, 0.2, 0.8), (0.2, 0.9, 0.2), (1e-12, 0.9, 0.2)],
 )
 def test_of_one_more_melanoma_the_kth_of_n_is_exceeded_with_a_chance_of_k_in_n_plus_1(
     wanted: float, threshold: float, expected: float

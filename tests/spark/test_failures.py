@@ -79,6 +79,30 @@ def test_a_master_that_is_not_reached_is_worth_another_try(cause: str, kind: str
     assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("cause", "status"),
+    [
+        ("OSError: [Errno 116] Stale file handle: '/mnt/tensors'", 75),
+        ("OSError: [Errno 5] Error reading bytes. Detail: [errno 5] Input/output error", 75),
+        ("TimeoutError: [Errno 110] Connection timed out", 75),
+        ("OSError: When reading: AWS Error SLOW_DOWN during GetObject operation", 75),
+        ("OSError: google::cloud::Status(UNAVAILABLE: try again)", 75),
+        ("OSError: org.apache.hadoop.ipc.StandbyException: not the active one", 75),
+        ("OSError: When reading: AWS Error ACCESS_DENIED during GetObject operation", 1),
+        ("OSError: Corrupt snappy compressed data.", 1),  # of a damaged file
+        ("PermissionError: [Errno 13] Permission denied: '/mnt/tensors'", 1),
+        ("TimeoutError: timed out", 1),
+    ],
+)
+def test_storage_that_fails_a_task_is_worth_another_try(cause: str, status: int) -> None:
+    told = (
+        f"{ABORTED}: Lost task 3.3\nTraceback (most recent call last):\n  File x\n{cause}\n\n\tat o"
+    )
+    error = failure("dataset", told)
+    assert type(error) is (StorageUnavailable if status == 75 else SparkJobError)
+    assert (error.exit_status, cause in str(error)) == (status, True)
+
+
 def test_a_driver_that_may_not_write_does_not_wait_for_the_storage() -> None:
     for number, error, status in (
         (errno.EACCES, StorageError, 1),

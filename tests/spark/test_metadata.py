@@ -54,7 +54,20 @@ def test_lesions_that_are_one_get_one_id(
     found = stage_metadata(spark, labelled(archive), str(tmp_path / "staged"))
     lesions = {row.image_id: row.lesion_id for row in found.rows.collect()}
     assert lesions == {"I1": "L1", "I2": "L1", "I3": "L1", "I4": "I4", "I5": "I4"}
+    assert found.merged == {"L1": "L1", "L2": "L1", "I4": "I4", "L5": "I4"}
     assert "2 of its ids are in no row of the metadata, such as I8" in caplog.text
+    assert "no row has a lesion_id" not in caplog.text
+
+
+def test_a_table_may_have_no_lesions(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "metadata.csv").write_text("image_id,dx\nI1,nv\nI2,mel\n")
+    archive = ArchiveConfig(metadata=str(tmp_path / "metadata.csv"))
+    found = stage_metadata(spark, labelled(archive), str(tmp_path / "staged"))
+    rows = {row.image_id: (row.dx, row.lesion_id) for row in found.rows.collect()}
+    assert rows == {"I1": ("nv", None), "I2": ("mel", None)}
+    assert "metadata.csv: no row has a lesion_id" in caplog.text
 
 
 def test_the_folder_of_an_image_is_its_diagnosis(spark: SparkSession, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from skinclf.evaluation.assessment import assess
 from skinclf.evaluation.result import Assessment
 from skinclf.reporting.evaluation import GALLERY
 from skinclf.spark.inference import prediction_columns
+from skinclf.spark.tested import split_files
 from skinclf.spec.decision import Decision, DecisionRule, decide
 from skinclf.spec.tables import predictions_schema
 from skinclf.spec.taxonomy import HAM10000, probability_column
@@ -285,6 +286,26 @@ def test_images_that_were_trained_on_are_refused_and_an_earlier_evaluation_stays
     with pytest.raises(LeakError, match=r"images share a lesion, an id or a file .*rename those"):
         evaluate(pipeline_config(trained, *settings), QUIET)
     assert contents(Path(report).parent) == before
+
+
+def test_a_lesion_that_was_trained_on_is_one_by_its_other_id_too(
+    trained: Path, run: Path, tmp_path: Path
+) -> None:
+    """A list that merges it into a lesion of another name does not hide it."""
+    dataset = Dataset.read(str(trained / "dataset"))
+    (known, *_) = pq.read_table(split_files(dataset, "train")[0])["lesion_id"].to_pylist()
+    archive, _ = outside(tmp_path, first=7_000_000)
+    rows = [f"A,ISIC_{7_000_000:07},nv", f"{known},ISIC_{7_000_001:07},mel"]
+    (tmp_path / "rows.csv").write_text("\n".join(["lesion_id,image_id,dx", *rows]))
+    (tmp_path / "same.csv").write_text(",".join(row.split(",")[1] for row in rows))
+    settings = [
+        f"run.path={run}",
+        f"evaluate.archive={archive}",
+        f"evaluate.metadata={tmp_path / 'rows.csv'}",
+        f"archive.same_lesion={tmp_path / 'same.csv'}",
+    ]
+    with pytest.raises(LeakError, match=rf"2 of its images .* by listed_lesion.*{known}"):
+        evaluate(pipeline_config(trained, *settings), QUIET)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -389,6 +389,7 @@ def test_ham10000_as_published(ham10000: Path, tmp_path: Path) -> None:
         code: sum(dataset.counts[s][code] for s in dataset.counts) for code in dataset.classes
     }
     assert (dataset.inputs, dataset.tensors, dataset.rejects) == (10_015, 10_015, {})
+    assert len(dataset.merged) == 36  # 18 pairs of lesions
     assert counts == {
         "akiec": 327,
         "bcc": 514,

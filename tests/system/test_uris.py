@@ -1,7 +1,15 @@
 import pytest
 
 from skinclf.errors import UsageError
-from skinclf.system.uris import check_no_secret, is_uri, options_of, split_options, without_secrets
+from skinclf.system.uris import (
+    check_no_secret,
+    distinct_ends,
+    is_uri,
+    options_of,
+    split_options,
+    without_password,
+    without_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -11,6 +19,7 @@ from skinclf.system.uris import check_no_secret, is_uri, options_of, split_optio
         *("abfss://:SECRET@account/x", "abfss://c@a/x?client_secret=SECRET"),
         *("abfss://c@a/x?sv=1&sig=SECRET", "https://a/x.zip?sv=1&sig=SECRET"),
         *("s3a://KEY:with/SECRET@bucket/x", "s3://b/x?X-Amz-Signature=SECRET"),
+        *("hdfs://user:p@SECRET@host/x", "https://user:SECRET@SECRET@host:8020/x@y"),
     ],
 )
 def test_keys_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
@@ -29,6 +38,16 @@ def test_keys_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
 def test_what_only_looks_like_one_is_not(path: str) -> None:
     check_no_secret(path)
     assert without_secrets(path).replace("***", "1") == path
+
+
+def test_a_server_is_named_without_user_and_password() -> None:
+    for address in ("https://user:p@SECRET@host/x@y", "https://user@host/x@y", "https://host/x@y"):
+        assert without_password(address) == "https://host/x@y"
+
+
+def test_paths_have_as_many_parts_as_tell_them_apart() -> None:
+    assert distinct_ends(["a/x", "b/x", "y/"]) == {"a/x": 2, "b/x": 2, "y/": 1}
+    assert distinct_ends(["s3://b/x", "s3://b/x/"]) == {"s3://b/x": 1, "s3://b/x/": 1}
 
 
 def test_options_are_those_of_object_stores_alone() -> None:
