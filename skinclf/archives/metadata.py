@@ -14,7 +14,7 @@ from skinclf.config.schema import FOLDERS, MetadataConfig
 from skinclf.errors import ConfigError, MetadataError
 from skinclf.spec.rejects import RejectedImage
 from skinclf.spec.taxonomy import Taxonomy
-from skinclf.system.text import normalized
+from skinclf.system.text import comparable, normalized
 
 OLDEST = 130
 """Years; a higher age is a slip of the pen or a code for unknown, such as 999."""
@@ -60,7 +60,7 @@ def class_labels(own: MetadataConfig, taxonomy: Taxonomy) -> dict[str, str]:
 
     Raises ConfigError where a label is of no class.
     """
-    words = {normalized(word).lower(): normalized(name) for word, name in own.labels.items()}
+    words = {comparable(word): normalized(name) for word, name in own.labels.items()}
     labels = {word: taxonomy.code_of(name) for word, name in words.items()}
     for word, name in words.items():
         if labels[word] not in taxonomy.codes:
@@ -92,7 +92,7 @@ def read_metadata(
     """
     labels = class_labels(own, taxonomy)
     form, delimiter = _format_of(path, taxonomy, own)
-    columns = {ours: normalized(theirs).lower() for ours, theirs in own.columns.items()}
+    columns = {ours: comparable(theirs) for ours, theirs in own.columns.items()}
     id_column = columns.get("image_id", form.id_column)
     for place, (line, fields) in enumerate(_records(path, delimiter)):
         if place == 0 and not isinstance(fields, str):
@@ -160,7 +160,7 @@ def _code(
 
 def _format_of(path: str, taxonomy: Taxonomy, own: MetadataConfig) -> tuple[Format, str]:
     """The format of a file and its delimiter. Raises MetadataError."""
-    mapped = {normalized(name).lower() for name in own.columns.values()}
+    mapped = {comparable(name) for name in own.columns.values()}
     headers, faults = {}, []
     for delimiter in DELIMITERS:
         line, fields = next(_records(path, delimiter), (1, "there is none; the file is empty"))
@@ -196,7 +196,7 @@ def _why_unknown(columns: list[str], taxonomy: Taxonomy, own: MetadataConfig) ->
         return "is not UTF-8; expected is that, or UTF-16 with its mark"
     there = ", ".join(columns)
     for ours, theirs in own.columns.items():
-        if normalized(theirs).lower() not in columns:
+        if comparable(theirs) not in columns:
             return f"has no column {theirs!r} (metadata.columns.{ours}); its columns are {there}"
     known = "; ".join(
         f"{form.name} ({', '.join(form.required(taxonomy))})" for form in metadata_formats.FORMATS
@@ -243,7 +243,7 @@ def _records(path: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]
 
 
 def _names(fields: list[str]) -> list[str]:
-    return [normalized(name).lower() for name in fields]
+    return [comparable(name) for name in fields]
 
 
 def _age(text: str | None) -> float | None:

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from skinclf.cli.terminal import VARIABLE
 from skinclf.config.loader import SECRET
 from skinclf.config.schema import Config
 from skinclf.system.stderr import stderr_lines
-from skinclf.system.uris import without_secrets
+from skinclf.system.uris import OF_A_SERVER, without_secrets
 
 FIRST = ("time", "level", "stage", "run", "message", "event", "counts")
 
@@ -30,8 +29,6 @@ LEAST_SECRET = 8
 
 FOLDERS_OF_THE_SHELL = ("PWD", "OLDPWD")
 """No passwords, whatever their names look like: each path of the log may begin so."""
-
-CREDENTIALS = re.compile(r"(?<=//)[^/?#\s]+@")
 
 FOLDERS: Mapping[str, Callable[[Config], str]] = {
     **dict.fromkeys(("prepare", "explore"), lambda config: config.dataset.path),
@@ -166,7 +163,7 @@ class Formatter(JsonFormatter):
             return [self._redacted(inner) for inner in value]
         if not isinstance(value, str):
             return value
-        text = without_secrets(CREDENTIALS.sub("***@", value))
+        text = without_secrets(OF_A_SERVER.sub("***@", value))
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text

@@ -29,7 +29,7 @@ from skinclf.spec.image_spec import FORMATS, ImageFormat, ImageSpec
 from skinclf.spec.settings import Number, Settings
 from skinclf.spec.taxonomy import Taxonomy
 from skinclf.spec.views import Tta
-from skinclf.system.text import normalized
+from skinclf.system.text import comparable
 from skinclf.system.uris import check_no_secret
 
 MOST_PIXELS = 178_956_970
@@ -173,7 +173,7 @@ class MetadataConfig(Section):
                     f"{ours!r} is no column that is read; on the left of `=` one of {known} is "
                     f"expected, on the right the table's own name of it"
                 )
-            other = seen.setdefault(normalized(theirs).lower(), ours)
+            other = seen.setdefault(comparable(theirs), ours)
             if other != ours:
                 raise ValueError(f"{theirs!r} can't be both {other} and {ours}")
         return columns
@@ -183,8 +183,8 @@ class MetadataConfig(Section):
     def _labels_are_clear(cls, labels: dict[str, str]) -> dict[str, str]:
         seen: dict[str, str] = {}
         for word, code in labels.items():
-            other = seen.setdefault(normalized(word).lower(), code)
-            if normalized(other).lower() != normalized(code).lower():
+            other = seen.setdefault(comparable(word), code)
+            if comparable(other) != comparable(code):
                 raise ValueError(
                     f"{word!r} can't be both {other} and {code}: words are compared without case "
                     f"and outer blanks, and however an accent is coded"

@@ -1,13 +1,14 @@
 """The classes: codes in the one order that every table, model and figure of a dataset has."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from skinclf.system.text import comparable
 
 CODE = re.compile(r"[A-Za-z0-9_]{1,32}")
 
@@ -23,10 +24,6 @@ def _checked_code(code: str) -> str:
 
 
 Code = Annotated[str, AfterValidator(_checked_code)]
-
-
-def _word(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().lower()
 
 
 class Taxonomy(BaseModel):
@@ -63,7 +60,7 @@ class Taxonomy(BaseModel):
         """The code that a text is or names; any other text as it is. Case, blanks around it and the
         way in which accents are coded do not matter.
         """
-        return self.words.get(_word(text), text) if text is not None else None
+        return self.words.get(comparable(text), text) if text is not None else None
 
     @cached_property
     def words(self) -> dict[str, str]:
@@ -71,10 +68,10 @@ class Taxonomy(BaseModel):
 
         A class whose name is also the name of another has its code alone.
         """
-        named = Counter(_word(self.name_of(code)) for code in self.codes)
-        names = {_word(self.name_of(code)): code for code in self.codes}
+        named = Counter(comparable(self.name_of(code)) for code in self.codes)
+        names = {comparable(self.name_of(code)): code for code in self.codes}
         names = {name: code for name, code in names.items() if named[name] == 1}
-        return names | {_word(code): code for code in self.codes}
+        return names | {comparable(code): code for code in self.codes}
 
     def name_of(self, code: str) -> str:
         """What a class is called in words."""

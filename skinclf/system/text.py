@@ -21,6 +21,11 @@ def normalized(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+def comparable(text: str) -> str:
+    """A name or a word as it is compared with others: `normalized`, and without case."""
+    return normalized(text).lower()
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""Text whose control characters, but those in `keep`, are shown as `\x1b` or `\u202e`."""
 

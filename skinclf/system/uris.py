@@ -20,6 +20,9 @@ USER_INFO = re.compile(
 colon in its name, and half of the secrets of S3 have a slash. A password may have an @.
 """
 
+OF_A_SERVER = re.compile(r"(?<=//)[^/?#\s]+@")
+"""User and password in the address of a server, where even the user is not shown."""
+
 SECRET_OPTION = re.compile(
     r"(?i)secret|passw|pwd|token|(access|account|api)_?key|credential|signature|^sig$|^sas"
 )
@@ -65,7 +68,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
 
 def without_password(uri: str) -> str:
     """A server's address without user and password, and without the values of secret options."""
-    return without_secrets(re.sub("//[^/?#]*@", "//", uri))
+    return without_secrets(OF_A_SERVER.sub("", uri))
 
 
 def check_no_secret(path: str) -> None:

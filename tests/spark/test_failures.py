@@ -95,10 +95,10 @@ def test_a_master_that_is_not_reached_is_worth_another_try(cause: str, kind: str
     ],
 )
 def test_storage_that_fails_a_task_is_worth_another_try(cause: str, status: int) -> None:
-    told = (
+    message = (
         f"{ABORTED}: Lost task 3.3\nTraceback (most recent call last):\n  File x\n{cause}\n\n\tat o"
     )
-    error = failure("dataset", told)
+    error = failure("dataset", message)
     assert type(error) is (StorageUnavailable if status == 75 else SparkJobError)
     assert (error.exit_status, cause in str(error)) == (status, True)
 
